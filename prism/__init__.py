@@ -1,0 +1,12 @@
+"""PRISM, rebuildable: route trajectories to SFT or RL by gradient concentration (arXiv 2601.07224).
+
+Layers, top to bottom; imports run downwards only:
+
+* ``prism.cli``          one command per stage, nothing but argument handling
+* ``prism.stages``       one file per stage of the workflow: files in, files out
+* ``prism.environments`` the benchmarks, ``prism.generation`` the samplers,
+  ``prism.verl_plugin``  what verl loads (agent loop, CPU platform)
+* ``prism.core``         the science and the formats; imports nothing from above
+"""
+
+__version__ = "0.1.0"

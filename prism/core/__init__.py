@@ -1,0 +1,1 @@
+"""Formats and science: no Snakemake, no SLURM, no command line."""

@@ -1,0 +1,135 @@
+"""Reading and writing: outputs appear whole or not at all, bad input is named by file and line."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import uuid
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput
+
+CHUNK_BYTES = 1 << 20
+
+
+@contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary sibling of `path` (file or folder) that takes its name on success.
+
+    On an exception the temporary is removed and `path` stays as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    # same suffixes as the target: writers such as pyarrow and matplotlib look at them
+    temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
+    try:
+        yield temporary
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        os.replace(temporary, path)
+    except BaseException:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+        raise
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write UTF-8 text atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def write_json(path: str | Path, value: Any) -> None:
+    """Write JSON atomically: sorted keys, two-space indent, no NaN, so that equal values are equal bytes."""
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_jsonl(path: str | Path, records: Iterable[dict]) -> None:
+    """Write one JSON object a line, atomically; key order is kept."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8") as out:
+        for record in records:
+            out.write(json.dumps(record, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        BadInput: the file is missing or not JSON.
+    """
+    path = Path(path)
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        line = getattr(error, "lineno", 1)
+        raise BadInput(f"{path}:{line}", "is not valid JSON", "mend or rebuild the file") from error
+
+
+def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
+    """Yield ``(line number, object)`` of a JSONL file; empty lines are skipped.
+
+    Raises:
+        BadInput: the file is missing, or a line is not a JSON object.
+    """
+    path = Path(path)
+    try:
+        handle = path.open(encoding="utf-8")
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
+    with handle:
+        number = 0
+        try:
+            for number, line in enumerate(handle, 1):
+                if not line.strip():
+                    continue
+                record = json.loads(line)
+                if not isinstance(record, dict):
+                    raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
+                yield number, record
+        except json.JSONDecodeError as error:
+            raise BadInput(
+                f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line"
+            ) from error
+        except UnicodeDecodeError as error:
+            raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
+
+
+def sha256_file(path: str | Path) -> str:
+    """Hex SHA-256 of a file's bytes."""
+    digest = hashlib.sha256()
+    with Path(path).open("rb") as handle:
+        while chunk := handle.read(CHUNK_BYTES):
+            digest.update(chunk)
+    return digest.hexdigest()
+
+
+def sha256_json(value: Any) -> str:
+    """Hex SHA-256 of a JSON value, independent of key order."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def sha256_model(folder: str | Path) -> str:
+    """Hex SHA-256 over what defines a Hugging Face model folder: weights, config, tokenizer.
+
+    Files are hashed in name order; READMEs and training leftovers do not count.
+    """
+    folder = Path(folder)
+    names = sorted(
+        path.name
+        for path in folder.iterdir()
+        if path.suffix == ".safetensors"
+        or path.name in {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    )
+    if not any(name.endswith(".safetensors") for name in names):
+        raise BadInput(folder, "holds no .safetensors weights", "convert the model; pickled weights are not loaded")
+    return sha256_json({name: sha256_file(folder / name) for name in names})

@@ -1,0 +1,236 @@
+"""The one prompt builder: probe, SFT, RL and evaluation take their token streams from here.
+
+Every environment step is its own single-turn prompt, rebuilt from scratch (the protocol of verl-agent): task, some
+history, the current observation, the admissible actions. The response is a thought and an action in tags. What is
+probed is therefore exactly what is trained and what is evaluated.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from prism.core.errors import BadInput
+from prism.core.files import sha256_json
+from prism.core.trajectories import Trajectory
+
+# Raised whenever the same inputs give another token stream: heavy stages depend on it.
+PROMPT_VERSION = 1
+
+THINK, END_THINK, ACTION, END_ACTION = "<think>", "</think>", "<action>", "</action>"
+_SENTINEL = "@@PRISM-PROMPT@@"
+_HISTORY = re.compile(r"(pairs|actions):(\d+)")
+
+
+@dataclass(frozen=True)
+class PromptFormat:
+    """How a step becomes text.
+
+    Attributes:
+        style: ``full`` (role, instructions; real language models) or ``compact`` (a few words; tiny vocabularies).
+        history: ``pairs:N`` shows the last N (observation, action) pairs, ``actions:N`` the last N actions.
+        layout: ``steps``, one row an environment step, or ``conversation``, one chat a trajectory.
+        context_length: tokens a row may have (prompt and response); longer rows are truncated.
+    """
+
+    style: str
+    history: str
+    layout: str
+    context_length: int
+
+    def __post_init__(self) -> None:
+        if self.style not in _RENDERERS:
+            raise BadInput("prompt.style", f"unknown style {self.style!r}", f"use one of {sorted(_RENDERERS)}")
+        if not _HISTORY.fullmatch(self.history):
+            raise BadInput("prompt.history", f"cannot read {self.history!r}", "write pairs:N or actions:N")
+        if self.layout not in ("steps", "conversation"):
+            raise BadInput("prompt.layout", f"unknown layout {self.layout!r}", "use steps or conversation")
+
+    def sha256(self) -> str:
+        """Hash of the format and the builder's version, recorded with every result."""
+        return sha256_json({**asdict(self), "version": PROMPT_VERSION})
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training row: ``input_ids = prompt + response``; the loss falls on the last `response_tokens` ids."""
+
+    input_ids: list[int]
+    response_mask: list[int]
+
+    @property
+    def response_tokens(self) -> int:
+        """Number of tokens that carry loss."""
+        return sum(self.response_mask)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """What the agent knows when it must act: task, past (observation, action) pairs, observation, choices."""
+
+    benchmark: str
+    task: str
+    past: Sequence[tuple[str, str]]
+    observation: str
+    admissible: Sequence[str]
+
+
+def render_prompt(moment: Moment, form: PromptFormat) -> str:
+    """The user message of one step, as plain text."""
+    return _RENDERERS[form.style](moment, form.history)
+
+
+def render_response(thought: str, action: str) -> str:
+    """The assistant message of one step, as plain text."""
+    return f"{THINK}{thought}{END_THINK}{ACTION}{action}{END_ACTION}"
+
+
+def _shown_history(past: Sequence[tuple[str, str]], history: str) -> tuple[str, Sequence[tuple[str, str]]]:
+    kind, count = _HISTORY.fullmatch(history).groups()
+    return kind, past[max(0, len(past) - int(count)) :] if int(count) else ()
+
+
+def _choices(moment: Moment) -> list[str]:
+    return [action for action in moment.admissible if action != "help"]
+
+
+def _render_compact(moment: Moment, history: str) -> str:
+    kind, shown = _shown_history(moment.past, history)
+    lines = [f"task : {moment.task}"]
+    if shown:
+        past = [action if kind == "actions" else f"{observation} > {action}" for observation, action in shown]
+        lines.append("past : " + " , ".join(past))
+    lines.append(f"now : {moment.observation}")
+    lines.append("actions : " + " , ".join(_choices(moment)))
+    return "\n".join(lines)
+
+
+_ROLES = {
+    "alfworld": "You act in a simulated household, one text command at a time.",
+    "webshop": "You shop in an online store, one search or click at a time.",
+}
+
+
+def _render_full(moment: Moment, history: str) -> str:
+    kind, shown = _shown_history(moment.past, history)
+    lines = [_ROLES[moment.benchmark], f"Your task: {moment.task}", f"Steps taken so far: {len(moment.past)}."]
+    if shown:
+        lines.append(f"The last {len(shown)} of them:")
+        first = len(moment.past) - len(shown) + 1
+        for number, (observation, action) in enumerate(shown, first):
+            seen = "" if kind == "actions" else f"Observation {number}: {observation}\n"
+            lines.append(f"{seen}Action {number}: {action}")
+    lines.append(f"Current observation: {moment.observation}")
+    lines.append("Admissible actions: [" + ", ".join(f"'{action}'" for action in _choices(moment)) + "]")
+    lines.append(
+        f"Reason step by step about the situation inside {THINK} {END_THINK}, then choose one admissible action and "
+        f"write it inside {ACTION} {END_ACTION}."
+    )
+    return "\n".join(lines)
+
+
+_RENDERERS: dict[str, Callable[[Moment, str], str]] = {"compact": _render_compact, "full": _render_full}
+
+
+@dataclass(frozen=True)
+class Reply:
+    """A parsed response: the text sent to the environment, and whether the format was kept."""
+
+    action: str
+    valid: bool
+
+
+_CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
+_ACTION_SPAN = re.compile(re.escape(ACTION) + r"(.*?)" + re.escape(END_ACTION), re.DOTALL)
+# characters of a reply without action tags that are sent to the environment (verl-agent: 30, WebShop 20)
+_FALLBACK_CHARACTERS = {"alfworld": 30, "webshop": 20}
+
+
+def parse_reply(text: str, benchmark: str = "alfworld") -> Reply:
+    """Read a response as verl-agent does.
+
+    Valid means: an action span, both think tags, no CJK character. Whether the action is admissible is the
+    environment's business. Without an action span the end of the text is sent, and the reply is invalid.
+    """
+    lowered = text.lower()
+    span = _ACTION_SPAN.search(lowered)
+    if span is None:
+        return Reply(" ".join(lowered[-_FALLBACK_CHARACTERS[benchmark] :].split()), False)
+    thought = THINK in lowered and END_THINK in lowered
+    return Reply(" ".join(span.group(1).split()), thought and not _CJK.search(text))
+
+
+class PromptEncoder:
+    """Turns moments and trajectories into token ids with a model's tokenizer and chat template.
+
+    The chat template is rendered once around a sentinel and split: rendering it per step costs minutes on a corpus.
+
+    Args:
+        tokenizer: a Hugging Face tokenizer with a chat template and an end-of-turn token as `eos_token`.
+        form: the prompt format.
+
+    Raises:
+        BadInput: the tokenizer has no chat template or no end-of-turn token.
+    """
+
+    def __init__(self, tokenizer: Any, form: PromptFormat):
+        name = getattr(tokenizer, "name_or_path", "tokenizer")
+        if not getattr(tokenizer, "chat_template", None):
+            raise BadInput(name, "the tokenizer has no chat template", "use an instruct model's tokenizer")
+        if tokenizer.eos_token_id is None:
+            raise BadInput(name, "the tokenizer has no end-of-turn token", "set eos_token in tokenizer_config.json")
+        self.tokenizer, self.form = tokenizer, form
+        rendered = tokenizer.apply_chat_template(
+            [{"role": "user", "content": _SENTINEL}], add_generation_prompt=True, tokenize=False
+        )
+        self._before, self._after = rendered.split(_SENTINEL)
+
+    def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
+        """Token ids of user messages, chat template and generation prompt included."""
+        texts = [self._before + prompt + self._after for prompt in prompts]
+        return self.tokenizer(texts, add_special_tokens=False)["input_ids"] if texts else []
+
+    def encode_responses(self, responses: Sequence[str]) -> list[list[int]]:
+        """Token ids of assistant messages, closed by the end-of-turn token."""
+        if not responses:
+            return []
+        ids = self.tokenizer(list(responses), add_special_tokens=False)["input_ids"]
+        return [row + [self.tokenizer.eos_token_id] for row in ids]
+
+    def encode_moment(self, moment: Moment) -> list[int]:
+        """Prompt token ids of one step."""
+        return self.encode_prompts([render_prompt(moment, self.form)])[0]
+
+    def encode_trajectory(self, trajectory: Trajectory) -> tuple[list[Row], int]:
+        """Rows of a trajectory and how many of them were truncated at the context length.
+
+        Only demonstrated steps carry loss. A row whose prompt alone fills the context is dropped (and counted):
+        it has no response token left.
+        """
+        if self.form.layout == "conversation":
+            raise BadInput("prompt.layout", "conversation is not available for expert trajectories", "use steps")
+        prompts, responses, past = [], [], []
+        for step in trajectory.steps:
+            if step.demonstrated:
+                moment = Moment(trajectory.benchmark, trajectory.task, past, step.observation, step.admissible)
+                prompts.append(render_prompt(moment, self.form))
+                responses.append(render_response(step.thought, step.action))
+            past.append((step.observation, step.action))
+        rows, truncated = [], 0
+        for prompt, response in zip(self.encode_prompts(prompts), self.encode_responses(responses), strict=True):
+            row, cut = truncate(prompt, response, self.form.context_length)
+            truncated += cut
+            if row is not None:
+                rows.append(row)
+        return rows, truncated
+
+
+def truncate(prompt: list[int], response: list[int], context_length: int) -> tuple[Row | None, bool]:
+    """Join prompt and response, cut at the context length; no row when no response token is left."""
+    ids = (prompt + response)[:context_length]
+    cut = len(prompt) + len(response) > context_length
+    if len(ids) <= len(prompt):
+        return None, cut
+    return Row(ids, [0] * len(prompt) + [1] * (len(ids) - len(prompt))), cut

@@ -1,0 +1,1 @@
+"""Samplers behind one small interface: Hugging Face on CPU, vLLM on GPU."""

@@ -1,0 +1,26 @@
+"""The interface of a sampler; evaluation and RL know nothing else of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample: `temperature` 0 is greedy; `seed` makes a run repeatable."""
+
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    seed: int
+
+
+class Generator(Protocol):
+    """Continues prompts given as token ids."""
+
+    def generate(self, prompts: list[list[int]]) -> list[list[int]]:
+        """Response token ids per prompt, end-of-turn token included where one was produced.
+
+        Successive calls advance the sampler's random state: the same sequence of calls repeats exactly.
+        """
