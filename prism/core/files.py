@@ -96,9 +96,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
                     raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
                 yield number, record
         except json.JSONDecodeError as error:
-            raise BadInput(
-                f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line"
-            ) from error
+            raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line") from error
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
 

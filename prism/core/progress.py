@@ -20,10 +20,8 @@ def say(message: str) -> None:
 def track(items: Iterable[Item], total: int, what: str, unit: str = "samples") -> Iterator[Item]:
     """Yield `items`; say how far it is, how fast, and how long it still takes, every few seconds."""
     started = last = time.monotonic()
-    done = 0
-    for item in items:
+    for done, item in enumerate(items, 1):
         yield item
-        done += 1
         now = time.monotonic()
         if done == total or now - last >= SECONDS_BETWEEN_LINES:
             rate = done / max(now - started, 1e-9)

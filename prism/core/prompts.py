@@ -197,7 +197,7 @@ class PromptEncoder:
         if not responses:
             return []
         ids = self.tokenizer(list(responses), add_special_tokens=False)["input_ids"]
-        return [row + [self.tokenizer.eos_token_id] for row in ids]
+        return [[*row, self.tokenizer.eos_token_id] for row in ids]
 
     def encode_moment(self, moment: Moment) -> list[int]:
         """Prompt token ids of one step."""

@@ -1,0 +1,34 @@
+"""The command line: one command per stage, nothing but argument handling.
+
+Each module of this package registers its commands; heavy libraries are imported inside the commands, so that
+``prism --help`` and a refused input answer at once.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from prism.cli import backbones, data, evaluation, probing, results, rl, sft, webshop
+from prism.core.errors import PrismError
+
+app = typer.Typer(
+    name="prism",
+    help="Score trajectories by gradient concentration, route them to SFT and RL, and rebuild the paper.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+
+for module in (probing, data, backbones, sft, rl, evaluation, webshop, results):
+    module.register(app)
+
+
+def main() -> None:
+    """Run the command line; a `PrismError` ends in one line and its exit code."""
+    try:
+        app()
+    except PrismError as error:
+        print(f"prism: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
