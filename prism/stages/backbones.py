@@ -1,0 +1,271 @@
+"""Tiny backbones: pre-training on random play, and the check of the shipped ones.
+
+The base model shall speak the benchmark's language and keep the reply format, but not solve tasks: it is pre-trained
+on transcripts of a random policy whose thought names its action. (A base pre-trained on expert play is itself a weak
+SFT model, and fine-tuning it on a hundred trajectories only memorises them.)
+"""
+
+from __future__ import annotations
+
+import math
+import platform
+import random
+import re
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput, NotFinite
+from prism.core.files import atomic_path, sha256_file, sha256_json, write_json
+from prism.core.progress import say, track
+from prism.core.prompts import PromptEncoder, PromptFormat, Row
+from prism.core.tiny import Shape, build_model, build_tokenizer, find_family
+from prism.core.trajectories import Trajectory, read_trajectories
+
+PROVENANCE = "provenance.json"
+IGNORED = -100
+MILLION = 1e6
+
+
+@dataclass(frozen=True)
+class BackboneRecipe:
+    """Settings of a tiny backbone's pre-training.
+
+    Attributes:
+        prompt: prompt format of the rows.
+        shape: size of the model.
+        epochs: passes over the rows.
+        batch_tokens: tokens of a batch, padding included; rows of like length share a batch.
+        learning_rate: peak of a cosine schedule that ends at a tenth.
+        prompt_weight: weight of the loss on prompt tokens; on response tokens it is 1. Reading what the environment
+            says teaches the vocabulary.
+        threads: CPU threads; part of the recipe, since the sums depend on it.
+    """
+
+    prompt: PromptFormat
+    shape: Shape
+    epochs: int
+    batch_tokens: int
+    learning_rate: float
+    warmup_ratio: float
+    weight_decay: float
+    prompt_weight: float
+    max_grad_norm: float
+    seed: int
+    threads: int
+
+
+def alfworld_words() -> set[str]:
+    """Every word that ALFWorld can say: its objects, receptacles, goal templates, grammar, and the prompt's own."""
+    from alfworld.gen import constants
+    from alfworld.gen.goal_library import gdict
+    from alfworld.info import ALFRED_TWL2_PATH
+
+    names = [*constants.OBJECTS, *constants.OBJECTS_SET, *constants.RECEPTACLES, *constants.MOVABLE_RECEPTACLES]
+    templates = [template for goal in gdict.values() for template in goal.get("templates", ())]
+    grammar = Path(ALFRED_TWL2_PATH).read_text(encoding="utf-8")
+    spoken = re.findall(r'"rhs":\s*"([^"]*)"|template :: "([^"]*)"', grammar)
+    texts = [_OWN_WORDS, *templates, *(" ".join(pair) for pair in spoken)]
+    # fillers such as {o.name}, {r} and #task# are replaced before anything is said
+    plain = re.sub(r"\{[^}]*\}|#[^#]*#|\\n", " ", " ".join(texts))
+    return {name.lower() for name in names} | set(re.findall(r"[a-z]+", plain.lower()))
+
+
+# the compact prompt, the expert's thoughts, and the engine's answers that are not in the grammar
+_OWN_WORDS = """
+task past now actions you see nothing happens room looking quickly around carry find check here take closed open put
+look under use clean heat cool with in on at the is it now then first next need already done have holding must go to
+from move examine inventory help switch off lamp light second another one two both again try other of for and
+sliced turned turn
+"""
+
+
+def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: str | Path, out: str | Path) -> None:
+    """Pre-train a tiny backbone on random-policy transcripts and write it as a Hugging Face folder.
+
+    Deterministic for one recipe, corpus, machine type and library version.
+
+    Args:
+        recipe: the settings.
+        family_name: ``qwen3`` or ``llama3``.
+        transcripts: JSONL in the format of trajectories.
+        out: folder; gets safetensors weights, config, tokenizer and ``provenance.json``.
+
+    Raises:
+        BadInput: the transcripts cannot be read, or hold a word that the vocabulary lacks.
+        NotFinite: the loss became NaN or infinite.
+    """
+    import torch
+
+    started = time.monotonic()
+    family = find_family(family_name)
+    corpus = read_trajectories(transcripts)
+    tokenizer = build_tokenizer(family, alfworld_words())
+    rows = encode_corpus(corpus, tokenizer, recipe.prompt, transcripts)
+    model = build_model(family, recipe.shape, tokenizer, recipe.seed)
+    parameters = sum(parameter.numel() for parameter in model.parameters())
+    say(f"tiny-{family_name}: {parameters} parameters, {len(tokenizer)} words, {len(rows)} rows")
+    threads = torch.get_num_threads()
+    torch.set_num_threads(recipe.threads)
+    try:
+        _fit(model, rows, recipe, tokenizer.pad_token_id)
+    finally:
+        torch.set_num_threads(threads)
+    with atomic_path(out) as folder:
+        model.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
+        provenance = {
+            "family": family_name,
+            "recipe": asdict(recipe),
+            "corpus_sha256": sha256_file(transcripts),
+            "corpus_games_sha256": sha256_json(sorted({trajectory.game for trajectory in corpus})),
+            "corpus_trajectories": len(corpus),
+            "corpus_rows": len(rows),
+            "parameters": parameters,
+            "vocabulary": len(tokenizer),
+            "weights_sha256": sha256_file(folder / "model.safetensors"),
+            "seconds": round(time.monotonic() - started),
+            "versions": library_versions("torch", "transformers", "tokenizers"),
+        }
+        write_json(folder / PROVENANCE, provenance)
+
+
+def library_versions(*names: str) -> dict[str, str]:
+    """Versions of Python and of installed packages, to be recorded with a result."""
+    from importlib.metadata import version
+
+    return {"python": platform.python_version(), **{name: version(name) for name in names}}
+
+
+def encode_corpus(corpus: Sequence[Trajectory], tokenizer: Any, form: PromptFormat, place: object) -> list[Row]:
+    """All rows of a corpus.
+
+    Raises:
+        BadInput: a row holds an unknown word; the vocabulary must cover the corpus.
+    """
+    encoder = PromptEncoder(tokenizer, form)
+    rows = [row for trajectory in corpus for row in encoder.encode_trajectory(trajectory)[0]]
+    if any(tokenizer.unk_token_id in row.input_ids for row in rows):
+        words = ", ".join(unknown_words(corpus, tokenizer)[:5])
+        raise BadInput(place, f"words outside the vocabulary: {words}", "add them to the vocabulary's sources")
+    return rows
+
+
+def unknown_words(corpus: Sequence[Trajectory], tokenizer: Any) -> list[str]:
+    """Words of a corpus that the tokenizer does not know, in alphabetical order."""
+    core = tokenizer.backend_tokenizer
+    known, missing = tokenizer.get_vocab(), set()
+    for trajectory in corpus:
+        texts = [trajectory.task]
+        for step in trajectory.steps:
+            texts += [step.observation, step.thought, step.action, *step.admissible]
+        for text in texts:
+            normalized = core.normalizer.normalize_str(text)
+            pieces = core.pre_tokenizer.pre_tokenize_str(normalized)
+            missing.update(piece for piece, _ in pieces if piece not in known)
+    return sorted(missing)
+
+
+def _fit(model: Any, rows: Sequence[Row], recipe: BackboneRecipe, pad_id: int) -> None:
+    """Train in place: AdamW, linear warm-up, cosine decay to a tenth."""
+    import torch
+
+    order = random.Random(recipe.seed)
+    batches = [batch for _ in range(recipe.epochs) for batch in make_batches(rows, recipe.batch_tokens, order)]
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, betas=(0.9, 0.98)
+    )
+    warmup = max(1, round(recipe.warmup_ratio * len(batches)))
+
+    def schedule(step: int) -> float:
+        decay = 0.55 + 0.45 * math.cos(math.pi * step / len(batches))
+        return min(1.0, (step + 1) / warmup) * decay
+
+    scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, schedule)
+    model.train()
+    losses: list[float] = []
+    for batch in track(batches, len(batches), "pre-training", "batches"):
+        response_loss, prompt_loss = _losses(model, [rows[index] for index in batch], pad_id)
+        loss = response_loss + recipe.prompt_weight * prompt_loss
+        if not torch.isfinite(loss):
+            raise NotFinite(f"pre-training: the loss of batch {len(losses)} is {loss.item()}; lower learning_rate")
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), recipe.max_grad_norm)
+        optimizer.step()
+        scheduler.step()
+        losses.append(response_loss.item())
+        if len(losses) % 200 == 0:
+            say(f"pre-training: response loss {sum(losses[-200:]) / 200:.3f}")
+    model.eval()
+
+
+def make_batches(rows: Sequence[Row], batch_tokens: int, order: random.Random) -> list[list[int]]:
+    """Indices of `rows` in batches of at most `batch_tokens` padded tokens, like lengths together, shuffled."""
+    # a few tokens of jitter: neighbours differ from epoch to epoch
+    indices = sorted(range(len(rows)), key=lambda index: len(rows[index].input_ids) + 16 * order.random())
+    batches: list[list[int]] = []
+    current: list[int] = []
+    longest = 0
+    for index in indices:
+        length = len(rows[index].input_ids)
+        if current and max(longest, length) * (len(current) + 1) > batch_tokens:
+            batches.append(current)
+            current, longest = [], 0
+        current.append(index)
+        longest = max(longest, length)
+    batches.append(current)
+    order.shuffle(batches)
+    return batches
+
+
+def _losses(model: Any, rows: Sequence[Row], pad_id: int) -> tuple[Any, Any]:
+    """Mean cross-entropy over the response tokens and over the prompt tokens of a batch."""
+    import torch
+    from torch.nn.functional import cross_entropy
+
+    width = max(len(row.input_ids) for row in rows)
+    ids = torch.full((len(rows), width), pad_id)
+    is_response = torch.zeros(len(rows), width, dtype=torch.bool)
+    is_prompt = torch.zeros(len(rows), width, dtype=torch.bool)
+    for line, row in enumerate(rows):
+        mask = torch.tensor(row.response_mask, dtype=torch.bool)
+        ids[line, : len(mask)] = torch.tensor(row.input_ids)
+        is_response[line, : len(mask)] = mask
+        is_prompt[line, : len(mask)] = ~mask
+    # padding is on the right, behind a causal mask: no real token sees it
+    logits = model(input_ids=ids, use_cache=False).logits[:, :-1]
+    loss = cross_entropy(logits.transpose(1, 2), ids[:, 1:], reduction="none")
+    return loss[is_response[:, 1:]].mean(), loss[is_prompt[:, 1:]].mean()
+
+
+def check_shipped_backbone(folder: str | Path) -> Iterator[str]:
+    """Compare a shipped backbone with its recipe without training it again; yield what does not agree.
+
+    Checked: config and vocabulary rebuilt from the recipe, hash of the weights.
+    """
+    from transformers import AutoConfig, AutoTokenizer
+
+    from prism.core.files import read_json
+    from prism.core.recipes import build_recipe
+    from prism.core.tiny import build_config
+
+    folder = Path(folder)
+    provenance = read_json(folder / PROVENANCE)
+    recipe = build_recipe(BackboneRecipe, provenance["recipe"], str(folder / PROVENANCE))
+    family = find_family(provenance["family"])
+    rebuilt = build_tokenizer(family, alfworld_words())
+    shipped = AutoTokenizer.from_pretrained(folder)
+    if shipped.get_vocab() != rebuilt.get_vocab():
+        yield "vocabulary"
+    if shipped.chat_template != rebuilt.chat_template:
+        yield "chat template"
+    config = AutoConfig.from_pretrained(folder).to_dict()
+    for key, value in build_config(family, recipe.shape, rebuilt).to_dict().items():
+        # these two are written when a model is saved
+        if key not in ("architectures", "_name_or_path") and config.get(key) != value:
+            yield f"config key {key}"
+    if sha256_file(folder / "model.safetensors") != provenance["weights_sha256"]:
+        yield "weights"

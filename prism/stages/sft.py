@@ -1,0 +1,374 @@
+"""Supervised fine-tuning through the real ``llamafactory-cli train``, full parameter.
+
+LLaMA-Factory gets its data already tokenised (`tokenized_path`), by the same prompt builder that the probe, RL and
+the evaluation use: what is trained is, token for token, what is probed.
+"""
+
+from __future__ import annotations
+
+import csv
+import importlib
+import math
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput, NotFinite, PrismError
+from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, sha256_model, write_json
+from prism.core.progress import say
+from prism.core.prompts import PromptEncoder, PromptFormat, Row
+from prism.core.trajectories import Trajectory, read_trajectories
+
+REGIMES = ("sft", "rl")
+IGNORED_LABEL = -100
+SHIMS = Path(__file__).resolve().parents[1] / "shims"
+WEIGHT_PATTERNS = ("*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
+TOKENIZER_FILES = (
+    "tokenizer.json",
+    "tokenizer_config.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.jinja",
+)
+
+
+@dataclass(frozen=True)
+class SftRecipe:
+    """Settings of supervised fine-tuning; all but the first and last block are LLaMA-Factory's own keys.
+
+    Attributes:
+        prompt: prompt format; the rows are cut at its context length.
+        template: LLaMA-Factory's name of the chat template (``qwen3``, ``llama3``). The rows are tokenised before; it
+            only has to know the family's tokens.
+        deepspeed: DeepSpeed settings, empty for none.
+        gpus: processes, one a GPU; 0 trains on the CPU.
+        threads: CPU threads of a process.
+    """
+
+    prompt: PromptFormat
+    template: str
+
+    learning_rate: float
+    num_train_epochs: float
+    per_device_train_batch_size: int
+    gradient_accumulation_steps: int
+    lr_scheduler_type: str = "cosine"
+    warmup_ratio: float = 0.1
+    weight_decay: float = 0.0
+    max_grad_norm: float = 1.0
+    optim: str = "adamw_torch"
+    bf16: bool = False
+    flash_attn: str = "sdpa"
+    gradient_checkpointing: bool = False
+    # "group_by_length" wastes less padding
+    train_sampling_strategy: str = "random"
+    full_determinism: bool = True
+    logging_steps: int = 10
+    save_strategy: str = "epoch"
+    save_steps: int = 500
+    save_total_limit: int = 2
+    deepspeed: dict[str, Any] = field(default_factory=dict)
+
+    gpus: int = 0
+    threads: int = 2
+
+
+def train_sft(
+    model_dir: str | Path,
+    trajectories_path: str | Path,
+    split_path: str | Path | None,
+    regime: str,
+    out_dir: str | Path,
+    work_dir: str | Path,
+    recipe: SftRecipe,
+    seed: int,
+) -> None:
+    """Fine-tune a model on a routed subset of the trajectories.
+
+    Training happens in a folder of `work_dir` that is named by the hash of everything that shapes the result, so that
+    a killed run goes on from its last whole checkpoint, and checkpoints of other settings are never taken up.
+
+    Args:
+        model_dir: the model to start from.
+        trajectories_path: the corpus.
+        split_path: CSV with columns id, score, regime; None trains on the whole corpus.
+        regime: which part of the split is trained on, ``sft`` or ``rl``.
+        out_dir: appears whole or not at all: safetensors weights, config, tokenizer, ``train.yaml`` (what
+            LLaMA-Factory got), ``trainer_log.jsonl``, ``loss.csv`` and ``sft.json`` (hashes, counts, versions).
+        work_dir: checkpoints and the tokenised rows.
+        recipe: the settings.
+        seed: order of the rows.
+
+    Raises:
+        BadInput: a file cannot be used, or the subset is empty.
+        NotFinite: a logged loss is NaN or infinite.
+        PrismError: LLaMA-Factory failed.
+    """
+    subset = select_trajectories(read_trajectories(trajectories_path), split_path, regime)
+    rows, truncated = encode_subset(model_dir, subset, recipe.prompt)
+    facts = {
+        "model_sha256": sha256_model(model_dir),
+        "rows_sha256": sha256_json([[row.input_ids, row.response_tokens] for row in rows]),
+        "trajectories": len(subset),
+        "rows": len(rows),
+        "rows_truncated": truncated,
+        "response_tokens": sum(row.response_tokens for row in rows),
+        "prompt_sha256": recipe.prompt.sha256(),
+        "recipe": asdict(recipe),
+        "seed": seed,
+        "versions": {name: version(name) for name in ("llamafactory", "torch", "transformers")},
+    }
+    run_dir = Path(work_dir) / sha256_json(facts)[:16]
+    data_dir, checkpoints = run_dir / "rows", run_dir / "checkpoints"
+    checkpoints.mkdir(parents=True, exist_ok=True)
+    resume = last_checkpoint(checkpoints)
+    write_rows(rows, data_dir)
+    arguments = llamafactory_arguments(recipe, seed, model_dir, data_dir, checkpoints, resume, run_dir)
+    say(
+        f"SFT on {len(subset)} trajectories: {len(rows)} rows, {truncated} cut at {recipe.prompt.context_length} tokens"
+    )
+    if resume:
+        say(f"SFT goes on from {resume}")
+    _run_llamafactory(arguments, run_dir / "train.yaml", recipe)
+    losses = read_losses(checkpoints)
+    with atomic_path(out_dir) as folder:
+        _collect(Path(model_dir), run_dir, folder)
+        _write_losses(folder / "loss.csv", losses)
+        write_json(folder / "sft.json", {**facts, "result_sha256": sha256_model(folder)})
+    shutil.rmtree(run_dir)
+
+
+def select_trajectories(corpus: list[Trajectory], split_path: str | Path | None, regime: str) -> list[Trajectory]:
+    """The trajectories of one regime, in the order of the corpus; all of them without a split.
+
+    Raises:
+        BadInput: the split does not fit the corpus, or leaves nothing to train on.
+    """
+    if regime not in REGIMES:
+        raise BadInput("regime", f"unknown regime {regime!r}", f"use one of {', '.join(REGIMES)}")
+    if split_path is None:
+        return corpus
+    routed = _read_split(Path(split_path))
+    if missing := [trajectory.id for trajectory in corpus if trajectory.id not in routed]:
+        raise BadInput(split_path, f"does not route {missing[0]!r}", "rebuild it from this corpus's scores")
+    known = {trajectory.id for trajectory in corpus}
+    if unknown := [name for name in routed if name not in known]:
+        raise BadInput(split_path, f"routes {unknown[0]!r}, which is not in the corpus", "rebuild it with its rule")
+    subset = [trajectory for trajectory in corpus if routed[trajectory.id] == regime]
+    if not subset:
+        raise BadInput(split_path, f"routes nothing to {regime}", "choose another percentage")
+    return subset
+
+
+def _read_split(path: Path) -> dict[str, str]:
+    """Trajectory id -> regime; lines that start with # are comments."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
+    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
+    reader = csv.DictReader(line for _, line in numbered)
+    if reader.fieldnames is None or not {"id", "regime"} <= set(reader.fieldnames):
+        raise BadInput(path, "has no columns id and regime", "rebuild it with its rule")
+    routed: dict[str, str] = {}
+    for (number, _), record in zip(numbered[1:], reader, strict=True):
+        if record["regime"] not in REGIMES:
+            raise BadInput(f"{path}:{number}", f"unknown regime {record['regime']!r}", "use sft or rl")
+        if record["id"] in routed:
+            raise BadInput(f"{path}:{number}", f"repeats id {record['id']!r}", "route every trajectory once")
+        routed[record["id"]] = record["regime"]
+    return routed
+
+
+def encode_subset(model_dir: str | Path, subset: Sequence[Trajectory], form: PromptFormat) -> tuple[list[Row], int]:
+    """Rows of all trajectories, and how many were cut at the context length."""
+    from transformers import AutoTokenizer
+
+    encoder = PromptEncoder(AutoTokenizer.from_pretrained(model_dir), form)
+    rows: list[Row] = []
+    truncated = 0
+    for trajectory in subset:
+        of_one, cut = encoder.encode_trajectory(trajectory)
+        rows += of_one
+        truncated += cut
+    if not rows:
+        raise BadInput("prompt.context_length", "no row has a response token left", "raise context_length")
+    return rows, truncated
+
+
+def write_rows(rows: Sequence[Row], folder: Path) -> None:
+    """Write rows as the tokenised dataset that LLaMA-Factory's ``tokenized_path`` loads as it is.
+
+    Columns input_ids, attention_mask, labels; a label is the token where the loss falls and -100 elsewhere.
+    """
+    from datasets import Dataset, DatasetDict
+
+    columns = {
+        "input_ids": [row.input_ids for row in rows],
+        "attention_mask": [[1] * len(row.input_ids) for row in rows],
+        "labels": [
+            [
+                token if carries else IGNORED_LABEL
+                for token, carries in zip(row.input_ids, row.response_mask, strict=True)
+            ]
+            for row in rows
+        ],
+    }
+    with atomic_path(folder) as temporary:
+        DatasetDict({"train": Dataset.from_dict(columns)}).save_to_disk(str(temporary))
+
+
+def llamafactory_arguments(
+    recipe: SftRecipe,
+    seed: int,
+    model_dir: str | Path,
+    data_dir: Path,
+    checkpoints: Path,
+    resume: Path | None,
+    run_dir: Path,
+) -> dict[str, Any]:
+    """The YAML that ``llamafactory-cli train`` gets; LLaMA-Factory refuses keys that it does not know."""
+    own = {"prompt", "deepspeed", "gpus", "threads"}
+    arguments = {key: value for key, value in asdict(recipe).items() if key not in own}
+    arguments |= {
+        "stage": "sft",
+        "do_train": True,
+        "finetuning_type": "full",
+        "model_name_or_path": str(model_dir),
+        "trust_remote_code": False,
+        # a name must be given, but nothing is looked up: rows come from tokenized_path as they are
+        "dataset": "prism",
+        "tokenized_path": str(data_dir),
+        "cutoff_len": recipe.prompt.context_length,
+        "output_dir": str(checkpoints),
+        "seed": seed,
+        "data_seed": seed,
+        "report_to": "none",
+        "plot_loss": False,
+        "use_cpu": recipe.gpus == 0,
+        "dataloader_num_workers": 0,
+    }
+    # LLaMA-Factory has its own switch, on unless told otherwise
+    arguments["disable_gradient_checkpointing"] = not arguments.pop("gradient_checkpointing")
+    if recipe.deepspeed:
+        path = run_dir / "deepspeed.json"
+        write_json(path, recipe.deepspeed)
+        arguments["deepspeed"] = str(path)
+    if resume:
+        arguments["resume_from_checkpoint"] = str(resume)
+    return arguments
+
+
+def last_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint; one that a kill left half-written is removed.
+
+    The trainer writes ``trainer_state.json`` last, so its presence (and that it parses) marks a whole checkpoint.
+    """
+    found = sorted(folder.glob("checkpoint-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+    whole: Path | None = None
+    for path in found:
+        try:
+            read_json(path / "trainer_state.json")
+            whole = path
+        except BadInput:
+            shutil.rmtree(path)
+    return whole
+
+
+def _run_llamafactory(arguments: dict[str, Any], yaml_path: Path, recipe: SftRecipe) -> None:
+    """Run ``llamafactory-cli train``; its output goes to standard error as it comes."""
+    import yaml
+
+    yaml_path.write_text(yaml.safe_dump(arguments, sort_keys=True), encoding="utf-8")
+    command = [_find_program("llamafactory-cli"), "train", str(yaml_path)]
+    status = subprocess.run(command, env=llamafactory_environment(recipe), stdout=sys.stderr, check=False).returncode
+    if status != 0:
+        raise PrismError(f"llamafactory-cli train {yaml_path} ended with status {status}; its output is above")
+
+
+def _find_program(name: str) -> str:
+    """The program of this environment, whether it is activated or not."""
+    beside = Path(sys.executable).with_name(name)
+    found = str(beside) if beside.exists() else shutil.which(name)
+    if not found:
+        raise PrismError(f"{name} is not installed; install the environment that SFT runs in (envs/)")
+    return found
+
+
+def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
+    """Environment of the subprocess: offline, its threads, one process a GPU, the torchaudio stand-in if needed."""
+    environment = dict(os.environ)
+    programs = str(Path(sys.executable).parent)
+    environment["PATH"] = os.pathsep.join([programs, environment.get("PATH", "")])
+    environment |= {
+        "HF_HUB_OFFLINE": "1",
+        "HF_DATASETS_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+        "OMP_NUM_THREADS": str(recipe.threads),
+        # threads that spin while they wait starve whatever else runs on the machine
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "WANDB_MODE": "disabled",
+    }
+    if recipe.gpus == 0:
+        environment["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        environment |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(recipe.gpus)}
+    if not _loads("torchaudio"):
+        shims = [str(SHIMS), environment.get("PYTHONPATH", "")]
+        environment["PYTHONPATH"] = os.pathsep.join(path for path in shims if path)
+    return environment
+
+
+def _loads(module: str) -> bool:
+    """Whether a module can be imported: it may be installed and still fail (built against another torch)."""
+    try:
+        importlib.import_module(module)
+    except (ImportError, OSError, RuntimeError, AttributeError):
+        return False
+    return True
+
+
+def read_losses(checkpoints: Path) -> list[dict[str, float]]:
+    """The loss curve that LLaMA-Factory logged: step, epoch, learning rate, loss.
+
+    Raises:
+        NotFinite: a loss is NaN or infinite.
+    """
+    curve: dict[int, dict[str, float]] = {}
+    for _, record in read_jsonl(checkpoints / "trainer_log.jsonl"):
+        if "loss" not in record:
+            continue
+        if not math.isfinite(record["loss"]):
+            raise NotFinite(f"SFT: the loss of step {record['current_steps']} is {record['loss']}")
+        # a resumed run logs some steps again: the last word counts
+        step = int(record["current_steps"])
+        curve[step] = {"step": step, "epoch": record["epoch"], "lr": record["lr"], "loss": record["loss"]}
+    return [curve[step] for step in sorted(curve)]
+
+
+def _write_losses(path: Path, curve: Sequence[dict[str, float]]) -> None:
+    with path.open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(["step", "epoch", "learning_rate", "loss"])
+        writer.writerows([point["step"], point["epoch"], point["lr"], point["loss"]] for point in curve)
+
+
+def _collect(model_dir: Path, run_dir: Path, folder: Path) -> None:
+    """Copy what defines the trained model; the tokenizer is the base's own, byte for byte."""
+    folder.mkdir(parents=True)
+    checkpoints = run_dir / "checkpoints"
+    weights = [path for pattern in WEIGHT_PATTERNS for path in sorted(checkpoints.glob(pattern))]
+    if not any(path.suffix == ".safetensors" for path in weights):
+        raise PrismError(f"llamafactory-cli left no safetensors weights in {checkpoints}")
+    tokenizer = [model_dir / name for name in TOKENIZER_FILES if (model_dir / name).exists()]
+    logs = [run_dir / "train.yaml", checkpoints / "trainer_log.jsonl"]
+    for path in (*weights, *tokenizer, *logs):
+        shutil.copyfile(path, folder / path.name)

@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from toy_corpus import FORM, save_toy_model, toy_corpus
+
+from prism.core.errors import BadInput, NotFinite
+from prism.core.files import sha256_file
+from prism.core.trajectories import write_trajectories
+from prism.stages import sft
+
+RECIPE = sft.SftRecipe(
+    prompt=FORM,
+    template="qwen3",
+    learning_rate=1e-3,
+    num_train_epochs=2.0,
+    per_device_train_batch_size=4,
+    gradient_accumulation_steps=1,
+    logging_steps=1,
+    threads=1,
+)
+CORPUS = toy_corpus(6)
+
+
+def write_split(path: Path, regimes: list[str]) -> Path:
+    lines = ["# threshold 0.5", "id,score,regime"]
+    lines += [f"{trajectory.id},0.5,{regime}" for trajectory, regime in zip(CORPUS, regimes, strict=False)]
+    path.write_text("\n".join(lines) + "\n")
+    return path
+
+
+def test_split_selects_its_regime_in_corpus_order(tmp_path):
+    split = write_split(tmp_path / "split.csv", ["sft", "rl", "rl", "sft", "rl", "sft"])
+    assert [trajectory.id for trajectory in sft.select_trajectories(CORPUS, split, "sft")] == [
+        CORPUS[index].id for index in (0, 3, 5)
+    ]
+    assert len(sft.select_trajectories(CORPUS, split, "rl")) == 3
+    assert sft.select_trajectories(CORPUS, None, "sft") == CORPUS
+
+
+@pytest.mark.parametrize(
+    ("regimes", "regime", "message"),
+    [
+        (["sft"] * 5, "sft", "does not route"),
+        (["sft"] * 6, "rl", "routes nothing to rl"),
+        (["sft"] * 5 + ["both"], "sft", ":8: unknown regime 'both'"),
+        (["sft"] * 6, "dpo", "unknown regime 'dpo'"),
+    ],
+)
+def test_a_split_that_does_not_fit_is_refused(tmp_path, regimes, regime, message):
+    with pytest.raises(BadInput, match=message):
+        sft.select_trajectories(CORPUS, write_split(tmp_path / "split.csv", regimes), regime)
+
+
+def test_a_split_of_another_corpus_is_refused(tmp_path):
+    with pytest.raises(BadInput, match="not in the corpus"):
+        sft.select_trajectories(CORPUS[:5], write_split(tmp_path / "split.csv", ["sft"] * 6), "sft")
+
+
+def test_rows_reach_llamafactory_as_the_prompt_builder_made_them(tmp_path):
+    """Through LLaMA-Factory's own loader: same tokens, and -100 wherever the probe's mask is 0."""
+    from datasets import load_from_disk
+
+    rows, truncated = sft.encode_subset(save_toy_model(tmp_path / "model"), CORPUS, FORM)
+    assert truncated == 0
+    sft.write_rows(rows, tmp_path / "rows")
+    loaded = load_from_disk(str(tmp_path / "rows"))["train"]
+    assert len(loaded) == len(rows) == sum(len(trajectory.steps) for trajectory in CORPUS)
+    for row, record in zip(rows, loaded, strict=True):
+        assert record["input_ids"] == row.input_ids
+        assert record["attention_mask"] == [1] * len(row.input_ids)
+        carries = [label != sft.IGNORED_LABEL for label in record["labels"]]
+        assert carries == [bool(bit) for bit in row.response_mask]
+        assert record["labels"][-row.response_tokens :] == row.input_ids[-row.response_tokens :]
+
+
+def test_a_half_written_checkpoint_is_not_resumed(tmp_path):
+    for step in (5, 10, 15):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    assert sft.last_checkpoint(tmp_path) is None
+    for step in (5, 10, 15):
+        (tmp_path / f"checkpoint-{step}").mkdir()
+    for step in (5, 10):
+        (tmp_path / f"checkpoint-{step}" / "trainer_state.json").write_text("{}")
+    assert sft.last_checkpoint(tmp_path) == tmp_path / "checkpoint-10"
+    assert not (tmp_path / "checkpoint-15").exists()
+
+
+def test_loss_curve_takes_the_last_word_and_refuses_nan(tmp_path):
+    log = tmp_path / "trainer_log.jsonl"
+    line = '{{"current_steps": {}, "loss": {}, "lr": 0.1, "epoch": 1.0}}\n'
+    log.write_text(line.format(1, 3.0) + line.format(2, 2.5) + line.format(2, 2.0) + '{"current_steps": 2}\n')
+    assert [(point["step"], point["loss"]) for point in sft.read_losses(tmp_path)] == [(1, 3.0), (2, 2.0)]
+    log.write_text(line.format(1, "NaN"))
+    with pytest.raises(NotFinite, match="step 1"):
+        sft.read_losses(tmp_path)
+
+
+def test_torchaudio_is_replaced_only_where_it_does_not_load(monkeypatch):
+    monkeypatch.setattr(sft, "_loads", lambda module: False)
+    assert sft.llamafactory_environment(RECIPE)["PYTHONPATH"].startswith(str(sft.SHIMS))
+    assert (sft.SHIMS / "torchaudio" / "__init__.py").exists()
+    monkeypatch.setattr(sft, "_loads", lambda module: True)
+    assert str(sft.SHIMS) not in sft.llamafactory_environment(RECIPE).get("PYTHONPATH", "")
+
+
+def train(folder: Path, out: str, seed: int = 1) -> Path:
+    sft.train_sft(
+        folder / "model", folder / "corpus.jsonl", None, "sft", folder / out, folder / f"{out}-work", RECIPE, seed
+    )
+    return folder / out
+
+
+@pytest.mark.slow
+def test_training_is_byte_identical_and_resumes_exactly(tmp_path, monkeypatch):
+    """Two runs give the same bytes; so does a run that was killed after its first epoch's checkpoint."""
+    save_toy_model(tmp_path / "model")
+    write_trajectories(tmp_path / "corpus.jsonl", CORPUS)
+    once = train(tmp_path, "once")
+    for name in ("tokenizer.json", "train.yaml", "loss.csv", "trainer_log.jsonl", "sft.json"):
+        assert (once / name).exists()
+    assert sha256_file(once / "model.safetensors") != sha256_file(tmp_path / "model" / "model.safetensors")
+
+    # a run that is cut off: everything is written but the last checkpoint and what comes after
+    with monkeypatch.context() as patch:
+        patch.setattr(sft, "_collect", _cut_off)
+        with pytest.raises(KeyboardInterrupt):
+            train(tmp_path, "twice")
+    (run,) = (tmp_path / "twice-work").iterdir()
+    uncut = sha256_file(run / "checkpoints" / "model.safetensors")
+    assert uncut == sha256_file(once / "model.safetensors")
+    last = sft.last_checkpoint(run / "checkpoints")
+    shutil.rmtree(last)
+    for path in (run / "checkpoints").glob("*.safetensors"):
+        path.unlink()
+    twice = train(tmp_path, "twice")
+    assert sha256_file(twice / "model.safetensors") == uncut
+    assert not any((tmp_path / "twice-work").iterdir())
+
+
+def _cut_off(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.slow
+def test_a_failing_llamafactory_ends_in_one_line_and_leaves_no_output(tmp_path, monkeypatch):
+    from prism.core.errors import PrismError
+
+    save_toy_model(tmp_path / "model")
+    write_trajectories(tmp_path / "corpus.jsonl", CORPUS)
+    monkeypatch.setattr(sft, "_find_program", lambda name: shutil.which("false"))
+    with pytest.raises(PrismError, match="ended with status 1"):
+        train(tmp_path, "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_llamafactory_is_the_one_of_this_environment():
+    assert Path(sft._find_program("llamafactory-cli")).parent == Path(sys.executable).parent
