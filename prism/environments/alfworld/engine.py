@@ -1,0 +1,139 @@
+"""ALFWorld as a `prism` environment: the unmodified text engine with cleaned observations."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from prism.core.episodes import Feedback
+from prism.core.errors import BadInput
+from prism.core.files import read_json
+from prism.environments.alfworld import memo, packages
+
+NOTHING_HAPPENS = "Nothing happens."
+"""The engine's answer to every action that is not admissible."""
+
+_BANNER = "-= Welcome to TextWorld, ALFRED! =-"
+_TASK = re.compile(r"Your task is to: (.*)")
+_GAME_KEYS = ("pddl_domain", "grammar", "pddl_problem")
+
+
+class AlfworldEnvironment:
+    """One engine, playing one game at a time.
+
+    The planner library under the engine keeps its state in C globals: every concurrent replica of a game needs an
+    object of its own. `load` switches to another game and is much cheaper than a new object.
+
+    Args:
+        game_file: path of a ``game.tw-pddl``.
+        facts: list the true facts in `state` (the handcoded expert reads them).
+        memoise: use the memoised functions of `memo` (process-wide; never undone).
+
+    Raises:
+        BadInput: the file is missing, is not a game, or the engine cannot load it.
+    """
+
+    def __init__(self, game_file: str | Path, *, facts: bool = False, memoise: bool = True):
+        if memoise:
+            memo.install()
+        self._engine = packages.engine(facts=facts)
+        self.load(game_file)
+
+    def load(self, game_file: str | Path) -> None:
+        """Switch to another game; `reset` starts it."""
+        self.game_file = Path(game_file)
+        check_game_file(self.game_file)
+        with _argv_restored():
+            try:
+                self._engine.load(str(self.game_file))
+            except Exception as error:  # the engine raises anything: KeyError, parser errors, assertions, SystemExit
+                raise _unloadable(self.game_file, error) from error
+            except SystemExit as error:
+                raise _unloadable(self.game_file, error) from error
+        self.state: Any = None
+        self.task = ""
+        self.reset()
+
+    def reset(self) -> Feedback:
+        """Start the episode again from the same first state."""
+        with _argv_restored():
+            self.state = self._engine.reset()
+        self.task = task_of(self.state["feedback"])
+        return self._feedback()
+
+    def step(self, action: str) -> Feedback:
+        """Send one action; what the engine does not know is answered with "Nothing happens."."""
+        self.state, _, _ = self._engine.step(action)
+        return self._feedback()
+
+    def plan(self) -> list[str]:
+        """Actions from the present state to the goal, by the planner of the package; empty when it finds none."""
+        core = self._engine.unwrapped
+        return core._pddl_state.replan(core._entity_infos)
+
+    def _feedback(self) -> Feedback:
+        won = bool(self.state["won"])
+        return Feedback(
+            observation=clean_observation(self.state["feedback"]),
+            admissible=tuple(self.state["admissible_commands"]),
+            done=won,
+            success=won,
+            score=float(won),
+        )
+
+
+class AlfworldGames:
+    """Where an `EnvironmentPool` gets its environments: opens the games of a data folder.
+
+    Args:
+        data_dir: folder that the tasks' game files are relative to.
+    """
+
+    def __init__(self, data_dir: str = ""):
+        self._folder = Path(data_dir)
+
+    def open(self, game: str, spare: AlfworldEnvironment | None = None) -> AlfworldEnvironment:
+        """An environment that has `game` loaded; `spare`, one no longer needed, is used again if given."""
+        game_file = self._folder / game
+        if spare is None:
+            return AlfworldEnvironment(game_file)
+        spare.load(game_file)
+        return spare
+
+
+def task_of(feedback: str) -> str:
+    """The task in words, from the engine's first feedback."""
+    found = _TASK.search(feedback)
+    return found.group(1).strip() if found else ""
+
+
+def clean_observation(feedback: str) -> str:
+    """The engine's words without the welcome banner and the task, on one line."""
+    return " ".join(_TASK.sub("", feedback.replace(_BANNER, "")).split())
+
+
+def check_game_file(path: Path) -> None:
+    """Raise `BadInput` unless a file looks like a game: JSON with the engine's three texts."""
+    game = read_json(path)
+    for key in _GAME_KEYS:
+        if not isinstance(game, dict) or not isinstance(game.get(key), str):
+            raise BadInput(path, f"is not an ALFWorld game ({key!r} is missing)", "rebuild or download it again")
+
+
+def _unloadable(path: Path, error: BaseException) -> BadInput:
+    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+    return BadInput(path, f"does not load in the engine ({reason})", "rebuild or download it again")
+
+
+@contextmanager
+def _argv_restored() -> Iterator[None]:
+    """The PDDL translator overwrites ``sys.argv``; put it back."""
+    argv = sys.argv
+    try:
+        yield
+    finally:
+        sys.argv = argv

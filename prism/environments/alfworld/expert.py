@@ -1,0 +1,147 @@
+"""Experts that play ALFWorld games: the package's handcoded one, and its planner where that fails."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from prism.core.episodes import Feedback
+from prism.environments.alfworld import packages
+from prism.environments.alfworld.engine import AlfworldEnvironment
+
+
+class HandcodedExpert:
+    """The handcoded expert of the `alfworld` package, with its one defect mended.
+
+    The package's expert tracks what it holds by the word "put", while the grammar says "move X to Y": it then loses
+    count of what it has placed, and tasks with two objects fail. Here it is told "put" for its own bookkeeping.
+
+    Args:
+        environment: opened with ``facts=True`` and just reset.
+    """
+
+    name = "handcoded"
+
+    def __init__(self, environment: AlfworldEnvironment):
+        packages.prepare()
+        from alfworld.agents.expert import HandCodedTWAgent
+
+        self._environment = environment
+        self._agent = HandCodedTWAgent(max_steps=200)
+        self._agent.reset(str(environment.game_file))
+        self._agent.observe(environment.state["feedback"])
+        track = self._agent.policy.update_state_tracking
+        self._agent.policy.update_state_tracking = lambda state, action: track(state, _say_put(action))
+        # as after a look around, which changes nothing: the first feedback describes the room already
+        self._last_action = "look"
+
+    def act(self) -> str:
+        """The next action, given the environment's present state."""
+        state = self._environment.state
+        action = self._agent.act(state, 0, bool(state["won"]), self._last_action)
+        # as the package's own wrapper does: an impossible action is replaced by a look around
+        self._last_action = action if action in state["admissible_commands"] else "look"
+        return self._last_action
+
+
+def _say_put(action: str) -> str:
+    return "put" + action.removeprefix("move") if action.startswith("move ") else action
+
+
+class PlannerExpert:
+    """Replays one plan, made by the package's planner from the first state; knows where everything is."""
+
+    name = "planner"
+
+    def __init__(self, environment: AlfworldEnvironment):
+        self._plan = iter(environment.plan())
+
+    def act(self) -> str:
+        """The next action of the plan."""
+        action = next(self._plan, None)
+        if action is None:
+            raise RuntimeError("the plan is used up")
+        return action
+
+
+@dataclass(frozen=True)
+class Executed:
+    """One executed step: what was seen before it, the action, and whether the expert meant it."""
+
+    before: Feedback
+    action: str
+    demonstrated: bool
+
+
+@dataclass(frozen=True)
+class Play:
+    """One finished episode of an expert."""
+
+    expert: str
+    task: str
+    steps: tuple[Executed, ...]
+    success: bool
+    error: str = ""
+
+
+def play(
+    environment: AlfworldEnvironment, expert_type: type[Any], max_steps: int, noise: float, rng: random.Random
+) -> Play:
+    """Play the loaded game with an expert.
+
+    Args:
+        noise: share of steps before which an inadmissible action is executed; it changes nothing in the game, and the
+            expert repeats its intention after it.
+        rng: decides about noise; also seeds the expert's own choices.
+    """
+    feedback = environment.reset()
+    steps: list[Executed] = []
+    error = ""
+    with _seeded(rng.random()):
+        try:
+            expert = expert_type(environment)
+            while not feedback.done and len(steps) < max_steps:
+                action = expert.act()
+                wrong = corrupt(action, feedback.admissible, rng) if rng.random() < noise else None
+                if wrong is not None and len(steps) + 1 < max_steps:
+                    steps.append(Executed(feedback, wrong, demonstrated=False))
+                    feedback = environment.step(wrong)
+                steps.append(Executed(feedback, action, demonstrated=True))
+                feedback = environment.step(action)
+        except Exception as failure:  # the package's expert raises NameErrors and IndexErrors when it is lost
+            error = f"{type(failure).__name__}: {failure}"
+    return Play(expert_type.name, environment.task, tuple(steps), feedback.success, error)
+
+
+def corrupt(action: str, admissible: tuple[str, ...], rng: random.Random) -> str | None:
+    """A plausible action that the game does not accept now, or None where none was found.
+
+    Either an admissible action with another number, or a wrong verb for things that are there.
+    """
+    known = [choice for choice in admissible if choice not in (action, "help", "look", "inventory")]
+    for _ in range(8):
+        if not known:
+            return None
+        words = rng.choice(known).split()
+        if rng.random() < 0.5:
+            words = [str(rng.randint(1, 9)) if word.isdigit() and rng.random() < 0.5 else word for word in words]
+        else:
+            words = [rng.choice(("take", "open", "close", "go to", "use")), *words[-2:]]
+        wrong = " ".join(words)
+        if wrong not in admissible:
+            return wrong
+    return None
+
+
+@contextmanager
+def _seeded(seed: float) -> Iterator[None]:
+    """Seed Python's global generator, which the package's expert uses, and put it back afterwards."""
+    before = random.getstate()
+    random.seed(seed)
+    try:
+        yield
+    finally:
+        random.setstate(before)
