@@ -10,8 +10,9 @@ import sys
 
 import typer
 
-from prism.cli import backbones, data, evaluation, probing, results, rl, sft, webshop
+from prism.cli import backbones, data, evaluation, probing, results, rl, sft, sources, webshop
 from prism.core.errors import PrismError
+from prism.core.progress import complain, log_to_file
 
 app = typer.Typer(
     name="prism",
@@ -21,14 +22,15 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (probing, data, backbones, sft, rl, evaluation, webshop, results):
+for module in (probing, sources, data, backbones, sft, rl, evaluation, webshop, results):
     module.register(app)
 
 
 def main() -> None:
     """Run the command line; a `PrismError` ends in one line and its exit code."""
+    log_to_file()
     try:
         app()
     except PrismError as error:
-        print(f"prism: {error}", file=sys.stderr)
+        complain(f"prism: {error}")
         sys.exit(error.exit_code)

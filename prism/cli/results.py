@@ -1,20 +1,111 @@
-"""Commands that read results: cells, tables, figures, summaries."""
+"""Commands that make results: cells, tables, figures, summaries."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 from prism import __version__
 
+Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
+Svg = Annotated[Path, typer.Option(help="Figure as svg.")]
+Png = Annotated[Path, typer.Option(help="Figure as png.")]
+
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
+    app.command()(version)
+    app.command()(show)
+    app.command("table1-row")(table1_row)
+    app.command("table1")(table1)
+    app.command("figure-case-study")(figure_case_study)
+    app.command("figure-consensus")(figure_consensus)
+    app.command("benchmark-summary")(benchmark_summary)
 
-    @app.command()
-    def version() -> None:
-        """Print the version."""
-        typer.echo(__version__)
 
-    @app.callback()
-    def _root() -> None:
-        """Score trajectories by gradient concentration, route them to SFT and RL, and rebuild the paper."""
+def version() -> None:
+    """Print the version."""
+    typer.echo(__version__)
+
+
+def show(file: Annotated[Path, typer.Argument(help="A Markdown table.")]) -> None:
+    """Print a table of results in the terminal, and where it is."""
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    from prism.core.errors import BadInput
+
+    if not file.is_file():
+        raise BadInput(file, "does not exist", "build it with snakemake first")
+    console = Console()
+    console.print(Markdown(file.read_text(encoding="utf-8")))
+    console.print(f"\n{file.with_suffix('.csv')}", style="bold")
+
+
+def table1_row(
+    split: Annotated[str, typer.Option(help="seen or unseen.")],
+    method: Annotated[str, typer.Option()],
+    backbone: Annotated[str, typer.Option()],
+    sft: Annotated[str, typer.Option(help="Percent of the corpus that SFT saw, - for none.")],
+    rl: Annotated[str, typer.Option(help="Percent of the corpus that RL saw, - for none.")],
+    scale: Scale,
+    paper: Annotated[Path, typer.Option(help="The paper's values.")],
+    out: Annotated[Path, typer.Option(help="Folder of the row's cells.")],
+    evaluations: Annotated[list[Path], typer.Argument(help="One evaluation a seed.")],
+) -> None:
+    """Write the cells of one row of Table 1."""
+    from prism.stages.cells import CellContext, write_table1_row
+
+    write_table1_row(CellContext(split, method, backbone, sft, rl, scale), evaluations, paper, out)
+
+
+def table1(
+    methods: Annotated[str, typer.Option(help="Methods in the order of the rows, separated by commas.")],
+    scale: Scale,
+    out_csv: Annotated[Path, typer.Option()],
+    out_md: Annotated[Path, typer.Option()],
+    cells: Annotated[list[Path], typer.Argument(help="The table's cells.")],
+) -> None:
+    """Assemble Table 1 from its cells."""
+    from prism.stages.tables import build_table1
+
+    build_table1(cells, methods.split(","), scale, out_csv, out_md)
+
+
+def figure_case_study(
+    scores: Annotated[Path, typer.Option()],
+    trajectories: Annotated[Path, typer.Option()],
+    scale: Scale,
+    svg: Svg,
+    png: Png,
+    norms: Annotated[list[Path], typer.Argument(help="Gradient norms, all shards.")],
+) -> None:
+    """Draw Figure 1: the most diffuse and the most concentrated trajectory."""
+    from prism.stages.figures import draw_case_study
+
+    draw_case_study(norms, scores, trajectories, scale, svg, png)
+
+
+def figure_consensus(
+    scores: Annotated[Path, typer.Option()],
+    title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
+    scale: Scale,
+    svg: Svg,
+    png: Png,
+) -> None:
+    """Draw Figure 5: the overlap of the three metrics' high-conflict halves."""
+    from prism.stages.figures import draw_consensus
+
+    draw_consensus(scores, title, scale, svg, png)
+
+
+def benchmark_summary(
+    folder: Annotated[Path, typer.Option(help="Folder of Snakemake's benchmark files.")],
+    out: Annotated[Path, typer.Option()],
+) -> None:
+    """Sum up seconds and memory by rule."""
+    from prism.stages.summary import summarise_benchmarks
+
+    summarise_benchmarks(folder, out)

@@ -1,20 +1,51 @@
-"""Progress that a person can follow on a terminal and in a log file."""
+"""Progress that a person can follow on a terminal and in a log file.
+
+Under the workflow (`PRISM_LOG` names the job's log) everything a stage and its children print goes to the log; what
+the stage says about its progress goes to the screen as well.
+"""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Iterable, Iterator
-from typing import TypeVar
+from pathlib import Path
+from typing import TextIO, TypeVar
 
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 5.0
+LOG_VARIABLE = "PRISM_LOG"
+_screen: TextIO | None = None
+
+
+def log_to_file() -> None:
+    """Send this process's output, and that of every child, to the file that `PRISM_LOG` names, if it does."""
+    global _screen
+    # taken out of the environment: children write to the inherited descriptors, not to a log of their own
+    log = os.environ.pop(LOG_VARIABLE, "")
+    if not log:
+        return
+    Path(log).parent.mkdir(parents=True, exist_ok=True)
+    sys.stdout.flush()
+    sys.stderr.flush()
+    _screen = os.fdopen(os.dup(2), "w", encoding="utf-8")
+    descriptor = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    os.dup2(descriptor, 1)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def complain(message: str) -> None:
+    """One line for the log and the screen, as it is."""
+    for stream in filter(None, (sys.stderr, _screen)):
+        print(message, file=stream, flush=True)
 
 
 def say(message: str) -> None:
-    """One line for the log: time of day and message, on standard error."""
-    print(f"{time.strftime('%H:%M:%S')} {message}", file=sys.stderr, flush=True)
+    """One line of progress for the log and the screen, with the time of day, on standard error."""
+    complain(f"{time.strftime('%H:%M:%S')} {message}")
 
 
 def track(items: Iterable[Item], total: int, what: str, unit: str = "samples") -> Iterator[Item]:

@@ -1,0 +1,67 @@
+# make demo   sets up .venv and builds Table 1 at demo scale; make test runs the tests; make help lists the rest.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+CORES ?= 2
+# Optional: the address of PyTorch's CPU wheel index, where pip is not set up to find a CPU wheel of torch by itself.
+TORCH_INDEX ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
+RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
+SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
+
+.PHONY: help setup demo test test-slurm test-container lint format report backbones lock clean
+
+help: ## this list
+	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
+
+setup: $(READY) ## create .venv from the lock (nothing is done when it is up to date)
+
+# torch comes first and through pip: PyPI's default build of that version brings gigabytes of CUDA libraries.
+$(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
+	@$(PYTHON) scripts/preflight.py
+	@echo "setup: creating $(VENV) (about a minute on a fast line, 1.3 GB of downloads at most)"
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	$(BIN)/python -m pip install --quiet --require-hashes -r envs/bootstrap.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r envs/cpu.lock
+	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
+	@touch $@
+
+demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on two cores
+	@$(SNAKEMAKE)
+	@$(RUN) prism show results/demo/tables/table1.md
+
+test: $(READY) ## run the tests
+	$(RUN) pytest -q tests
+
+test-slurm: $(READY) ## run the workflow on a real SLURM made of Debian packages (root)
+	$(RUN) pytest -q -m slurm tests/slurm
+
+test-container: $(READY) ## run the workflow in an Apptainer image built here (root)
+	$(RUN) pytest -q -m container tests/container
+
+lint: $(READY) ## ruff, snakefmt, snakemake --lint
+	$(RUN) ruff check . && $(RUN) ruff format --check .
+	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakemake --lint
+
+format: $(READY) ## format Python and rules
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile rules
+
+report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
+	@$(SNAKEMAKE) --report results/demo/report.html
+
+backbones: $(READY) ## train the tiny backbones of resources/backbones again (about 20 min)
+	@$(SNAKEMAKE) --configfile config/backbones.yaml -- tiny_backbones
+
+lock: ## renew envs/*.lock from envs/*.in
+	$(BIN)/uv pip compile --quiet --config-file envs/uv.toml --python-version 3.11 --generate-hashes --no-annotate \
+	  --no-header --override envs/overrides.txt envs/cpu.in -o envs/cpu.lock
+
+clean: ## delete the demo's results, not the environment
+	rm -rf results/demo

@@ -1,0 +1,41 @@
+# PRISM, rebuildable. One stage a file in rules/; every stage is a `prism` command that also runs without Snakemake.
+#
+#   snakemake                                               the demo: Table 1, Figures 1 and 5, on two CPU cores
+#   snakemake --profile slurm results/tables/table1.csv     the paper's scale, on A100 nodes
+from snakemake.utils import min_version
+
+min_version("9.27.1")
+
+
+configfile: "config/config.yaml"
+
+
+pathvars:
+    results=config["results"],
+    logs=config["results"] + "/logs",
+    benchmarks=config["results"] + "/benchmarks",
+
+
+include: "rules/common.smk"
+include: "rules/trajectories.smk"
+include: "rules/backbones.smk"
+include: "rules/probe.smk"
+include: "rules/scores.smk"
+include: "rules/splits.smk"
+include: "rules/sft.smk"
+include: "rules/rl.smk"
+include: "rules/evaluate.smk"
+include: "rules/tables.smk"
+include: "rules/figures.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        collect("<results>/tables/{table}.csv", table=config["tables"]),
+        collect(
+            "<results>/figures/{figure}.{format}",
+            figure=config["figures"],
+            format=["svg", "png"],
+        ),
+        "<results>/benchmarks/summary.csv",

@@ -1,0 +1,15 @@
+"""Versions of the heavy stages: raised when a change of code changes results.
+
+A heavy stage's jobs do not rerun because its source was edited (a comment must not cost 300 GPU-hours); they rerun
+because its number here was raised. Light stages need no number: their source is an input of their rule.
+"""
+
+STAGE_VERSIONS = {
+    "games": 1,
+    "trajectories": 1,
+    "backbone": 1,
+    "probe": 1,
+    "sft": 1,
+    "rl": 1,
+    "evaluate": 1,
+}

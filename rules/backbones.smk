@@ -1,0 +1,23 @@
+# Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads.
+
+
+rule backbone:
+    output:
+        directory("<results>/backbones/{backbone}"),
+    log:
+        "<logs>/backbones/{backbone}.log",
+    benchmark:
+        "<benchmarks>/backbone/{backbone}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        source=lambda wildcards: config["backbones"][wildcards.backbone]["source"],
+        location=lambda wildcards: config["backbones"][wildcards.backbone]["location"],
+        revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"],
+        version=STAGE_VERSIONS["backbone"],
+    message:
+        "backbone {wildcards.backbone}: {params.source} {params.location}"
+    shell:
+        PRISM
+        + "backbone --source {params.source} --location {params.location:q} --revision {params.revision:q}"
+        " --out {output}"

@@ -1,0 +1,89 @@
+# Checks the config before anything is planned, and answers the rules' questions about it. Config values reach a rule
+# through `params:` alone, as the smallest slice it needs: an edit reruns exactly what it changes.
+import json
+import sys
+
+sys.path.insert(0, workflow.basedir)
+
+from prism.core.config import check_config
+from prism.core.errors import PrismError
+from prism.core.methods import BASE, build_methods, parse_slice
+from prism.core.trajectories import read_trajectories
+from prism.core.versions import STAGE_VERSIONS
+
+try:
+    check_config(config, workflow.source_path("../config/schema.yaml"))
+    if config["benchmarks"]["alfworld"]["trajectories_file"]:
+        read_trajectories(config["benchmarks"]["alfworld"]["trajectories_file"])
+except PrismError as error:
+    sys.exit(f"prism: {error}")
+
+# Every stage is a command; its output goes to the rule's log, its progress to the screen as well.
+PRISM = "PRISM_LOG={log} python -m prism "
+METHODS = build_methods(config["methods"])
+# Training threads of one job; what is left of the machine runs other jobs.
+TRAINING_THREADS = 2
+
+
+wildcard_constraints:
+    benchmark="|".join(config["benchmarks"]),
+    backbone="|".join(config["backbones"]),
+    method="|".join(METHODS),
+    seed=r"\d+",
+    panel="train|seen|unseen|test",
+    percent=r"\d{1,2}",
+    table=r"table\d",
+
+
+def json_text(value):
+    """Compact JSON with sorted keys: equal settings are equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
+def recipe(*path, **more):
+    """A slice of the config as JSON: what a command is told, and what a rerun is decided by."""
+    value = config
+    for key in path:
+        value = value[key]
+    return json_text({**value, **more})
+
+
+def source(name):
+    """A light stage's own source: its jobs rerun when it changes. Heavy stages carry a version instead."""
+    return f"{workflow.basedir}/prism/stages/{name}.py"
+
+
+def checkpoint_folder(method, benchmark, backbone, seed):
+    """The model that a method ends with."""
+    run = METHODS[method].at_seed(int(seed))
+    if run.rl:
+        return f"<results>/rl/{benchmark}/{backbone}/{run.init}--{run.algorithm}--{run.rl}/seed{seed}"
+    return initial_folder(run.init, benchmark, backbone, seed)
+
+
+def initial_folder(init, benchmark, backbone, seed):
+    """The model that RL starts from: an SFT checkpoint, or the backbone itself."""
+    if init == BASE:
+        return f"<results>/backbones/{backbone}"
+    return f"<results>/sft/{benchmark}/{backbone}/{init}/seed{seed}"
+
+
+def split_file(subset, benchmark, backbone):
+    """The split that a subset is a side of; none for the whole corpus."""
+    part = parse_slice(subset)
+    if part is None:
+        return []
+    return f"<results>/splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"
+
+
+def split_option(subset, split):
+    """The command-line options that restrict a stage to a subset."""
+    part = parse_slice(subset)
+    return f"--split {split} --regime {part.regime}" if part else ""
+
+
+def shard_files_of(benchmark, backbone):
+    """All shards of the gradient norms of one (benchmark, backbone)."""
+    shards = config["probe"]["shards"]
+    folder = f"<results>/gradnorms/{benchmark}/{backbone}"
+    return [f"{folder}/shard-{shard}-of-{shards}.parquet" for shard in range(shards)]

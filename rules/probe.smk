@@ -1,0 +1,30 @@
+# Gradient norms of every trajectory over the 7L projection matrices (eq. 1), one parquet a shard.
+
+
+rule probe:
+    input:
+        model="<results>/backbones/{backbone}",
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+    output:
+        "<results>/gradnorms/{benchmark}/{backbone}/shard-{shard}-of-{shards}.parquet",
+    log:
+        "<logs>/gradnorms/{benchmark}/{backbone}/shard-{shard}-of-{shards}.log",
+    benchmark:
+        "<benchmarks>/probe/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        recipe=lambda wildcards: json_text(
+            {
+                "dtype": config["probe"]["dtype"],
+                "tokens_per_pack": config["probe"]["tokens_per_pack"],
+                "prompt": config["benchmarks"][wildcards.benchmark]["prompt"],
+            }
+        ),
+        version=STAGE_VERSIONS["probe"],
+    message:
+        "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, shard {wildcards.shard}"
+    shell:
+        PRISM
+        + "probe --model {input.model} --data {input.trajectories} --shard {wildcards.shard}"
+        " --shards {wildcards.shards} --recipe {params.recipe:q} --out {output}"

@@ -1,0 +1,42 @@
+# Reinforcement learning on a subset's tasks with verl, from the backbone or from an SFT checkpoint.
+
+
+rule rl:
+    input:
+        model=lambda wildcards: initial_folder(
+            wildcards.init, wildcards.benchmark, wildcards.backbone, wildcards.seed
+        ),
+        games="<results>/data/{benchmark}/games",
+        panel="<results>/data/{benchmark}/panels/train.json",
+        split=lambda wildcards: split_file(
+            wildcards.subset, wildcards.benchmark, wildcards.backbone
+        ),
+    output:
+        directory(
+            "<results>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}"
+        ),
+    log:
+        "<logs>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}.tsv"
+    conda:
+        "../envs/rl.yaml"
+    threads: TRAINING_THREADS
+    params:
+        recipe=lambda wildcards: recipe(
+            "rl",
+            algorithm=wildcards.algorithm,
+            max_env_steps=config["benchmarks"][wildcards.benchmark]["max_steps"],
+            prompt=config["benchmarks"][wildcards.benchmark]["prompt"],
+        ),
+        subset=lambda wildcards, input: split_option(
+            wildcards.subset, input.get("split")
+        ),
+        work="<results>/work/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}",
+        version=STAGE_VERSIONS["rl"],
+    message:
+        "RL: {wildcards.algorithm} on {wildcards.subset} from {wildcards.init}, seed {wildcards.seed}"
+    shell:
+        PRISM
+        + "rl --init {input.model} --games {input.games} --panel {input.panel} {params.subset}"
+        " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"

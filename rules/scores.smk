@@ -1,0 +1,47 @@
+# Concentration scores: Gini, kurtosis, CV (eq. 5-7), L2, their normalised variants, seeded random scores.
+
+
+rule scores:
+    input:
+        norms=lambda wildcards: shard_files_of(wildcards.benchmark, wildcards.backbone),
+        source=source("scores"),
+    output:
+        "<results>/scores/{benchmark}/{backbone}.csv",
+    log:
+        "<logs>/scores/{benchmark}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/scores/{benchmark}/{backbone}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        recipe=json_text(
+            {"epsilon": config["scores"]["epsilon"], "random_seeds": config["seeds"]}
+        ),
+    message:
+        "scores: {wildcards.benchmark} under {wildcards.backbone}"
+    shell:
+        PRISM + "score {input.norms} --recipe {params.recipe:q} --out {output}"
+
+
+rule sensitivity:
+    input:
+        scores=collect(
+            "<results>/scores/{benchmark}/{backbone}.csv",
+            benchmark=config["tables"]["appendix_g"]["benchmarks"],
+            backbone=config["tables"]["appendix_g"]["backbones"],
+        ),
+        source=source("sensitivity"),
+    output:
+        "<results>/tables/appendix_g.csv",
+    log:
+        "<logs>/tables/appendix_g.log",
+    benchmark:
+        "<benchmarks>/sensitivity/appendix_g.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        scale=config["scale"],
+    message:
+        "appendix G: does normalising the norms change the ranking?"
+    shell:
+        PRISM + "sensitivity {input.scores} --scale {params.scale} --out {output}"

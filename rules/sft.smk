@@ -1,0 +1,36 @@
+# Supervised fine-tuning on a subset with LLaMA-Factory. Named by what it is, so that methods share a checkpoint.
+
+
+rule sft:
+    input:
+        model="<results>/backbones/{backbone}",
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        split=lambda wildcards: split_file(
+            wildcards.subset, wildcards.benchmark, wildcards.backbone
+        ),
+    output:
+        directory("<results>/sft/{benchmark}/{backbone}/{subset}/seed{seed}"),
+    log:
+        "<logs>/sft/{benchmark}/{backbone}/{subset}/seed{seed}.log",
+    benchmark:
+        "<benchmarks>/sft/{benchmark}/{backbone}/{subset}/seed{seed}.tsv"
+    conda:
+        "../envs/sft.yaml"
+    threads: TRAINING_THREADS
+    params:
+        recipe=lambda wildcards: recipe(
+            "sft",
+            template=config["backbones"][wildcards.backbone]["template"],
+            prompt=config["benchmarks"][wildcards.benchmark]["prompt"],
+        ),
+        subset=lambda wildcards, input: split_option(
+            wildcards.subset, input.get("split")
+        ),
+        work="<results>/work/sft/{benchmark}/{backbone}/{subset}/seed{seed}",
+        version=STAGE_VERSIONS["sft"],
+    message:
+        "SFT: {wildcards.backbone} on {wildcards.subset}, seed {wildcards.seed}"
+    shell:
+        PRISM
+        + "sft --model {input.model} --trajectories {input.trajectories} {params.subset}"
+        " --recipe {params.recipe:q} --seed {wildcards.seed} --threads {threads} --work {params.work} --out {output}"

@@ -1,0 +1,20 @@
+# Splits: a quantile of a score sends the trajectories at or below it to SFT, the others to RL (eq. 2-3).
+
+
+rule split:
+    input:
+        scores="<results>/scores/{benchmark}/{backbone}.csv",
+        source=source("splits"),
+    output:
+        "<results>/splits/{benchmark}/{backbone}/{score}-{percent}.csv",
+    log:
+        "<logs>/splits/{benchmark}/{backbone}/{score}-{percent}.log",
+    benchmark:
+        "<benchmarks>/split/{benchmark}/{backbone}/{score}-{percent}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "split: {wildcards.percent}% to RL by {wildcards.score}"
+    shell:
+        PRISM
+        + "split {input.scores} --score {wildcards.score} --rl-percent {wildcards.percent} --out {output}"

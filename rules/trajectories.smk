@@ -1,0 +1,117 @@
+# Raw data: games, expert trajectories played in the real engine, fixed panels of tasks.
+ALFWORLD = config["benchmarks"]["alfworld"]
+
+
+rule alfworld_games:
+    output:
+        directory("<results>/data/alfworld/games"),
+    log:
+        "<logs>/data/alfworld/games.log",
+    benchmark:
+        "<benchmarks>/alfworld_games/games.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        source=(
+            "--source dataset --data-dir " + ALFWORLD["data_dir"]
+            if ALFWORLD["source"] == "dataset"
+            else f"--recipe '{recipe('benchmarks', 'alfworld', 'games')}'"
+        ),
+        version=STAGE_VERSIONS["games"],
+    message:
+        "games of ALFWorld"
+    shell:
+        PRISM + "games {params.source} --out {output}"
+
+
+if ALFWORLD["trajectories_file"]:
+
+    rule alfworld_corpus:
+        input:
+            ALFWORLD["trajectories_file"],
+        output:
+            trajectories="<results>/data/alfworld/trajectories.jsonl",
+            manifest="<results>/data/alfworld/trajectories.json",
+        log:
+            "<logs>/data/alfworld/trajectories.log",
+        benchmark:
+            "<benchmarks>/alfworld_corpus/trajectories.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            version=STAGE_VERSIONS["trajectories"],
+        message:
+            "trajectories: {input}"
+        shell:
+            PRISM
+            + "import-trajectories {input:q} --out {output.trajectories} --manifest {output.manifest}"
+
+else:
+
+    rule alfworld_trajectories:
+        input:
+            games="<results>/data/alfworld/games",
+        output:
+            trajectories="<results>/data/alfworld/trajectories.jsonl",
+            manifest="<results>/data/alfworld/trajectories.json",
+        log:
+            "<logs>/data/alfworld/trajectories.log",
+        benchmark:
+            "<benchmarks>/alfworld_trajectories/trajectories.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        threads: 2
+        params:
+            recipe=recipe("benchmarks", "alfworld", "expert"),
+            version=STAGE_VERSIONS["trajectories"],
+        message:
+            "trajectories: the expert plays every training game"
+        shell:
+            PRISM
+            + "trajectories --games {input.games} --recipe {params.recipe:q} --workers {threads}"
+            " --out {output.trajectories} --manifest {output.manifest}"
+
+
+rule alfworld_training_panel:
+    input:
+        games="<results>/data/alfworld/games",
+        trajectories="<results>/data/alfworld/trajectories.jsonl",
+        source=source("panels"),
+    output:
+        "<results>/data/alfworld/panels/train.json",
+    log:
+        "<logs>/data/alfworld/panels/train.log",
+    benchmark:
+        "<benchmarks>/alfworld_panel/train.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    message:
+        "panel train: the tasks that have a trajectory"
+    shell:
+        PRISM
+        + "panel --games {input.games} --trajectories {input.trajectories} --split train --out {output}"
+
+
+rule alfworld_panel:
+    input:
+        games="<results>/data/alfworld/games",
+        source=source("panels"),
+    output:
+        "<results>/data/alfworld/panels/{panel}.json",
+    log:
+        "<logs>/data/alfworld/panels/{panel}.log",
+    benchmark:
+        "<benchmarks>/alfworld_panel/{panel}.tsv"
+    wildcard_constraints:
+        panel="seen|unseen",
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        recipe=lambda wildcards: json_text(
+            {"size": ALFWORLD["panels"][wildcards.panel], "seed": 0}
+        ),
+    message:
+        "panel {wildcards.panel}: a fixed list of tasks"
+    shell:
+        PRISM
+        + "panel --games {input.games} --split {wildcards.panel} --recipe {params.recipe:q} --out {output}"
