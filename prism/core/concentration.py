@@ -1,0 +1,56 @@
+"""How concentrated a gradient is over the projection matrices: Gini, kurtosis, CV (eq. 5-7 of the paper), and L2.
+
+Every function takes norms of shape (samples, N) with N = 7L and returns one value a sample.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+# eq. 5-7: "a small constant (1e-8) added for numerical stability"
+EPSILON = 1e-8
+
+
+def gini(norms: np.ndarray) -> np.ndarray:
+    """Gini coefficient, eq. 5: 0 when all matrices have equal norms, near 1 when one holds everything."""
+    count = norms.shape[1]
+    ranks = 2 * np.arange(1, count + 1) - count - 1
+    ordered = np.sort(norms, axis=1)
+    return (ordered * ranks).sum(axis=1) / (count * ordered.sum(axis=1) + EPSILON)
+
+
+def kurtosis(norms: np.ndarray) -> np.ndarray:
+    """Excess kurtosis with population moments, eq. 6."""
+    centred = norms - norms.mean(axis=1, keepdims=True)
+    standardised = centred / (norms.std(axis=1, keepdims=True) + EPSILON)
+    return (standardised**4).mean(axis=1) - 3
+
+
+def cv(norms: np.ndarray) -> np.ndarray:
+    """Coefficient of variation with the population standard deviation, eq. 7."""
+    return norms.std(axis=1) / (norms.mean(axis=1) + EPSILON)
+
+
+def l2(norms: np.ndarray) -> np.ndarray:
+    """Norm of the whole gradient over the 7L matrices: the magnitude that the other scores leave out."""
+    return np.sqrt((norms**2).sum(axis=1))
+
+
+SHAPE_METRICS = {"gini": gini, "kurtosis": kurtosis, "cv": cv}
+
+
+def concentration_scores(norms: np.ndarray, parameter_counts: np.ndarray) -> dict[str, np.ndarray]:
+    """All scores that depend on gradient norms alone.
+
+    Args:
+        norms: (samples, N) Frobenius norms.
+        parameter_counts: (N,) number of weights of each matrix, for the variants of appendix G: norms divided by
+            their square root.
+
+    Returns:
+        Score name to (samples,) values: gini, kurtosis, cv, l2, and the first three ``_normalised``.
+    """
+    scores = {name: metric(norms) for name, metric in SHAPE_METRICS.items()}
+    scores["l2"] = l2(norms)
+    normalised = norms / np.sqrt(parameter_counts)
+    return scores | {f"{name}_normalised": metric(normalised) for name, metric in SHAPE_METRICS.items()}

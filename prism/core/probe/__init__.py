@@ -1,0 +1,1 @@
+"""The prober: exact gradient norms of every projection matrix for every trajectory, no weight gradient kept."""

@@ -1,0 +1,95 @@
+"""Block-causal attention: every row of a pack attends to itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface
+
+from prism.core.errors import BadInput
+
+IMPLEMENTATION = "prism_block_causal"
+
+
+def block_causal_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    row_ends: Sequence[int] = (),
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention function in the interface of transformers.
+
+    Args:
+        query: (1, heads, T, d); `key` and `value` may have fewer heads (GQA).
+        row_ends: cumulative row boundaries, starting with 0.
+
+    Returns:
+        (1, T, heads, d), and no attention weights.
+    """
+    for name in ("softcap", "s_aux"):
+        if options.get(name) is not None:
+            raise BadInput(
+                type(module).__name__, f"attention with {name} is not supported", "probe another architecture"
+            )
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        return _variable_length(query, key, value, row_ends, scaling, sliding_window), None
+    outputs = [
+        _one_row(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scaling, sliding_window)
+        for start, end in pairwise(row_ends)
+    ]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _one_row(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, window: int | None
+) -> torch.Tensor:
+    length = query.shape[2]
+    mask = None
+    if window is not None and length > window:
+        position = torch.arange(length, device=query.device)
+        distance = position[:, None] - position[None, :]
+        mask = (distance >= 0) & (distance < window)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+    )
+
+
+def _variable_length(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    row_ends: Sequence[int],
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """FlashAttention over all rows in one launch (GPU, half precision)."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    ends = torch.tensor(row_ends, dtype=torch.int32, device=query.device)
+    longest = max(end - start for start, end in pairwise(row_ends))
+    tokens_first = [tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value)]
+    output = varlen_attn(
+        *tokens_first,
+        ends,
+        ends,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(window - 1 if window else -1, 0),
+        enable_gqa=True,
+    )
+    return output[None]
+
+
+AttentionInterface.register(IMPLEMENTATION, block_causal_attention)

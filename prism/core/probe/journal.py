@@ -1,0 +1,60 @@
+"""What a shard has finished so far, so that an interrupted probe goes on where it stopped."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from prism.core.progress import say
+
+
+class Journal:
+    """Append-only JSON lines beside the output: a fingerprint of the run, then one line a finished trajectory.
+
+    Floats are written with `repr` precision, so that what is read back is bit for bit what was computed.
+
+    Args:
+        path: the journal's file.
+        fingerprint: everything the norms depend on; a journal with another fingerprint is not used.
+    """
+
+    def __init__(self, path: Path, fingerprint: Mapping[str, Any]):
+        self.path, self.fingerprint = path, dict(fingerprint)
+
+    def read(self) -> dict[str, dict]:
+        """Finished records by id; empty without a journal of this very run."""
+        if not self.path.is_file():
+            return {}
+        records = list(_complete_lines(self.path))
+        if not records or records[0] != self.fingerprint:
+            say(f"{self.path} belongs to another run (model, data or settings differ): starting over")
+            return {}
+        return {record["id"]: record for record in records[1:]}
+
+    def start(self, records: Iterable[dict] = ()) -> None:
+        """Begin a new journal with the records kept from the last one."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("w", encoding="utf-8") as out:
+            for record in (self.fingerprint, *records):
+                out.write(json.dumps(record) + "\n")
+
+    def append(self, records: Iterable[dict]) -> None:
+        """Add finished records; they survive a kill of the process from here on."""
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write("".join(json.dumps(record) + "\n" for record in records))
+
+    def remove(self) -> None:
+        """Delete the journal once the output stands."""
+        self.path.unlink(missing_ok=True)
+
+
+def _complete_lines(path: Path) -> Iterable[dict]:
+    """Records up to the first line that a kill cut short."""
+    with path.open(encoding="utf-8", errors="replace") as lines:
+        for line in lines:
+            try:
+                yield json.loads(line)
+            except json.JSONDecodeError:
+                return

@@ -1,0 +1,108 @@
+"""Gradient norms on disk: one parquet file a shard, one row a trajectory, provenance in the file's metadata."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from prism.core.errors import BadInput
+from prism.core.files import atomic_path
+
+if TYPE_CHECKING:  # scoring must not wait for torch
+    from prism.core.probe.prober import ProbedSample
+
+ROWS_PER_GROUP = 4096
+FIXED_COLUMNS = ("id", "loss", "response_tokens", "rows", "truncated")
+FACTS = (
+    "dtype",
+    "model",
+    "model_sha256",
+    "data",
+    "data_sha256",
+    "prompt_sha256",
+    "shard",
+    "shards",
+    "parameter_counts",
+)
+
+
+@dataclass(frozen=True)
+class NormFile:
+    """A parquet file of gradient norms; the norms themselves are read in batches.
+
+    Attributes:
+        facts: metadata: dtype, model, model_sha256, data, data_sha256, prompt_sha256, shard, shards, ...
+        names: the 7L norm columns, in order.
+        parameter_counts: weights of each of these matrices.
+    """
+
+    path: Path
+    facts: Mapping[str, str]
+    names: list[str]
+    parameter_counts: list[int]
+
+    def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
+        """Yield (ids, norms of shape (rows, 7L) in float64), a few thousand rows at a time."""
+        with pq.ParquetFile(self.path) as file:
+            for batch in file.iter_batches(ROWS_PER_GROUP, columns=["id", *self.names]):
+                columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in self.names]
+                yield batch.column("id").to_pylist(), np.stack(columns, axis=1)
+
+    def row(self, identifier: str) -> dict | None:
+        """The whole row of one trajectory, or None."""
+        rows = pq.read_table(self.path, filters=[("id", "=", identifier)]).to_pylist()
+        return rows[0] if rows else None
+
+
+def open_norms(path: str | Path) -> NormFile:
+    """Open a file of gradient norms.
+
+    Raises:
+        BadInput: it is missing or not a parquet file of `prism probe`.
+    """
+    path = Path(path)
+    try:
+        schema = pq.read_schema(path)
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror or error})", "check the path") from error
+    except pa.ArrowInvalid as error:
+        raise BadInput(path, "is not a parquet file", "make it with prism probe") from error
+    facts = {key.decode(): value.decode() for key, value in (schema.metadata or {}).items() if b"ARROW" not in key}
+    names = [name for name in schema.names if name not in FIXED_COLUMNS]
+    if missing := [key for key in FACTS if key not in facts] + [
+        key for key in FIXED_COLUMNS if key not in schema.names
+    ]:
+        raise BadInput(path, f"has no {missing[0]}: it is not a file of gradient norms", "make it with prism probe")
+    return NormFile(path, facts, names, json.loads(facts["parameter_counts"]))
+
+
+def write_norms(
+    path: str | Path, probed: Iterable[ProbedSample], names: Sequence[str], facts: Mapping[str, str]
+) -> None:
+    """Write a shard atomically, sorted by id.
+
+    Args:
+        names: norm columns, in the order of `ProbedSample.norms`.
+        facts: metadata of the file.
+    """
+    rows = sorted(probed, key=lambda row: row.sample.id)
+    norms = np.array([row.norms for row in rows], dtype=np.float64).reshape(len(rows), len(names))
+    columns = {
+        "id": pa.array([row.sample.id for row in rows], pa.string()),
+        "loss": pa.array([row.loss for row in rows], pa.float64()),
+        "response_tokens": pa.array([row.sample.response_tokens for row in rows], pa.int64()),
+        "rows": pa.array([len(row.sample.rows) for row in rows], pa.int64()),
+        "truncated": pa.array([row.sample.truncated for row in rows], pa.int64()),
+        **{name: pa.array(norms[:, index]) for index, name in enumerate(names)},
+    }
+    table = pa.table(columns).replace_schema_metadata(dict(facts))
+    with atomic_path(path) as temporary:
+        # norms are almost all different: a dictionary would only cost time
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="zstd")

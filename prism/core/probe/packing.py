@@ -1,0 +1,139 @@
+"""Packs rows of several trajectories into one sequence without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from prism.core.prompts import Row
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One trajectory as the prober sees it.
+
+    Attributes:
+        id: unique in the corpus.
+        rows: its token rows; the loss is the mean over the response tokens of all of them.
+        truncated: number of rows that were cut at the context length (or dropped because nothing was left).
+    """
+
+    id: str
+    rows: tuple[Row, ...]
+    truncated: int = 0
+
+    @property
+    def response_tokens(self) -> int:
+        """Tokens that carry loss. The first token of a row is never predicted, so it cannot."""
+        return sum(sum(row.response_mask[1:]) for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the prober computes: every row up to its last predictor."""
+        return sum(useful_length(row) for row in self.rows)
+
+
+def useful_length(row: Row) -> int:
+    """Input tokens of a row that can influence its loss: all before its last response token.
+
+    The last response token is only a target, and what follows it is seen by no loss.
+    """
+    for index in range(len(row.response_mask) - 1, 0, -1):
+        if row.response_mask[index]:
+            return index
+    return 0
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Rows of several trajectories in one sequence of T tokens.
+
+    Attributes:
+        input_ids: (1, T) token ids.
+        position_ids: (1, T) positions, counted from 0 in every row.
+        row_ends: cumulative row boundaries, starting with 0; attention never crosses them.
+        spans: (start, end) of each trajectory; its rows lie side by side.
+        predictors: positions whose next token is a response token, R of them.
+        predictor_spans: (start, end) of each trajectory within the R predictors.
+        targets: (R,) the response tokens.
+        weights: (R,) float64, 1 / response tokens of the trajectory.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    row_ends: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    predictors: torch.Tensor
+    predictor_spans: tuple[tuple[int, int], ...]
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+def build_pack(samples: Sequence[Sample], device: torch.device, denominators: Sequence[int] | None = None) -> Pack:
+    """Lay the rows of `samples` side by side.
+
+    Args:
+        denominators: response tokens each loss is divided by; by default those of the sample. Differs where a
+            trajectory is probed in several parts.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    predictors: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
+    row_ends, spans, predictor_spans = [0], [], []
+    for index, sample in enumerate(samples):
+        start, first = len(ids), len(predictors)
+        weight = 1.0 / (denominators[index] if denominators else sample.response_tokens)
+        for row in sample.rows:
+            length = useful_length(row)
+            if not length:
+                continue
+            offset = len(ids)
+            for token in range(length):
+                if row.response_mask[token + 1]:
+                    predictors.append(offset + token)
+                    targets.append(row.input_ids[token + 1])
+                    weights.append(weight)
+            ids += row.input_ids[:length]
+            positions += range(length)
+            row_ends.append(len(ids))
+        spans.append((start, len(ids)))
+        predictor_spans.append((first, len(predictors)))
+    return Pack(
+        input_ids=torch.tensor([ids], device=device),
+        position_ids=torch.tensor([positions], device=device),
+        row_ends=tuple(row_ends),
+        spans=tuple(spans),
+        predictors=torch.tensor(predictors, device=device),
+        predictor_spans=tuple(predictor_spans),
+        targets=torch.tensor(targets, device=device),
+        weights=torch.tensor(weights, dtype=torch.float64, device=device),
+    )
+
+
+def plan_packs(samples: Sequence[Sample], tokens_per_pack: int) -> list[list[Sample]]:
+    """Group samples into packs of at most `tokens_per_pack` tokens, deterministically.
+
+    Longest first, so that memory runs out at once or never. A longer sample is a pack of its own.
+    """
+    ordered = sorted(samples, key=lambda sample: (-sample.tokens, sample.id))
+    packs: list[list[Sample]] = []
+    filled = 0
+    for sample in ordered:
+        if not packs or filled + sample.tokens > tokens_per_pack:
+            packs.append([])
+            filled = 0
+        packs[-1].append(sample)
+        filled += sample.tokens
+    return packs
+
+
+def split_rows(sample: Sample) -> tuple[Sample, Sample] | None:
+    """The two halves of a trajectory's rows, or None for a single row."""
+    if len(sample.rows) < 2:
+        return None
+    middle = len(sample.rows) // 2
+    return tuple(Sample(sample.id, part) for part in (sample.rows[:middle], sample.rows[middle:]))

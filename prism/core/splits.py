@@ -1,0 +1,69 @@
+"""Routing by a quantile of a score (eq. 2-3): at or below the threshold to SFT, above it to RL."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prism.core.csvfiles import read_table
+from prism.core.errors import BadInput
+
+SFT, RL = "sft", "rl"
+
+
+@dataclass(frozen=True)
+class Split:
+    """Two disjoint subsets of a corpus.
+
+    Attributes:
+        threshold: the quantile; scores equal to it go to SFT.
+        regimes: ``sft`` or ``rl``, in the order of the scores.
+        ties: number of scores equal to the threshold.
+    """
+
+    threshold: float
+    regimes: tuple[str, ...]
+    ties: int
+
+    def count(self, regime: str) -> int:
+        """Trajectories of one regime."""
+        return self.regimes.count(regime)
+
+
+def split_by_quantile(scores: Sequence[float], rl_percent: float) -> Split:
+    """Split at the quantile ``1 - rl_percent / 100``; 50 is the paper's median split.
+
+    The quantile is numpy's default (linear interpolation between the two nearest order statistics), which is the usual
+    median at 50. The comparison is eq. 2-3 to the letter, so that ties enlarge the SFT side.
+
+    Raises:
+        BadInput: there is no score, or the share is not between 0 and 100.
+    """
+    if not 0 < rl_percent < 100:
+        raise BadInput("rl share", f"{rl_percent} percent leaves one side empty", "choose a share between 0 and 100")
+    if not len(scores):
+        raise BadInput("scores", "there are none", "score at least one trajectory")
+    values = np.asarray(scores, dtype=np.float64)
+    threshold = np.quantile(values, 1 - rl_percent / 100)
+    regimes = tuple(np.where(values > threshold, RL, SFT).tolist())
+    return Split(float(threshold), regimes, int((values == threshold).sum()))
+
+
+def read_split(path: str | Path) -> dict[str, str]:
+    """Regime of every trajectory id in a split file.
+
+    Raises:
+        BadInput: the file is not a split, or an id comes twice.
+    """
+    table = read_table(path)
+    regimes: dict[str, str] = {}
+    for identifier, regime in zip(table.column("id"), table.column("regime"), strict=True):
+        if identifier in regimes:
+            raise BadInput(path, f"routes {identifier!r} twice", "rebuild it")
+        if regime not in (SFT, RL):
+            raise BadInput(path, f"unknown regime {regime!r} of {identifier!r}", "use sft or rl")
+        regimes[identifier] = regime
+    return regimes

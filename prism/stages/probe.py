@@ -1,0 +1,162 @@
+"""Trajectories and a frozen model to gradient norms (parquet), one shard of the corpus at a time."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoTokenizer
+
+from prism.core.errors import BadInput
+from prism.core.files import sha256_file
+from prism.core.probe.architecture import find_projections, parameter_counts
+from prism.core.probe.corpus import Corpus, load_corpus
+from prism.core.probe.journal import Journal
+from prism.core.probe.models import DTYPES, load_model, resolve_model
+from prism.core.probe.normfiles import write_norms
+from prism.core.probe.packing import Sample, plan_packs
+from prism.core.probe.prober import GradientProber, ProbedSample
+from prism.core.progress import say, track
+from prism.core.prompts import PromptFormat
+
+LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
+
+
+@dataclass(frozen=True)
+class ProbeRecipe:
+    """Settings of the probe.
+
+    Attributes:
+        prompt: how trajectories become tokens; of chats only the context length counts.
+        dtype: precision of weights and activations; norms are accumulated in float32 or better.
+        tokens_per_pack: tokens of one forward pass; halved when memory runs out.
+        gradient_checkpointing: recompute layers in the backward pass; less memory, more time.
+    """
+
+    prompt: PromptFormat
+    dtype: str = "float32"
+    tokens_per_pack: int = 4096
+    gradient_checkpointing: bool = False
+
+    def __post_init__(self) -> None:
+        if self.dtype not in DTYPES:
+            raise BadInput("probe.dtype", f"unknown dtype {self.dtype!r}", f"use one of {', '.join(DTYPES)}")
+        if self.tokens_per_pack < 1:
+            raise BadInput("probe.tokens_per_pack", f"{self.tokens_per_pack} is not positive", "try 4096")
+
+
+def probe_shard(
+    model: str | Path,
+    data: str | Path,
+    out_parquet: str | Path,
+    shard: int,
+    shards: int,
+    recipe: ProbeRecipe,
+    device: str = "auto",
+    resume: bool = False,
+    strict: bool = False,
+) -> None:
+    """Probe every trajectory whose position in the id-sorted corpus is `shard` modulo `shards`.
+
+    Args:
+        model: folder of a Hugging Face model (safetensors), or its id on the Hub.
+        data: expert trajectories or chats, one JSON object a line.
+        out_parquet: one row a trajectory: id, loss, response_tokens, rows, truncated, and 7L norms
+            ``layers.{l}.{module}``; provenance in the file's metadata.
+        shard: 0-based.
+        device: ``auto`` (the first GPU, or the CPU) or a torch device.
+        resume: go on from what an interrupted run of the same probe left beside `out_parquet`.
+        strict: refuse trajectories longer than the context instead of truncating them.
+
+    Raises:
+        BadInput: the data, the model or a setting cannot be used.
+        NotFinite: a loss or norm is NaN or infinite; names the trajectory.
+    """
+    if not 0 <= shard < shards:
+        raise BadInput("shard", f"{shard} of {shards} does not exist", f"shards count from 0 to {shards - 1}")
+    corpus = load_corpus(data)
+    folder, model_sha256 = resolve_model(model)
+    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    samples = _encode_shard(corpus, tokenizer, recipe.prompt, shard, shards, strict)
+    torch_device = _pick_device(device)
+    network = load_model(folder, DTYPES[recipe.dtype], torch_device, samples)
+    projections = find_projections(network)
+    facts = {
+        "dtype": recipe.dtype,
+        "device": torch_device.type,
+        "model": str(model),
+        "model_sha256": model_sha256,
+        "data": str(data),
+        "data_sha256": sha256_file(data),
+        **corpus.prompt_facts(tokenizer, recipe.prompt),
+        "tokens_per_pack": str(recipe.tokens_per_pack),
+        "gradient_checkpointing": str(recipe.gradient_checkpointing).lower(),
+        "shard": str(shard),
+        "shards": str(shards),
+        "parameter_counts": str(parameter_counts(projections)),
+        **{f"version_{name}": version(name) for name in LIBRARIES},
+        "version_python": platform.python_version(),
+    }
+    prober = GradientProber(network, recipe.gradient_checkpointing)
+    journal = Journal(Path(f"{out_parquet}.journal"), facts)
+    probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, resume)
+    write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
+    journal.remove()
+
+
+def _encode_shard(
+    corpus: Corpus, tokenizer: Any, prompt: PromptFormat, shard: int, shards: int, strict: bool
+) -> list[Sample]:
+    ids = sorted(corpus.ids)[shard::shards]
+    samples = [corpus.encode(identifier, tokenizer, prompt) for identifier in ids]
+    for sample in samples:
+        if strict and sample.truncated:
+            raise BadInput(
+                corpus.place(sample.id),
+                f"trajectory {sample.id!r} is longer than the context of {prompt.context_length} tokens",
+                "raise the context length, shorten it, or drop --strict",
+            )
+        if not sample.response_tokens:
+            raise BadInput(
+                corpus.place(sample.id),
+                f"trajectory {sample.id!r} has no response token within {prompt.context_length} tokens",
+                "raise the context length or remove it",
+            )
+    truncated = sum(sample.truncated > 0 for sample in samples)
+    say(f"probe: {len(samples)} trajectories, {truncated} of them truncated at {prompt.context_length} tokens")
+    return samples
+
+
+def _pick_device(device: str) -> torch.device:
+    if device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.empty(0, device=device).device
+    except (RuntimeError, AssertionError) as error:
+        raise BadInput("--device", f"{device!r} cannot be used here", "use auto, cpu or cuda") from error
+
+
+def _probe_journalled(
+    prober: GradientProber, samples: list[Sample], tokens_per_pack: int, journal: Journal, resume: bool
+) -> Iterator[ProbedSample]:
+    """Yield every sample's norms: from the journal where a whole pack is in it, else computed and journalled.
+
+    Packs are planned over the whole shard and kept whole, so that a resumed run computes the same bits.
+    """
+    packs = plan_packs(samples, tokens_per_pack)
+    known = journal.read() if resume else {}
+    finished = [pack for pack in packs if all(sample.id in known for sample in pack)]
+    done = [sample for pack in finished for sample in pack]
+    journal.start(known[sample.id] for sample in done)
+    if done:
+        say(f"probe: {len(done)} trajectories were finished before")
+    for sample in done:
+        yield ProbedSample(sample, known[sample.id]["loss"], known[sample.id]["norms"])
+    for probed in prober.probe([pack for pack in packs if pack not in finished]):
+        journal.append({"id": one.sample.id, "loss": one.loss, "norms": one.norms} for one in probed)
+        yield from probed
