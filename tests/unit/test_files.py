@@ -1,0 +1,57 @@
+"""Outputs appear whole or not at all; bad input is named by file and line."""
+
+import pytest
+
+from prism.core.errors import BadInput
+from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, write_json
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path):
+    target = tmp_path / "table.csv"
+    target.write_text("old")
+    with pytest.raises(RuntimeError), atomic_path(target) as temporary:  # noqa: PT012
+        temporary.write_text("half")
+        raise RuntimeError("killed")
+    assert target.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_folder_is_replaced_as_a_whole(tmp_path):
+    target = tmp_path / "model"
+    for content in ("first", "second"):
+        with atomic_path(target) as temporary:
+            temporary.mkdir()
+            (temporary / content).write_text(content)
+    assert [path.name for path in target.iterdir()] == ["second"]
+
+
+def test_json_is_independent_of_key_order(tmp_path):
+    write_json(tmp_path / "a.json", {"b": 1, "a": 2})
+    write_json(tmp_path / "b.json", {"a": 2, "b": 1})
+    assert (tmp_path / "a.json").read_bytes() == (tmp_path / "b.json").read_bytes()
+    assert sha256_json({"b": 1, "a": 2}) == sha256_json({"a": 2, "b": 1})
+    assert sha256_json({"a": 1}) != sha256_json({"a": 2})
+
+
+def test_nan_is_refused(tmp_path):
+    with pytest.raises(ValueError, match="JSON compliant"):
+        write_json(tmp_path / "a.json", {"value": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("text", "place"),
+    [('{"a": 1}\n{"b": \n', "data.jsonl:2"), ('{"a": 1}\n[1]\n', "data.jsonl:2"), ("nonsense\n", "data.jsonl:1")],
+)
+def test_a_broken_line_is_named(tmp_path, text, place):
+    path = tmp_path / "data.jsonl"
+    path.write_text(text)
+    with pytest.raises(BadInput, match=place):
+        list(read_jsonl(path))
+
+
+def test_a_missing_file_is_named(tmp_path):
+    with pytest.raises(BadInput, match=r"none\.json"):
+        read_json(tmp_path / "none.json")
+    with pytest.raises(BadInput, match=r"none\.jsonl"):
+        list(read_jsonl(tmp_path / "none.jsonl"))
