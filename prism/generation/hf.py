@@ -172,7 +172,7 @@ class HFGenerator:
     """
 
     def __init__(self, model: Any, tokenizer: Any, sampling: Sampling, batch_size: int):
-        self.model = model.eval()
+        self.model, self.tokenizer = model.eval(), tokenizer
         self.stop_ids = [tokenizer.eos_token_id]
         self.pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.sampling, self.batch_size = sampling, batch_size

@@ -1,0 +1,198 @@
+"""Evaluation on a fixed panel: every episode once, all of them advancing together."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prism.core.episodes import Episode, Feedback
+from prism.core.errors import BadInput
+from prism.core.files import sha256_model, write_json
+from prism.core.progress import say
+from prism.core.prompts import PromptEncoder, PromptFormat
+from prism.environments.base import Panel, Task, read_panel
+from prism.environments.pool import ALFWORLD, EnvironmentFailure, EnvironmentPool
+from prism.generation.base import Generator, Sampling
+
+SOURCES = {"alfworld": ALFWORLD}
+ROUNDS_BETWEEN_LINES = 5
+
+
+@dataclass(frozen=True)
+class EvaluationRecipe:
+    """Settings of an evaluation.
+
+    Attributes:
+        prompt: prompt format; it must be the one of the training.
+        max_steps: environment steps after which an episode ends as failed.
+        temperature: sampling temperature; 0 is greedy.
+        top_p: nucleus.
+        max_new_tokens: longest reply.
+        batch_size: prompts in one forward pass.
+        workers: environment processes; they do not change the result.
+        threads: CPU threads of the model.
+        generator: ``hf``.
+    """
+
+    prompt: PromptFormat
+    max_steps: int
+    temperature: float
+    top_p: float
+    max_new_tokens: int
+    batch_size: int
+    workers: int
+    threads: int = 2
+    generator: str = "hf"
+
+    def __post_init__(self) -> None:
+        if self.generator not in _GENERATORS:
+            known = ", ".join(_GENERATORS)
+            raise BadInput("generator", f"unknown generator {self.generator!r}", f"use one of {known}")
+
+
+def evaluate(
+    model_dir: str | Path,
+    games_dir: str | Path,
+    panel_path: str | Path,
+    out_json: str | Path,
+    recipe: EvaluationRecipe,
+    seed: int,
+) -> None:
+    """Play every task of a panel once and write one record an episode.
+
+    The file holds no times, so that equal runs are equal bytes. An environment that breaks fails its own episode only.
+
+    Args:
+        games_dir: data folder of the panel's benchmark; the tasks' games lie below it.
+        seed: of the sampling.
+
+    Raises:
+        BadInput: the panel, model or recipe cannot be used.
+    """
+    started = time.monotonic()
+    panel = read_panel(panel_path)
+    if panel.benchmark not in SOURCES:
+        raise BadInput(panel_path, f"unknown benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
+    model_sha256 = sha256_model(model_dir)
+    # the environments' processes start up while the model's libraries are imported
+    with EnvironmentPool(SOURCES[panel.benchmark], recipe.workers, {"data_dir": str(games_dir)}) as pool:
+        generator, tokenizer = _GENERATORS[recipe.generator](model_dir, recipe, seed)
+        ready = time.monotonic() - started
+        say(f"evaluation: {len(panel.tasks)} tasks of panel {panel.name}, ready after {ready:.0f} s")
+        episodes = play_panel(pool, generator, tokenizer, panel, recipe)
+    for line in summarize(episodes):
+        say(line)
+    say(f"evaluation took {time.monotonic() - started:.1f} s")
+    recorded = asdict(recipe)
+    # neither changes what comes out
+    del recorded["workers"]
+    write_json(
+        out_json,
+        {
+            "benchmark": panel.benchmark,
+            "panel": panel.name,
+            "panel_sha256": panel.sha256,
+            "model_sha256": model_sha256,
+            "prompt_sha256": recipe.prompt.sha256(),
+            "recipe": recorded,
+            "seed": seed,
+            "versions": {name: version(name) for name in ("torch", "transformers", "textworld")},
+            "episodes": [episode.record() for episode in episodes],
+        },
+    )
+
+
+def play_panel(
+    pool: EnvironmentPool, generator: Generator, tokenizer: Any, panel: Panel, recipe: EvaluationRecipe
+) -> list[Episode]:
+    """Play all tasks of a panel; episodes in the panel's order."""
+    encoder = PromptEncoder(tokenizer, recipe.prompt)
+    first = pool.start([task.game for task in panel.tasks])
+    episodes = [
+        _begin(panel.benchmark, task, words, feedback, recipe.max_steps)
+        for task, (words, feedback) in zip(panel.tasks, first, strict=True)
+    ]
+    rounds = 0
+    while running := [slot for slot, episode in enumerate(episodes) if not episode.finished]:
+        _advance(episodes, running, pool, generator, encoder)
+        rounds += 1
+        if rounds % ROUNDS_BETWEEN_LINES == 0:
+            solved = sum(episode.success for episode in episodes)
+            say(f"evaluation: step {rounds}/{recipe.max_steps}, {len(running)} episodes running, {solved} solved")
+    return episodes
+
+
+def _begin(benchmark: str, task: Task, words: str, feedback: Feedback | EnvironmentFailure, max_steps: int) -> Episode:
+    """An episode at its first observation; failed at once where its environment did not open."""
+    broken = isinstance(feedback, EnvironmentFailure)
+    seen = Feedback("", ()) if broken else feedback
+    episode = Episode(benchmark, task.id, task.task_type, words, max_steps, seen)
+    if broken:
+        episode.fail(feedback.message)
+    return episode
+
+
+def _advance(
+    episodes: Sequence[Episode],
+    running: Sequence[int],
+    pool: EnvironmentPool,
+    generator: Generator,
+    encoder: PromptEncoder,
+) -> None:
+    """One step of every running episode: prompt, reply, action, feedback."""
+    form = encoder.form
+    prompts = dict(zip(running, encoder.encode_prompts([episodes[slot].prompt(form) for slot in running]), strict=True))
+    for slot in running:
+        if len(prompts[slot]) >= form.context_length:
+            episodes[slot].fail(f"a prompt of {len(prompts[slot])} tokens does not fit {form.context_length}")
+            del prompts[slot]
+    if not prompts:
+        return
+    replies = generator.generate(list(prompts.values()))
+    texts = encoder.tokenizer.batch_decode(replies, skip_special_tokens=True)
+    actions = [(slot, episodes[slot].read(text).action) for slot, text in zip(prompts, texts, strict=True)]
+    for slot, feedback in pool.step(actions):
+        if isinstance(feedback, EnvironmentFailure):
+            episodes[slot].fail(feedback.message)
+        else:
+            episodes[slot].advance(feedback)
+
+
+def summarize(episodes: Sequence[Episode]) -> list[str]:
+    """Success rate with its Wilson 95 % interval, and the rates by task type, as lines for the log."""
+    from scipy.stats import binomtest
+
+    solved = sum(episode.success for episode in episodes)
+    interval = binomtest(solved, len(episodes)).proportion_ci(method="wilson")
+    steps = sum(len(episode.replies) for episode in episodes)
+    invalid = sum(not reply.valid for episode in episodes for reply in episode.replies)
+    lines = [
+        f"success {solved}/{len(episodes)} = {100 * solved / len(episodes):.1f} % "
+        f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}], {steps} steps, {invalid} invalid replies"
+    ]
+    by_type: dict[str, list[bool]] = {}
+    for episode in episodes:
+        by_type.setdefault(episode.task_type, []).append(episode.success)
+    lines.append(", ".join(f"{name} {sum(by_type[name])}/{len(by_type[name])}" for name in sorted(by_type)))
+    if broken := [episode for episode in episodes if episode.error]:
+        lines.append(f"{len(broken)} episodes broke; first: {broken[0].task_id}: {broken[0].error}")
+    return lines
+
+
+def _load_hf(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
+    """The sampler on transformers, and its tokenizer."""
+    import torch
+
+    from prism.generation.hf import HFGenerator
+
+    torch.set_num_threads(recipe.threads)
+    sampling = Sampling(recipe.temperature, recipe.top_p, recipe.max_new_tokens, seed)
+    generator = HFGenerator.load(model_dir, sampling, recipe.batch_size)
+    return generator, generator.tokenizer
+
+
+_GENERATORS = {"hf": _load_hf}
