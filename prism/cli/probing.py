@@ -10,9 +10,8 @@ import typer
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
-    app.command()(probe)
-    app.command()(score)
-    app.command()(split)
+    for command in (probe, score, route, explain, split, sensitivity):
+        app.command()(command)
 
 
 def probe(
@@ -47,7 +46,7 @@ def score(
     norms: Annotated[list[Path], typer.Argument(help="all parquet files of one probe")],
     out: Annotated[Path, typer.Option(help="CSV file to write")],
     passrates: Annotated[Path | None, typer.Option(help="CSV with columns id and pass_rate")] = None,
-    recipe: Annotated[str, typer.Option(help='settings as JSON: {"random_seeds": [1, 2]}')] = "{}",
+    recipe: Annotated[str, typer.Option(help='settings as JSON: {"epsilon": 1e-8, "random_seeds": [1, 2]}')] = "{}",
 ) -> None:
     """Concentration of every trajectory's gradient: Gini, kurtosis, CV, L2."""
     from prism.core.recipes import build_recipe
@@ -56,13 +55,50 @@ def score(
     compute_scores(norms, passrates, out, build_recipe(ScoresRecipe, recipe, "--recipe"))
 
 
+def route(
+    scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
+    out: Annotated[Path, typer.Option(help="CSV file to write: id, score, regime")],
+    by: Annotated[str, typer.Option(help="score to route by")] = "gini",
+    rl_share: Annotated[float, typer.Option(help="share of the trajectories for RL, between 0 and 1")] = 0.5,
+    emit: Annotated[str, typer.Option(help="also write the halves for llamafactory, verl, or both")] = "",
+    data: Annotated[Path | None, typer.Option(help="the probed file, if it moved (for --emit)")] = None,
+) -> None:
+    """Send concentrated trajectories to RL, the others to SFT."""
+    from prism.stages.route import route as route_corpus
+
+    formats = [name.strip() for name in emit.split(",") if name.strip()]
+    route_corpus(scores, by, 100 * rl_share, out, formats, data)
+
+
+def explain(
+    norms: Annotated[list[Path], typer.Argument(help="parquet files of one probe")],
+    sample: Annotated[str, typer.Option(help="id of the trajectory")],
+    out: Annotated[Path, typer.Option(help="picture to write, .svg or .png")] = Path("profile.svg"),
+) -> None:
+    """Draw one trajectory's gradient profile and name the matrices that dominate it."""
+    from prism.stages.explain import explain as explain_sample
+
+    typer.echo(explain_sample(norms, sample, out))
+
+
 def split(
     scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
     score: Annotated[str, typer.Option(help="column to route by")],
     rl_percent: Annotated[float, typer.Option(help="share of the trajectories for RL, in percent")],
-    out: Annotated[Path, typer.Option(help="CSV file to write")],
+    out: Annotated[Path, typer.Option(help="CSV file to write: id, score, regime")],
 ) -> None:
-    """Route trajectories above the score's quantile to RL, the others to SFT (a rule's view of `prism route`)."""
+    """The split alone, as the workflow's rule makes it."""
     from prism.stages.splits import make_split
 
     make_split(scores, score, rl_percent, out)
+
+
+def sensitivity(
+    scores: Annotated[list[Path], typer.Argument(help="score tables named {benchmark}/{backbone}.csv")],
+    scale: Annotated[str, typer.Option(help="scale of the workflow, for the heading")],
+    out: Annotated[Path, typer.Option(help="CSV file to write")],
+) -> None:
+    """Appendix G: raw norms against norms divided by the square root of the parameter count."""
+    from prism.stages.sensitivity import compute_sensitivity
+
+    compute_sensitivity(scores, scale, out)

@@ -11,24 +11,24 @@ import numpy as np
 EPSILON = 1e-8
 
 
-def gini(norms: np.ndarray) -> np.ndarray:
+def gini(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Gini coefficient, eq. 5: 0 when all matrices have equal norms, near 1 when one holds everything."""
     count = norms.shape[1]
     ranks = 2 * np.arange(1, count + 1) - count - 1
     ordered = np.sort(norms, axis=1)
-    return (ordered * ranks).sum(axis=1) / (count * ordered.sum(axis=1) + EPSILON)
+    return (ordered * ranks).sum(axis=1) / (count * ordered.sum(axis=1) + epsilon)
 
 
-def kurtosis(norms: np.ndarray) -> np.ndarray:
+def kurtosis(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Excess kurtosis with population moments, eq. 6."""
     centred = norms - norms.mean(axis=1, keepdims=True)
-    standardised = centred / (norms.std(axis=1, keepdims=True) + EPSILON)
+    standardised = centred / (norms.std(axis=1, keepdims=True) + epsilon)
     return (standardised**4).mean(axis=1) - 3
 
 
-def cv(norms: np.ndarray) -> np.ndarray:
+def cv(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Coefficient of variation with the population standard deviation, eq. 7."""
-    return norms.std(axis=1) / (norms.mean(axis=1) + EPSILON)
+    return norms.std(axis=1) / (norms.mean(axis=1) + epsilon)
 
 
 def l2(norms: np.ndarray) -> np.ndarray:
@@ -39,18 +39,21 @@ def l2(norms: np.ndarray) -> np.ndarray:
 SHAPE_METRICS = {"gini": gini, "kurtosis": kurtosis, "cv": cv}
 
 
-def concentration_scores(norms: np.ndarray, parameter_counts: np.ndarray) -> dict[str, np.ndarray]:
+def concentration_scores(
+    norms: np.ndarray, parameter_counts: np.ndarray, epsilon: float = EPSILON
+) -> dict[str, np.ndarray]:
     """All scores that depend on gradient norms alone.
 
     Args:
         norms: (samples, N) Frobenius norms.
         parameter_counts: (N,) number of weights of each matrix, for the variants of appendix G: norms divided by
             their square root.
+        epsilon: keeps the denominators of eq. 5-7 away from zero.
 
     Returns:
         Score name to (samples,) values: gini, kurtosis, cv, l2, and the first three ``_normalised``.
     """
-    scores = {name: metric(norms) for name, metric in SHAPE_METRICS.items()}
+    scores = {name: metric(norms, epsilon) for name, metric in SHAPE_METRICS.items()}
     scores["l2"] = l2(norms)
     normalised = norms / np.sqrt(parameter_counts)
-    return scores | {f"{name}_normalised": metric(normalised) for name, metric in SHAPE_METRICS.items()}
+    return scores | {f"{name}_normalised": metric(normalised, epsilon) for name, metric in SHAPE_METRICS.items()}

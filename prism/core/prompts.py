@@ -8,9 +8,12 @@ probed is therefore exactly what is trained and what is evaluated.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
+
+from jinja2 import TemplateError
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_json
@@ -102,9 +105,11 @@ def _render_compact(moment: Moment, history: str) -> str:
     if shown:
         past = [action if kind == "actions" else f"{observation} > {action}" for observation, action in shown]
         lines.append("past : " + " , ".join(past))
-    lines.append(f"now : {moment.observation}")
-    lines.append("actions : " + " , ".join(_choices(moment)))
-    return "\n".join(lines)
+    return "\n".join([*lines, *_situation_compact(moment)])
+
+
+def _situation_compact(moment: Moment) -> list[str]:
+    return [f"now : {moment.observation}", "actions : " + " , ".join(_choices(moment))]
 
 
 _ROLES = {
@@ -122,8 +127,7 @@ def _render_full(moment: Moment, history: str) -> str:
         for number, (observation, action) in enumerate(shown, first):
             seen = "" if kind == "actions" else f"Observation {number}: {observation}\n"
             lines.append(f"{seen}Action {number}: {action}")
-    lines.append(f"Current observation: {moment.observation}")
-    lines.append("Admissible actions: [" + ", ".join(f"'{action}'" for action in _choices(moment)) + "]")
+    lines += _situation_full(moment)
     lines.append(
         f"Reason step by step about the situation inside {THINK} {END_THINK}, then choose one admissible action and "
         f"write it inside {ACTION} {END_ACTION}."
@@ -131,7 +135,29 @@ def _render_full(moment: Moment, history: str) -> str:
     return "\n".join(lines)
 
 
+def _situation_full(moment: Moment) -> list[str]:
+    actions = ", ".join(f"'{action}'" for action in _choices(moment))
+    return [f"Current observation: {moment.observation}", f"Admissible actions: [{actions}]"]
+
+
 _RENDERERS: dict[str, Callable[[Moment, str], str]] = {"compact": _render_compact, "full": _render_full}
+_SITUATIONS: dict[str, Callable[[Moment], list[str]]] = {"compact": _situation_compact, "full": _situation_full}
+
+
+def conversation_messages(trajectory: Trajectory, style: str) -> list[dict[str, Any]]:
+    """A whole trajectory as one chat: the layout ``conversation``.
+
+    The first user message is the prompt of the first step; later ones hold observation and admissible actions only,
+    since the turns before them are the history. A step that is not demonstrated gets ``"weight": 0``: no loss.
+    """
+    messages: list[dict[str, Any]] = []
+    for step in trajectory.steps:
+        moment = Moment(trajectory.benchmark, trajectory.task, (), step.observation, step.admissible)
+        content = "\n".join(_SITUATIONS[style](moment)) if messages else _RENDERERS[style](moment, "actions:0")
+        messages.append({"role": "user", "content": content})
+        answer = {"role": "assistant", "content": render_response(step.thought, step.action)}
+        messages.append(answer if step.demonstrated else {**answer, "weight": 0})
+    return messages
 
 
 @dataclass(frozen=True)
@@ -210,7 +236,8 @@ class PromptEncoder:
         it has no response token left.
         """
         if self.form.layout == "conversation":
-            raise BadInput("prompt.layout", "conversation is not available for expert trajectories", "use steps")
+            messages = conversation_messages(trajectory, self.form.style)
+            return encode_chat(self.tokenizer, messages, self.form.context_length, f"trajectory {trajectory.id}")
         prompts, responses, past = [], [], []
         for step in trajectory.steps:
             if step.demonstrated:
@@ -229,8 +256,76 @@ class PromptEncoder:
 
 def truncate(prompt: list[int], response: list[int], context_length: int) -> tuple[Row | None, bool]:
     """Join prompt and response, cut at the context length; no row when no response token is left."""
-    ids = (prompt + response)[:context_length]
-    cut = len(prompt) + len(response) > context_length
-    if len(ids) <= len(prompt):
-        return None, cut
-    return Row(ids, [0] * len(prompt) + [1] * (len(ids) - len(prompt))), cut
+    return _cut(prompt + response, [0] * len(prompt) + [1] * len(response), context_length)
+
+
+def _cut(ids: list[int], response_mask: list[int], context_length: int) -> tuple[Row | None, bool]:
+    row = Row(ids[:context_length], response_mask[:context_length])
+    return (row if row.response_tokens else None), len(ids) > context_length
+
+
+def encode_chat(
+    tokenizer: Any,
+    messages: Sequence[Mapping[str, Any]],
+    context_length: int,
+    place: str,
+    tools: Sequence[Mapping] | None = None,
+) -> tuple[list[Row], int]:
+    """Token rows of a chat and how many of them were truncated; assistant messages carry the loss.
+
+    One row, where the chat template renders a turn the same with and without what follows it. Some templates do not
+    (they drop the thoughts of earlier turns): then every answer is a row of its own, with the context in which the
+    model would give it. A response starts after the generation prompt and ends with the end-of-turn token.
+
+    Args:
+        messages: ``{"role", "content"}``; an assistant message with ``"weight": 0`` carries no loss.
+        place: where the chat comes from, for errors.
+        tools: tool schemas for the template.
+
+    Raises:
+        BadInput: the tokenizer has no chat template, or the template refuses the chat.
+    """
+    if not getattr(tokenizer, "chat_template", None):
+        name = getattr(tokenizer, "name_or_path", "tokenizer")
+        raise BadInput(name, "the tokenizer has no chat template", "use an instruct model's tokenizer")
+    answers = []
+    for index, message in enumerate(messages):
+        if message["role"] == "assistant" and message.get("weight", 1):
+            before = _render_chat(tokenizer, messages[:index], tools, place, add_generation_prompt=True)
+            after = _render_chat(tokenizer, messages[: index + 1], tools, place, add_generation_prompt=False)
+            if not after.startswith(before):
+                raise BadInput(place, "the chat template does not put an answer after its generation prompt",
+                               "use another chat template")  # fmt: skip
+            answers.append((before, after.rstrip()))
+    if all(later.startswith(earlier) for (_, earlier), (_, later) in pairwise(answers)):
+        rows = [answers] if answers else []
+    else:
+        rows = [[answer] for answer in answers]
+    cuts = [_cut(*_encode_spans(tokenizer, spans), context_length) for spans in rows]
+    return [row for row, _ in cuts if row is not None], sum(cut for _, cut in cuts)
+
+
+def _render_chat(
+    tokenizer: Any, messages: Sequence[Mapping], tools: Sequence[Mapping] | None, place: str, **options: bool
+) -> str:
+    try:
+        return tokenizer.apply_chat_template(list(messages), tools=tools, tokenize=False, **options)
+    except (TemplateError, TypeError, ValueError, IndexError, KeyError) as error:
+        raise BadInput(place, f"the chat template refuses the chat ({error})", "mend the order of roles") from error
+
+
+def _encode_spans(tokenizer: Any, spans: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
+    """Token ids and response mask of the last text in `spans`; each pair is the text before and with an answer.
+
+    Prompt and answer are tokenized apart, as they are at inference: no token straddles the two.
+    """
+    ids: list[int] = []
+    mask: list[int] = []
+    done = 0
+    for before, after in spans:
+        for text, is_response in ((before[done:], 0), (after[len(before) :], 1)):
+            tokens = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
+            ids += tokens
+            mask += [is_response] * len(tokens)
+        done = len(after)
+    return ids, mask

@@ -19,8 +19,9 @@ from prism.core.probe.corpus import Corpus, load_corpus
 from prism.core.probe.journal import Journal
 from prism.core.probe.models import DTYPES, load_model, resolve_model
 from prism.core.probe.normfiles import write_norms
-from prism.core.probe.packing import Sample, plan_packs
+from prism.core.probe.packing import plan_packs
 from prism.core.probe.prober import GradientProber, ProbedSample
+from prism.core.probe.samples import Sample
 from prism.core.progress import say, track
 from prism.core.prompts import PromptFormat
 
@@ -117,13 +118,13 @@ def _encode_shard(
     for sample in samples:
         if strict and sample.truncated:
             raise BadInput(
-                corpus.place(sample.id),
+                corpus.chat(sample.id).place,
                 f"trajectory {sample.id!r} is longer than the context of {prompt.context_length} tokens",
                 "raise the context length, shorten it, or drop --strict",
             )
         if not sample.response_tokens:
             raise BadInput(
-                corpus.place(sample.id),
+                corpus.chat(sample.id).place,
                 f"trajectory {sample.id!r} has no response token within {prompt.context_length} tokens",
                 "raise the context length or remove it",
             )

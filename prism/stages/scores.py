@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prism.core.concentration import concentration_scores
+from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput, NotFinite
 from prism.core.probe.normfiles import NormFile, open_norms
@@ -22,9 +22,11 @@ class ScoresRecipe:
     """Settings of the scores.
 
     Attributes:
+        epsilon: keeps the denominators of eq. 5-7 away from zero; the paper's value is 1e-8.
         random_seeds: each adds a column ``random-seed{n}`` of uniform numbers, the score of the random routers.
     """
 
+    epsilon: float = EPSILON
     random_seeds: tuple[int, ...] = ()
 
 
@@ -47,7 +49,7 @@ def compute_scores(
     """
     files = [open_norms(path) for path in parquets]
     _check_same_probe(files)
-    ids, scores = _score_files(files)
+    ids, scores = _score_files(files, recipe.epsilon)
     order = sorted(range(len(ids)), key=ids.__getitem__)
     ids = [ids[index] for index in order]
     _check_unique(ids, files[0])
@@ -87,7 +89,7 @@ def _check_same_probe(files: list[NormFile]) -> None:
         raise BadInput(first.path, f"has shards {shards} of {expected}", "give every shard once")
 
 
-def _score_files(files: list[NormFile]) -> tuple[list[str], dict[str, np.ndarray]]:
+def _score_files(files: list[NormFile], epsilon: float) -> tuple[list[str], dict[str, np.ndarray]]:
     ids: list[str] = []
     parts: list[dict[str, np.ndarray]] = []
     for file in files:
@@ -95,7 +97,7 @@ def _score_files(files: list[NormFile]) -> tuple[list[str], dict[str, np.ndarray
         for batch_ids, norms in file.batches():
             _check_finite(batch_ids, norms)
             ids += batch_ids
-            parts.append(concentration_scores(norms, counts))
+            parts.append(concentration_scores(norms, counts, epsilon))
     if not ids:
         raise BadInput(files[0].path, "holds no trajectory", "probe at least one")
     return ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}

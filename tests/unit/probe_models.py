@@ -10,8 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
-from prism.core.probe.architecture import MODULES
-from prism.core.probe.packing import Sample
+from prism.core.probe.samples import MODULES, Sample
 from prism.core.prompts import Row
 
 VOCABULARY = 97

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 
 import pytest
-import torch
 from probe_models import random_model, random_samples, reference_norms
 
 from prism.core.probe.packing import plan_packs

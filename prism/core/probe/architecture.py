@@ -9,8 +9,7 @@ import torch
 from torch import nn
 
 from prism.core.errors import BadInput
-
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+from prism.core.probe.samples import MODULES
 
 # Projections that read the same input share the Gram matrix of that input.
 INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))
@@ -33,11 +32,6 @@ class Projection:
     def name(self) -> str:
         """Column name: ``layers.{l}.{module}``."""
         return f"layers.{self.layer}.{self.module}"
-
-
-def projection_names(layers: int) -> list[str]:
-    """Column names in the order of the gradient vector: layer by layer, seven each."""
-    return [f"layers.{layer}.{module}" for layer in range(layers) for module in MODULES]
 
 
 def decoder_layers(model: nn.Module) -> nn.ModuleList:

@@ -5,21 +5,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from prism.core.probe.packing import Sample
-from prism.core.prompts import PROMPT_VERSION, PromptEncoder, PromptFormat
-from prism.core.trajectories import read_trajectories
+from prism.core.chats import FORMATS, Chat, read_chats
+from prism.core.errors import BadInput
+from prism.core.files import read_jsonl, sha256_json
+from prism.core.probe.samples import Sample
+from prism.core.prompts import (
+    PROMPT_VERSION,
+    PromptEncoder,
+    PromptFormat,
+    conversation_messages,
+    encode_chat,
+)
+from prism.core.trajectories import Trajectory, read_trajectories
 
 
 class Corpus(Protocol):
-    """Trajectories by id, and how each becomes token rows."""
+    """Trajectories by id, how each becomes token rows, and how it reads as a chat."""
 
     ids: list[str]
 
     def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat) -> Sample:
         """Token rows of one trajectory."""
 
-    def place(self, identifier: str) -> str:
-        """Where the trajectory stands, for errors."""
+    def chat(self, identifier: str) -> Chat:
+        """One trajectory as a chat."""
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
         """What the token stream depends on, for the metadata."""
@@ -30,7 +39,7 @@ class ExpertCorpus:
 
     def __init__(self, path: Path):
         self.path = path
-        self._trajectories = {trajectory.id: trajectory for trajectory in read_trajectories(path)}
+        self._trajectories: dict[str, Trajectory] = {one.id: one for one in read_trajectories(path)}
         self.ids = list(self._trajectories)
         self._encoder: PromptEncoder | None = None
 
@@ -41,15 +50,51 @@ class ExpertCorpus:
         rows, truncated = self._encoder.encode_trajectory(self._trajectories[identifier])
         return Sample(identifier, tuple(rows), truncated)
 
-    def place(self, identifier: str) -> str:
-        """The corpus file."""
-        return str(self.path)
+    def chat(self, identifier: str) -> Chat:
+        """One trajectory as a chat with instructions in words."""
+        messages = conversation_messages(self._trajectories[identifier], "full")
+        return Chat(identifier, tuple(messages), None, f"{self.path} ({identifier})")
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
         """Prompt format and its hash."""
         return {"prompt_format": str(prompt), "prompt_sha256": prompt.sha256(), "prompt_version": str(PROMPT_VERSION)}
 
 
+class ChatCorpus:
+    """Chats in OpenAI's or ShareGPT's format."""
+
+    def __init__(self, path: Path):
+        self._chats = {chat.id: chat for chat in read_chats(path)}
+        self.ids = list(self._chats)
+
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat) -> Sample:
+        """Token rows of one chat under the tokenizer's chat template."""
+        chat = self._chats[identifier]
+        rows, truncated = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools)
+        return Sample(identifier, tuple(rows), truncated)
+
+    def chat(self, identifier: str) -> Chat:
+        """One chat."""
+        return self._chats[identifier]
+
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
+        """Context length and chat template, hashed."""
+        template = {"chat_template": tokenizer.chat_template, "context_length": prompt.context_length}
+        return {
+            "prompt_format": f"chat template, context_length={prompt.context_length}",
+            "prompt_sha256": sha256_json({**template, "version": PROMPT_VERSION}),
+            "prompt_version": str(PROMPT_VERSION),
+        }
+
+
 def load_corpus(path: str | Path) -> Corpus:
-    """Read a corpus."""
-    return ExpertCorpus(Path(path))
+    """Read a corpus; its first record tells the format.
+
+    Raises:
+        BadInput: names file and line of what cannot be used.
+    """
+    path = Path(path)
+    first = next((record for _, record in read_jsonl(path)), None)
+    if first is None:
+        raise BadInput(path, "is empty", FORMATS)
+    return ExpertCorpus(path) if "steps" in first else ChatCorpus(path)

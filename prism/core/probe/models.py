@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_model
-from prism.core.probe.packing import Sample
+from prism.core.probe.samples import Sample
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]

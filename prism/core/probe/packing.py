@@ -7,43 +7,7 @@ from dataclasses import dataclass
 
 import torch
 
-from prism.core.prompts import Row
-
-
-@dataclass(frozen=True)
-class Sample:
-    """One trajectory as the prober sees it.
-
-    Attributes:
-        id: unique in the corpus.
-        rows: its token rows; the loss is the mean over the response tokens of all of them.
-        truncated: number of rows that were cut at the context length (or dropped because nothing was left).
-    """
-
-    id: str
-    rows: tuple[Row, ...]
-    truncated: int = 0
-
-    @property
-    def response_tokens(self) -> int:
-        """Tokens that carry loss. The first token of a row is never predicted, so it cannot."""
-        return sum(sum(row.response_mask[1:]) for row in self.rows)
-
-    @property
-    def tokens(self) -> int:
-        """Tokens that the prober computes: every row up to its last predictor."""
-        return sum(useful_length(row) for row in self.rows)
-
-
-def useful_length(row: Row) -> int:
-    """Input tokens of a row that can influence its loss: all before its last response token.
-
-    The last response token is only a target, and what follows it is seen by no loss.
-    """
-    for index in range(len(row.response_mask) - 1, 0, -1):
-        if row.response_mask[index]:
-            return index
-    return 0
+from prism.core.probe.samples import Sample, useful_length
 
 
 @dataclass(frozen=True)
@@ -129,11 +93,3 @@ def plan_packs(samples: Sequence[Sample], tokens_per_pack: int) -> list[list[Sam
         packs[-1].append(sample)
         filled += sample.tokens
     return packs
-
-
-def split_rows(sample: Sample) -> tuple[Sample, Sample] | None:
-    """The two halves of a trajectory's rows, or None for a single row."""
-    if len(sample.rows) < 2:
-        return None
-    middle = len(sample.rows) // 2
-    return tuple(Sample(sample.id, part) for part in (sample.rows[:middle], sample.rows[middle:]))

@@ -27,7 +27,8 @@ from prism.core.probe.norms import (
     gram_norm,
     weight_gradient,
 )
-from prism.core.probe.packing import Pack, Sample, build_pack, plan_packs, split_rows
+from prism.core.probe.packing import Pack, build_pack, plan_packs
+from prism.core.probe.samples import Sample, split_rows
 from prism.core.progress import say
 
 
@@ -37,7 +38,7 @@ class ProbedSample:
 
     Attributes:
         loss: mean negative log-likelihood of its response tokens, in nats.
-        norms: 7L gradient norms, float64, in the order of `projection_names`.
+        norms: 7L gradient norms, float64, layer by layer in the order of `MODULES`.
     """
 
     sample: Sample
