@@ -59,9 +59,8 @@ report: $(READY) ## one HTML file with every table, figure and runtime of the fi
 backbones: $(READY) ## train the tiny backbones of resources/backbones again (about 20 min)
 	@$(SNAKEMAKE) --configfile config/backbones.yaml -- tiny_backbones
 
-lock: ## renew envs/*.lock from envs/*.in
-	$(BIN)/uv pip compile --quiet --config-file envs/uv.toml --python-version 3.11 --generate-hashes --no-annotate \
-	  --no-header --override envs/overrides.txt envs/cpu.in -o envs/cpu.lock
+lock: $(READY) ## renew envs/*.lock and the conda files from envs/*.in (UPGRADE=1 takes newer versions)
+	$(RUN) python scripts/lock.py $(if $(UPGRADE),--upgrade)
 
 clean: ## delete the demo's results, not the environment
 	rm -rf results/demo

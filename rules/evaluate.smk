@@ -15,7 +15,7 @@ rule evaluate:
     benchmark:
         "<benchmarks>/evaluate/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/rl.yaml"
     params:
         recipe=lambda wildcards: recipe(
             "evaluation",

@@ -12,7 +12,7 @@ rule probe:
     benchmark:
         "<benchmarks>/probe/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
     conda:
-        "../envs/cpu.yaml"
+        "../envs/rl.yaml"
     params:
         recipe=lambda wildcards: json_text(
             {

@@ -33,4 +33,4 @@ rule sft:
     shell:
         PRISM
         + "sft --model {input.model} --trajectories {input.trajectories} {params.subset}"
-        " --recipe {params.recipe:q} --seed {wildcards.seed} --threads {threads} --work {params.work} --out {output}"
+        " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"

@@ -1,0 +1,116 @@
+"""Every scale can be planned, and a bad config is refused in one line before anything is planned."""
+
+import re
+
+import pytest
+import yaml
+from snakemake_plan import dry_run, job_counts, run_snakemake
+
+CONFIG_MISTAKES = {
+    "an unknown key": ("learning_rat=1", "unknown key 'learning_rat'"),
+    "an unknown stage key": ('sft={"learning_rat": 1}', "did you mean 'learning_rate'"),
+    "an unknown method in a table": ('tables={"table1": {"methods": ["bsae"]}}', "did you mean 'base'"),
+    "an unknown score": ('methods={"mine": {"sft": "ginni-low50"}}', "unknown score 'ginni'"),
+    "a subset that cannot be read": ('methods={"mine": {"sft": "gini"}}', "cannot read subset 'gini'"),
+    "RL without an algorithm": ('methods={"mine": {"rl": "all"}}', "rl and algorithm go together"),
+    "an unknown backbone": ('tables={"table1": {"backbones": ["Qwen3-9B"]}}', "did you mean 'Qwen3-8B'"),
+    "a type error": ("seeds=three", "seeds"),
+    "a negative number": ('scores={"epsilon": -1}', "scores.epsilon"),
+    "a trajectory file that is not there": (
+        'benchmarks={"alfworld": {"trajectories_file": "none.jsonl"}}', "none.jsonl: cannot be read",
+    ),
+}  # fmt: skip
+
+
+def test_the_demo_is_planned(root, tmp_path):
+    counts = job_counts(dry_run(root, "--forceall"))
+    assert counts["probe"] == 2  # both backbones
+    assert counts["sft"] == 3  # all, random half, gini half
+    assert counts["rl"] == 4
+    assert counts["evaluate"] == 12  # six methods, two panels
+    assert counts["table1_row"] == 12
+
+
+def test_the_papers_scale_is_planned_by_the_slurm_command(root):
+    """The command of the README, word for word but for --dry-run."""
+    text = dry_run(root, "--profile", "slurm", "results/tables/table1.csv")
+    counts = job_counts(text)
+    assert counts["probe"] == 8
+    assert counts["sft"] == 7  # the whole corpus, the gini half, a random half; random differs by seed
+    assert counts["rl"] == 12
+    assert "results/demo" not in text
+
+
+def test_a_new_method_is_one_line_of_config(root):
+    override = 'methods={"mine": {"sft": "cv-low70", "rl": "cv-high30", "algorithm": "grpo"}}'
+    target = "results/demo/eval/alfworld/tiny-qwen3/mine/seed0/seen.json"
+    counts = job_counts(dry_run(root, "--forceall", "--config", override, "--", target))
+    assert counts["split"] == 1
+    assert counts["sft"] == counts["rl"] == counts["evaluate"] == 1
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+def test_a_mistake_in_the_config_is_one_line(root, mistake):
+    override, message = CONFIG_MISTAKES[mistake]
+    result = run_snakemake(root, "--dry-run", "--config", override)
+    assert result.returncode != 0
+    lines = [line for line in result.stderr.splitlines() if line.startswith("prism: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert "Traceback" not in result.stderr
+    assert "Job stats" not in result.stdout + result.stderr
+
+
+def test_a_broken_trajectory_file_is_refused_before_the_plan(root, tmp_path):
+    path = tmp_path / "mine.jsonl"
+    path.write_text('{"id": "a"\n')
+    override = f'benchmarks={{"alfworld": {{"trajectories_file": "{path}"}}}}'
+    result = run_snakemake(root, "--dry-run", "--config", override)
+    assert result.returncode != 0
+    assert f"{path}:1" in result.stderr
+
+
+def test_every_config_key_is_documented_and_in_the_schema(root):
+    """Every leaf of config.yaml has its name in config/README.md."""
+    readme = (root / "config/README.md").read_text()
+
+    def leaves(value, path=()):
+        for key, inner in value.items():
+            if isinstance(inner, dict) and path[:1] not in (("methods",), ("backbones",)):
+                yield from leaves(inner, (*path, key))
+            else:
+                yield (*path, key)
+
+    missing = []
+    for path in leaves(yaml.safe_load((root / "config/config.yaml").read_text())):
+        if path[0] in ("methods", "backbones", "tables"):
+            continue
+        if not re.search(rf"\b{re.escape(str(path[-1]))}\b", readme):
+            missing.append(".".join(path))
+    assert not missing
+
+
+def test_the_schema_knows_what_the_stages_know(root):
+    """The keys that the schema allows are the fields of the stages' recipes, and nothing else."""
+    import dataclasses
+
+    from prism.stages.evaluate import EvaluationRecipe
+    from prism.stages.rl import RlRecipe
+    from prism.stages.sft import SftRecipe
+
+    schema = yaml.safe_load((root / "config/schema.yaml").read_text())["properties"]
+    from_elsewhere = {
+        "sft": {"prompt", "template"},
+        "rl": {"prompt", "algorithm", "max_env_steps"},
+        "evaluation": {"prompt", "max_steps"},
+    }
+    for key, kind in (("sft", SftRecipe), ("rl", RlRecipe), ("evaluation", EvaluationRecipe)):
+        fields = {field.name for field in dataclasses.fields(kind)} - from_elsewhere[key]
+        assert set(schema[key]["properties"]) == fields, key
+
+
+def test_config_enters_rules_by_params_only(root):
+    """A config value inside a shell command would not trigger a rerun."""
+    for path in [*sorted((root / "rules").glob("*.smk")), root / "Snakefile"]:
+        shell_blocks = re.findall(r"^    shell:\n((?:        .*\n)+)", path.read_text(), re.MULTILINE)
+        assert not [block for block in shell_blocks if "config[" in block or "{config" in block], path
