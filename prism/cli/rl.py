@@ -1,9 +1,31 @@
-"""Commands of this group."""
+"""Commands of reinforcement learning."""
 
 from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
 
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
+
+    @app.command()
+    def rl(
+        init: Annotated[Path, typer.Option(help="Model folder to start from.")],
+        games: Annotated[Path, typer.Option(help="Folder that the panel's games are relative to.")],
+        panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
+        out: Annotated[Path, typer.Option(help="Model folder to write, with rollouts.jsonl and metrics.csv.")],
+        work: Annotated[Path, typer.Option(help="Folder for checkpoints; a killed run continues from it.")],
+        recipe: Annotated[str, typer.Option(help="Settings as one JSON object.")],
+        split: Annotated[Path | None, typer.Option(help="Split file; without one all tasks are used.")] = None,
+        regime: Annotated[str, typer.Option(help="Rows of the split to train on.")] = "rl",
+        seed: Annotated[int, typer.Option(help="Seed of data order, sampling and training.")] = 0,
+    ) -> None:
+        """Train a model with RL (verl) on the tasks that a split routes to it."""
+        from prism.core.recipes import build_recipe
+        from prism.stages.rl import RlRecipe, train_rl
+
+        settings = build_recipe(RlRecipe, recipe, "--recipe")
+        train_rl(init, games, panel, split, out, work, settings, seed, regime)

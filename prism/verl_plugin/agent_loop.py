@@ -1,0 +1,258 @@
+"""verl agent loop: one episode of a benchmark, one training row an environment step.
+
+Prompts are rebuilt from scratch at every step by `prism.core.prompts`, so that the token ids are those of probing,
+SFT and evaluation. The class is named in the agent-loop config file that `prism.stages.rl` writes; it must not carry
+verl's ``@register`` decorator, which would overwrite that entry and lose its arguments.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import importlib
+import json
+import os
+import socket
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
+
+from prism.core.episodes import Episode, Feedback
+from prism.core.prompts import PromptEncoder, PromptFormat
+from prism.environments.base import Environment
+
+EXCERPT_CHARACTERS = 300
+
+
+@dataclass(frozen=True)
+class StepSample:
+    """What the policy saw and said at one environment step."""
+
+    prompt_ids: list[int]
+    response_ids: list[int]
+    log_probs: list[float] | None
+    valid: bool
+    extra: dict[str, Any]
+
+
+@cache
+def environment_threads(count: int) -> ThreadPoolExecutor:
+    """The worker process's threads for environments, shared by its episodes."""
+    return ThreadPoolExecutor(max_workers=count, thread_name_prefix="environment")
+
+
+class Games:
+    """The worker process's environments: opened one at a time, used again by later episodes.
+
+    Opening is guarded by a lock because planners and parsers under an engine keep state in globals; stepping is not.
+    """
+
+    def __init__(self, dotted_name: str, data_dir: str):
+        self.source = load_class(dotted_name)(data_dir)
+        self.spare: list[Environment] = []
+        self.lock = threading.Lock()
+
+    def start(self, game: str) -> tuple[Environment | None, Feedback, str]:
+        """Load a game and start its episode; a broken game is an error text, not an exception."""
+        with self.lock:
+            try:
+                environment = self.source.open(game, self.spare.pop() if self.spare else None)
+                return environment, environment.reset(), ""
+            except Exception as error:
+                return None, Feedback("", ()), _excerpt(error)
+
+    def give_back(self, environment: Environment) -> None:
+        """Keep an environment whose episode is over for the next one."""
+        with self.lock:
+            self.spare.append(environment)
+
+
+@cache
+def load_games(dotted_name: str, data_dir: str) -> Games:
+    """The worker process's one `Games` of a benchmark."""
+    return Games(dotted_name, data_dir)
+
+
+@cache
+def load_class(dotted_name: str) -> type:
+    """Import a class by its dotted name."""
+    module, name = dotted_name.rsplit(".", 1)
+    return getattr(importlib.import_module(module), name)
+
+
+def sampling_seed(seed: int, training_step: int, task_id: str, session: int, step: int) -> int:
+    """Seed of one response: the same place in a run always draws the same random numbers."""
+    text = json.dumps([seed, training_step, task_id, session, step])
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+
+
+class RolloutLog:
+    """JSONL of finished episodes, one file a process so that workers on several nodes never share one."""
+
+    def __init__(self, folder: str | Path):
+        self.path = Path(folder) / f"{socket.gethostname()}-{os.getpid()}.jsonl"
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Append one record in one write."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as out:
+            out.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+def timed_step(environment: Environment, action: str) -> tuple[Feedback | None, str, float]:
+    """One environment step: feedback or error text, and the CPU seconds it took."""
+    started = time.thread_time()
+    try:
+        feedback, error = environment.step(action), ""
+    except Exception as problem:
+        feedback, error = None, _excerpt(problem)
+    return feedback, error, time.thread_time() - started
+
+
+class EpisodeAgentLoop(AgentLoopBase):
+    """Plays one episode and returns one `AgentLoopOutput` an environment step.
+
+    The trajectory's reward is `success_reward` or 0 and stands on every row, as verl wants it; the penalty of a
+    row's own invalid action travels beside it in ``extra_fields["prism"]`` and is applied where advantages are
+    computed (`prism.verl_plugin.trainer`).
+
+    Args:
+        benchmark: ``alfworld`` or ``webshop``.
+        games: dotted name of the benchmark's source of environments (`AlfworldGames`).
+        games_dir: folder that the tasks' game files are relative to.
+        environment_threads: threads a worker process steps its environments with.
+        prompt: fields of `PromptFormat`.
+        max_env_steps: environment steps after which an episode ends.
+        success_reward: reward of a solved task.
+        invalid_action_penalty: what an invalid action costs its row.
+        rollout_folder: where finished episodes are logged.
+        seed: the run's seed.
+    """
+
+    def __init__(
+        self,
+        *args: Any,
+        benchmark: str,
+        games: str,
+        games_dir: str,
+        environment_threads: int,
+        prompt: dict[str, Any],
+        max_env_steps: int,
+        success_reward: float,
+        invalid_action_penalty: float,
+        rollout_folder: str,
+        seed: int,
+        **kwargs: Any,
+    ):
+        super().__init__(*args, **kwargs)
+        self.benchmark, self.threads = benchmark, environment_threads
+        self.games = load_games(games, games_dir)
+        self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**prompt))
+        self.max_env_steps, self.seed = max_env_steps, seed
+        self.success_reward, self.invalid_action_penalty = success_reward, invalid_action_penalty
+        self.log = RolloutLog(rollout_folder)
+
+    async def run(self, sampling_params: dict[str, Any], **fields: Any) -> list[AgentLoopOutput]:
+        """Play the episode of one dataset row.
+
+        Args:
+            sampling_params: verl's sampling parameters.
+            fields: the dataset row (``extra_info``), ``global_steps`` and ``session_id``.
+        """
+        task = fields["extra_info"]
+        training_step, session = int(fields["global_steps"]), int(fields["session_id"])
+        samples: list[StepSample] = []
+        environment_seconds = 0.0
+        environment, feedback, error = await self._in_thread(self.games.start, task["game"])
+        episode = Episode(
+            self.benchmark,
+            task["task_id"],
+            task["task_type"],
+            environment.task if environment else "",
+            self.max_env_steps,
+            feedback,
+        )
+        if error:
+            episode.fail(error)
+        while not episode.finished:
+            prompt_ids = self.encoder.encode_moment(episode.moment())
+            seed = sampling_seed(self.seed, training_step, task["task_id"], session, len(samples))
+            output = await self.server_manager.generate(
+                request_id=f"{training_step}-{task['task_id']}-{session}",
+                prompt_ids=self._fit(prompt_ids),
+                sampling_params={**sampling_params, "seed": seed},
+            )
+            response_ids = list(output.token_ids)[: self.rollout_config.response_length]
+            reply = episode.read(self.tokenizer.decode(response_ids, skip_special_tokens=True))
+            log_probs = output.log_probs[: len(response_ids)] if output.log_probs else None
+            samples.append(
+                StepSample(self._fit(prompt_ids), response_ids, log_probs, reply.valid, dict(output.extra_fields))
+            )
+            feedback, error, seconds = await self._in_thread(timed_step, environment, reply.action)
+            environment_seconds += seconds
+            episode.advance(feedback or Feedback("", ()))
+            if error:
+                episode.fail(error)
+        if environment and not error:
+            self.games.give_back(environment)
+        if not samples:
+            # verl counts a group's trajectories by their rows: a game that does not open still gives one, without loss
+            samples.append(StepSample([self.tokenizer.eos_token_id], [self.tokenizer.eos_token_id], [0.0], True, {}))
+        reward = self.success_reward if episode.success else 0.0
+        self._record(episode, training_step, session, reward, environment_seconds)
+        return [self._row(sample, index, session, reward, not episode.replies) for index, sample in enumerate(samples)]
+
+    async def _in_thread(self, function: Any, *args: Any) -> Any:
+        executor = environment_threads(self.threads)
+        return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
+
+    def _fit(self, prompt_ids: list[int]) -> list[int]:
+        """Prompt ids within the context length, the newest kept; room for a response stays free."""
+        return prompt_ids[-self.rollout_config.prompt_length :]
+
+    def _row(self, sample: StepSample, index: int, session: int, reward: float, masked: bool) -> AgentLoopOutput:
+        penalty = 0.0 if sample.valid else self.invalid_action_penalty
+        extra = {
+            # weights the response was sampled with; verl's off-policy metrics read them
+            "min_global_steps": sample.extra.get("min_global_steps", 0),
+            "max_global_steps": sample.extra.get("max_global_steps", 0),
+            "turn_scores": [],
+            "tool_rewards": [],
+            "reward_extra_info": {"success": float(reward > 0)},
+            "prism": {"trajectory": session, "step": index, "reward": reward, "penalty": penalty},
+        }
+        return AgentLoopOutput(
+            prompt_ids=sample.prompt_ids,
+            response_ids=sample.response_ids,
+            response_mask=[0 if masked else 1] * len(sample.response_ids),
+            response_logprobs=sample.log_probs,
+            reward_score=reward,
+            num_turns=index + 1,
+            metrics={},
+            extra_fields=extra,
+        )
+
+    def _record(
+        self, episode: Episode, training_step: int, session: int, reward: float, environment_seconds: float
+    ) -> None:
+        record = episode.record()
+        invalid = record["invalid_actions"]
+        self.log.write(
+            {
+                "training_step": training_step,
+                "session": session,
+                **record,
+                "reward": reward - self.invalid_action_penalty * invalid,
+                "environment_seconds": round(environment_seconds, 4),
+            }
+        )
+
+
+def _excerpt(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:EXCERPT_CHARACTERS]

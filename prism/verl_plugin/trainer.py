@@ -1,0 +1,113 @@
+"""verl's synchronous trainer with this project's advantages.
+
+Registered as trainer mode ``prism`` (`register_trainer`). Four things differ from verl's ``sync`` trainer:
+
+- advantages come from `prism.core.advantages`, row by row (verl's own multi-row GRPO knows one score a trajectory and
+  cannot charge an invalid action to its row);
+- rows are put in the order (task, trajectory, step), which verl leaves to the order in which episodes finish, so
+  that a run repeats;
+- a training step's rows are cut into mini-batches of equal size. verl 0.9.1 multiplies ``ppo_mini_batch_size`` by
+  ``rollout.n``, counts the product in rows and fills the last mini-batch up with empty rows: with one row an
+  environment step the number of rows changes at every training step, and the last optimizer step could rest on a
+  single real row;
+- the trainer looks for finished episodes ten times a second, not every two seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+import transfer_queue as tq
+from omegaconf import open_dict
+from tensordict import TensorDict
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils
+from verl.workers.utils.padding import response_to_nested
+
+from prism.core.advantages import grpo_advantages
+
+POLL_SECONDS = 0.1
+
+
+def mini_batch_rows(rows: int, wanted: int, multiple: int) -> int:
+    """Rows of a mini-batch so that all of a step's mini-batches are equally large and nearly `wanted`.
+
+    Args:
+        rows: rows of the training step.
+        wanted: rows a mini-batch should have.
+        multiple: the size must be a multiple of this (trajectories a task, times data-parallel ranks).
+    """
+    batches = max(1, round(rows / wanted))
+    size = -(-rows // batches)
+    return -(-size // multiple) * multiple
+
+
+def _plain(stack: Any) -> list[Any]:
+    """Values of a non-tensor field of TransferQueue, which wraps them or not, depending on its backend."""
+    return [getattr(value, "data", value) for value in stack]
+
+
+@register_trainer("prism")
+class PrismTrainer(PPOTrainerSync):
+    """Synchronous PPO-clip training on rows of environment steps."""
+
+    def __init__(self, config: Any):
+        # verl chooses trainer class, replay buffer and checkpoint contents by this name; all but the class are "sync"
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self.settings = config.prism
+
+    def _build_replay_buffer(self) -> Any:
+        buffer = super()._build_replay_buffer()
+        buffer.poll_interval = POLL_SECONDS
+        return buffer
+
+    def _fetch_one_gen_batch(self) -> TensorDict:
+        # verl's random uids would put the groups of a step in another order at every run
+        batch = super()._fetch_one_gen_batch()
+        uids = [f"{self.global_steps:06d}-{position:05d}" for position in range(len(batch))]
+        tensordict_utils.assign_non_tensor_stack(batch, "uid", uids)
+        return batch
+
+    def _balance_batch(self, batch: Any, metrics: dict, **options: Any) -> Any:
+        def place(index: int) -> tuple[str, int, int]:
+            uid, session, step = batch.keys[index].rsplit("_", 2)
+            return uid, int(session), int(step)
+
+        batch.reorder(sorted(range(len(batch.keys)), key=place))
+        actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
+        multiple = rollout.n * self.resource_pool_manager.get_n_gpus()
+        rows = mini_batch_rows(len(batch.keys), self.settings.mini_batch_rows, multiple)
+        actor.ppo_mini_batch_size = rows // rollout.n
+        metrics["prism/rows"] = len(batch.keys)
+        return super()._balance_batch(batch, metrics, **options)
+
+    def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
+        fields = ["uid", "response_mask", "extra_fields"]
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
+        response_mask = data["response_mask"]
+        groups = np.array(_plain(data["uid"]))
+        rows = [extra["prism"] for extra in _plain(data["extra_fields"])]
+        real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
+        advantages = np.zeros(len(rows))
+        advantages[real] = self._advantages(groups[real], [row for row, kept in zip(rows, real, strict=True) if kept])
+        mask = response_mask.to_padded_tensor(0).float()
+        spread = torch.as_tensor(advantages, dtype=torch.float32).unsqueeze(-1) * mask
+        nested = response_to_nested(spread, response_mask)
+        output = TensorDict({"advantages": nested, "returns": nested}, batch_size=len(batch.keys))
+        return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=output)
+
+    def _advantages(self, groups: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+        """Advantage of each real row; `rows` hold what the agent loop wrote."""
+        return grpo_advantages(
+            groups,
+            np.array([row["trajectory"] for row in rows]),
+            np.array([row["reward"] for row in rows]),
+            np.array([row["penalty"] for row in rows]),
+            statistics=self.settings.group_statistics,
+            norm_by_std=self.config.algorithm.norm_adv_by_std_in_grpo,
+        )
