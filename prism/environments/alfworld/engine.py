@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -47,26 +44,28 @@ class AlfworldEnvironment:
         """Switch to another game; `reset` starts it."""
         self.game_file = Path(game_file)
         check_game_file(self.game_file)
-        with _argv_restored():
-            try:
-                self._engine.load(str(self.game_file))
-            except Exception as error:  # the engine raises anything: KeyError, parser errors, assertions, SystemExit
-                raise _unloadable(self.game_file, error) from error
-            except SystemExit as error:
-                raise _unloadable(self.game_file, error) from error
         self.state: Any = None
-        self.task = ""
-        self.reset()
+        self._untouched = False
+        try:
+            self._engine.load(str(self.game_file))
+            self.reset()
+        except (Exception, SystemExit) as error:  # KeyErrors, parser errors; the translator calls sys.exit
+            reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
+            raise BadInput(
+                self.game_file, f"does not load in the engine ({reason})", "rebuild or download it again"
+            ) from error
+        self.task = task_of(self.state["feedback"])
 
     def reset(self) -> Feedback:
         """Start the episode again from the same first state."""
-        with _argv_restored():
+        if not self._untouched:
             self.state = self._engine.reset()
-        self.task = task_of(self.state["feedback"])
+            self._untouched = True
         return self._feedback()
 
     def step(self, action: str) -> Feedback:
         """Send one action; what the engine does not know is answered with "Nothing happens."."""
+        self._untouched = False
         self.state, _, _ = self._engine.step(action)
         return self._feedback()
 
@@ -122,18 +121,3 @@ def check_game_file(path: Path) -> None:
     for key in _GAME_KEYS:
         if not isinstance(game, dict) or not isinstance(game.get(key), str):
             raise BadInput(path, f"is not an ALFWorld game ({key!r} is missing)", "rebuild or download it again")
-
-
-def _unloadable(path: Path, error: BaseException) -> BadInput:
-    reason = " ".join(f"{type(error).__name__}: {error}".split())[:200]
-    return BadInput(path, f"does not load in the engine ({reason})", "rebuild or download it again")
-
-
-@contextmanager
-def _argv_restored() -> Iterator[None]:
-    """The PDDL translator overwrites ``sys.argv``; put it back."""
-    argv = sys.argv
-    try:
-        yield
-    finally:
-        sys.argv = argv
