@@ -25,8 +25,7 @@ from prism.core.tiny import Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Trajectory, read_trajectories
 
 PROVENANCE = "provenance.json"
-IGNORED = -100
-MILLION = 1e6
+LOSS_WINDOW = 200
 
 
 @dataclass(frozen=True)
@@ -197,8 +196,9 @@ def _fit(model: Any, rows: Sequence[Row], recipe: BackboneRecipe, pad_id: int) -
         optimizer.step()
         scheduler.step()
         losses.append(response_loss.item())
-        if len(losses) % 200 == 0:
-            say(f"pre-training: response loss {sum(losses[-200:]) / 200:.3f}")
+        if len(losses) % LOSS_WINDOW == 0 or len(losses) == len(batches):
+            recent = losses[-LOSS_WINDOW:]
+            say(f"pre-training: response loss {sum(recent) / len(recent):.3f}")
     model.eval()
 
 
