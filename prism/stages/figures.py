@@ -28,6 +28,7 @@ BLUE, ORANGE, GREEN = "#0072B2", "#E69F00", "#009E73"
 METRICS = ("gini", "kurtosis", "cv")
 PAPER_CONSENSUS = "about 60%"
 MAX_STEPS_SHOWN = 14
+LINE_INCHES, PROFILE_INCHES = 0.16, 2.2
 
 plt.rcParams.update({"font.size": 9, "svg.hashsalt": "prism", "svg.fonttype": "none", "savefig.bbox": "tight"})
 
@@ -48,7 +49,9 @@ def draw_case_study(
         ("A: most diffuse, routed to SFT", ordered.iloc[0]),
         ("B: most concentrated, routed to RL", ordered.iloc[-1]),
     ]
-    figure, axes = plt.subplots(2, 2, figsize=(9, 6.4), height_ratios=(1.5, 1), layout="constrained")
+    lines = 3 + max(min(len(corpus[score["id"]].steps), MAX_STEPS_SHOWN + 1) for _, score in cases)
+    heights = (lines * LINE_INCHES, PROFILE_INCHES)
+    figure, axes = plt.subplots(2, 2, figsize=(9, 0.8 + sum(heights)), height_ratios=heights, layout="constrained")
     for column, (title, score) in enumerate(cases):
         _draw_steps(axes[0][column], f"Case {title}", corpus[score["id"]])
         image = _draw_profile(axes[1][column], profile_matrix(profiles.loc[score["id"]]), score["gini"])
@@ -95,12 +98,16 @@ def draw_consensus(scores: Path, title: str, scale: str, out_svg: Path, out_png:
     venn3([halves[metric] for metric in METRICS], ("Gini", "Kurtosis", "CV"), (BLUE, ORANGE, GREEN), 0.5, ax=axes)
     share = 100 * len(common) / size
     axes.set_title(f"High-conflict half of {len(table)} trajectories\n{title}")
-    figure.text(
-        0.5, -0.03,
+    axes.text(
+        0.5,
+        -0.02,
         f"In all three: {len(common)} of {size} ({share:.0f}%); independent halves: 25%; paper: {PAPER_CONSENSUS}.\n"
-        + textwrap.fill(scale_note(scale), 80),
-        ha="center", va="top", fontsize=7,
-    )  # fmt: skip
+        + textwrap.fill(scale_note(scale), 64),
+        ha="center",
+        va="top",
+        fontsize=7,
+        transform=axes.transAxes,
+    )
     _save(figure, out_svg, out_png)
     say(f"figure 5: {share:.1f}% of the high-conflict half is common to the three metrics")
 
