@@ -94,6 +94,8 @@ class AlfworldGames:
 
     def __init__(self, data_dir: str = ""):
         self._folder = Path(data_dir)
+        # now, not at the first game: a pool's workers start while their parent still loads its model
+        memo.warm_up()
 
     def open(self, game: str, spare: AlfworldEnvironment | None = None) -> AlfworldEnvironment:
         """An environment that has `game` loaded; `spare`, one no longer needed, is used again if given."""

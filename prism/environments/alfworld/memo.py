@@ -25,6 +25,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from prism.environments.alfworld import packages
+
 GRAMMARS = 8
 """Distinct grammars kept parsed (the data set has one)."""
 TEXTS = 4096
@@ -45,6 +47,7 @@ _installed = False
 def install() -> None:
     """Memoise the packages in this process; calling it again changes nothing."""
     global _installed
+    packages.prepare()
     with _lock:
         if _installed:
             return
@@ -54,6 +57,14 @@ def install() -> None:
         _memoise_translations()
         _shrink_library()
         _installed = True
+
+
+def warm_up() -> None:
+    """Memoise the packages and parse their grammar, so that the first game finds both done."""
+    install()
+    from textworld.envs.pddl.logic import GameLogic
+
+    GameLogic(packages.domain(), packages.grammar())
 
 
 def _memoise_symbols() -> None:
