@@ -24,6 +24,7 @@ class Split(StrEnum):
     unseen = "unseen"
 
 
+Manifest = Annotated[Path, typer.Option("--manifest", help="Counts, dropped games and the hash, as JSON.")]
 GamesDir = Annotated[Path, typer.Option("--games", help="Folder made by `prism games`.")]
 Out = Annotated[Path, typer.Option("--out", help="Output; appears whole or not at all.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")]
@@ -33,6 +34,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command()(games)
     app.command()(trajectories)
+    app.command(name="import-trajectories")(import_trajectories)
     app.command(name="random-transcripts")(random_transcripts)
     app.command()(panel)
 
@@ -61,7 +63,7 @@ def games(
 def trajectories(
     games: GamesDir,
     out: Out,
-    manifest: Annotated[Path, typer.Option("--manifest", help="Counts, dropped games and the hash, as JSON.")],
+    manifest: Manifest,
     recipe: Annotated[str, typer.Option(help="JSON: max_steps, noise, seed, max_games.")],
     workers: Workers = 1,
 ) -> None:
@@ -70,6 +72,17 @@ def trajectories(
     from prism.stages.trajectories import TrajectoriesRecipe, collect_trajectories
 
     collect_trajectories(games, out, manifest, build_recipe(TrajectoriesRecipe, recipe, "--recipe"), workers)
+
+
+def import_trajectories(
+    source: Annotated[Path, typer.Argument(help="A corpus of your own, one trajectory a line.")],
+    out: Out,
+    manifest: Manifest,
+) -> None:
+    """Check a corpus of your own and take it over."""
+    from prism.stages.trajectories import import_trajectories as run
+
+    run(source, out, manifest)
 
 
 def random_transcripts(

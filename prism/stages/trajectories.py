@@ -9,12 +9,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file, write_json
 from prism.core.progress import say, track
-from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.core.trajectories import Step, Trajectory, read_trajectories, write_trajectories
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, Play, play
 from prism.environments.base import Task
@@ -89,6 +89,18 @@ def collect_trajectories(
     write_trajectories(out_jsonl, sorted(corpus, key=lambda trajectory: trajectory.id))
     write_json(manifest_path, _manifest(out_jsonl, corpus, dropped, len(tasks)))
     say(f"{len(corpus)} trajectories, {len(dropped)} games dropped")
+
+
+def import_trajectories(source: Path, out_jsonl: Path, manifest_path: Path) -> None:
+    """Check a corpus of the user's own and take it over, sorted by id.
+
+    Raises:
+        BadInput: names file and line of the first record that cannot be used.
+    """
+    corpus = sorted(read_trajectories(source), key=lambda trajectory: trajectory.id)
+    write_trajectories(out_jsonl, corpus)
+    write_json(manifest_path, _manifest(out_jsonl, corpus, [], len(corpus)))
+    say(f"{len(corpus)} trajectories")
 
 
 def collect_random_transcripts(
@@ -270,10 +282,11 @@ def draw_action(admissible: Sequence[str], rng: random.Random) -> str:
     return rng.choice(by_verb[rng.choice(sorted(by_verb))])
 
 
-def _manifest(out_jsonl: Path, corpus: list[Trajectory], dropped: list[dict[str, str]], games: int) -> dict:
+def _manifest(out_jsonl: Path, corpus: list[Trajectory], dropped: list[dict[str, str]], games: int) -> dict[str, Any]:
+    """What a corpus holds: counts, hash, and which games were dropped for what reason."""
     steps = [len(trajectory.steps) for trajectory in corpus]
     return {
-        "benchmark": "alfworld",
+        "benchmark": corpus[0].benchmark,
         "sha256": sha256_file(out_jsonl),
         "games": games,
         "trajectories": len(corpus),

@@ -218,6 +218,21 @@ def test_command_line_end_to_end(tmp_path: Path) -> None:
     run("random-transcripts", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
 
 
+def test_a_corpus_of_ones_own_is_checked_and_sorted(corpus_file: Path, tmp_path: Path) -> None:
+    lines = corpus_file.read_text().splitlines(keepends=True)
+    (tmp_path / "own.jsonl").write_text("".join(reversed(lines)))
+    arguments = ["--out", str(tmp_path / "out.jsonl"), "--manifest", str(tmp_path / "out.json")]
+    assert CliRunner().invoke(app, ["import-trajectories", str(tmp_path / "own.jsonl"), *arguments]).exit_code == 0
+    assert (tmp_path / "out.jsonl").read_bytes() == corpus_file.read_bytes()
+    expected = read_json(corpus_file.with_suffix(".json"))
+    assert read_json(tmp_path / "out.json") == {**expected, "dropped": [], "games": expected["trajectories"]}
+    (tmp_path / "own.jsonl").write_text(lines[0] + '{"id": "x"}\n')
+    with pytest.raises(BadInput, match=r"own\.jsonl:2: 'benchmark' is missing"):
+        CliRunner().invoke(
+            app, ["import-trajectories", str(tmp_path / "own.jsonl"), *arguments], catch_exceptions=False
+        )
+
+
 def test_unknown_recipe_keys_and_splits_are_refused(games_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean 'train'"):
         CliRunner().invoke(
