@@ -93,7 +93,7 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
         out: folder; gets safetensors weights, config, tokenizer and ``provenance.json``.
 
     Raises:
-        BadInput: the transcripts cannot be read, or hold a word that the vocabulary lacks.
+        BadInput: the transcripts cannot be read, hold a word that the vocabulary lacks, or a game of another split.
         NotFinite: the loss became NaN or infinite.
     """
     import torch
@@ -101,6 +101,7 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
     started = time.monotonic()
     family = find_family(family_name)
     corpus = read_trajectories(transcripts)
+    _check_training_games(corpus, transcripts)
     tokenizer = build_tokenizer(family, alfworld_words())
     rows = encode_corpus(corpus, tokenizer, recipe.prompt, transcripts)
     model = build_model(family, recipe.shape, tokenizer, recipe.seed)
@@ -129,6 +130,13 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
             "versions": library_versions("torch", "transformers", "tokenizers"),
         }
         write_json(folder / PROVENANCE, provenance)
+
+
+def _check_training_games(corpus: Sequence[Trajectory], place: object) -> None:
+    """Refuse transcripts of games that a panel may hold: the backbone must not have seen them."""
+    for trajectory in corpus:
+        if not trajectory.game.startswith("train/"):
+            raise BadInput(place, f"{trajectory.game} is not a training game", "play games of the training split only")
 
 
 def library_versions(*names: str) -> dict[str, str]:

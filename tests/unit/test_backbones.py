@@ -107,6 +107,13 @@ def test_unknown_words_are_named(tokenizer, tmp_path):
         backbones.encode_corpus([strange], tokenizer, FORM, "corpus.jsonl")
 
 
+def test_games_of_the_panels_are_refused(tmp_path):
+    corpus = [dataclasses.replace(trajectory, game="seen/1") for trajectory in toy_corpus(1)]
+    write_trajectories(tmp_path / "corpus.jsonl", corpus)
+    with pytest.raises(BadInput, match="seen/1 is not a training game"):
+        backbones.train_tiny_backbone(RECIPE, "qwen3", tmp_path / "corpus.jsonl", tmp_path / "out")
+
+
 def test_batches_hold_every_row_once_within_the_budget():
     tokenizer = build_tokenizer(find_family("qwen3"), backbones.alfworld_words())
     rows = backbones.encode_corpus(toy_corpus(30), tokenizer, FORM, "toy")
