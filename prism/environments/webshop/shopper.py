@@ -1,0 +1,106 @@
+"""An expert shopper that acts only on what an agent sees.
+
+It searches with words of the instruction, looks through the result pages, opens the product, chooses options and buys.
+Knowing the goal only tells it when it has found the product, as an annotator knew; goals that this way does not reach
+with full score within the steps are rejected, with the reason.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from prism.core.episodes import Feedback
+from prism.core.trajectories import Step
+from prism.environments.webshop.environment import WebshopEnvironment
+from prism.environments.webshop.goals import NO_LIMIT, Goal
+from prism.environments.webshop.pages import BUY, NEXT_PAGE
+from prism.environments.webshop.rewards import options_match
+
+NAME = "oracle"
+
+_PRICE_CLAUSE = re.compile(r",? and price lower than [\d.]+ dollars$")
+# ways to open a request; what follows names the product
+_OPENINGS = re.compile(
+    r"^(?:i am|i'm|im)? ?(?:looking for|looking to buy|searching for|in need of|i need|i want|i would like|find me|"
+    r"show me|please find)(?: to buy| to find)?(?: a| an| some| the)?\s+"
+)
+_WORDS = re.compile(r"[^a-z0-9&'.%\- ]+")
+
+
+@dataclass(frozen=True)
+class Rejection:
+    """A goal without a trajectory, and why: ``not found``, ``too many steps`` or ``score``."""
+
+    reason: str
+
+
+def query_of(instruction: str) -> str:
+    """Search words from an instruction: without its opening and its price limit."""
+    text = _PRICE_CLAUSE.sub("", instruction.lower().strip())
+    text = _OPENINGS.sub("", text)
+    return " ".join(_WORDS.sub(" ", text).split())
+
+
+def shop(environment: WebshopEnvironment, goal: Goal, max_steps: int) -> tuple[Step, ...] | Rejection:
+    """Play one episode.
+
+    Returns:
+        The steps of an episode with a score of exactly 1, or why there is none.
+    """
+    shopper = _Shopper(environment, goal, max_steps)
+    return shopper.play()
+
+
+class _Shopper:
+    def __init__(self, environment: WebshopEnvironment, goal: Goal, max_steps: int):
+        self.environment, self.goal, self.max_steps = environment, goal, max_steps
+        self.steps: list[Step] = []
+        self.feedback = Feedback("", ())
+
+    def play(self) -> tuple[Step, ...] | Rejection:
+        self.feedback = self.environment.reset()
+        query = query_of(self.environment.task)
+        if not query:
+            return Rejection("not found")
+        self._act(f"search[{query}]", f"I have to find this: {query}. I search for it.")
+        if not self._open_target():
+            return Rejection("not found")
+        self._choose_options()
+        self._act(f"click[{BUY.lower()}]", self._buying_thought())
+        if len(self.steps) > self.max_steps:
+            return Rejection("too many steps")
+        return tuple(self.steps) if self.feedback.success else Rejection("score")
+
+    def _open_target(self) -> bool:
+        """Go through the result pages until the product is listed, then open it."""
+        target, following = f"click[{self.goal.asin.lower()}]", f"click[{NEXT_PAGE.lower()}]"
+        while target not in self.feedback.admissible:
+            listed = any(kind.kind == "product" for kind in self.environment.page.clickables.values())
+            if not listed or len(self.steps) > self.max_steps:
+                return False
+            self._act(following, "None of these fits. I look at the next page.")
+        self._act(target, f"{self.goal.asin} fits: {self.goal.name}. I open it.")
+        return True
+
+    def _choose_options(self) -> None:
+        offered = {
+            text: clickable.option
+            for text, clickable in self.environment.page.clickables.items()
+            if clickable.kind == "option"
+        }
+        wanted = list(self.goal.options.values()) if isinstance(self.goal.options, dict) else list(self.goal.options)
+        for want in wanted:
+            choice = want if want in offered else next((text for text in offered if options_match(text, want)), None)
+            if choice is not None:
+                self._act(f"click[{choice}]", f"The {offered[choice]} has to be {want}. I choose {choice}.")
+
+    def _buying_thought(self) -> str:
+        asked = "All options that were asked for are chosen" if self.goal.options else "No option was asked for"
+        limit = self.goal.price_upper
+        price = "" if limit == NO_LIMIT else f" and the price has to be below {limit:.2f} dollars"
+        return f"{asked}{price}. I buy it."
+
+    def _act(self, action: str, thought: str) -> None:
+        self.steps.append(Step(self.feedback.observation, self.feedback.admissible, thought, action))
+        self.feedback = self.environment.step(action)
