@@ -13,9 +13,10 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import signal
 import subprocess
 import sys
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, TextIO
@@ -60,6 +61,7 @@ class EnvironmentPool:
         self._source, self._options = source, dict(options or {})
         self._workers = [_Worker(source, self._options) for _ in range(max(1, workers))]
         self._worker_of: dict[int, int] = {}
+        self._worker_of_game: dict[str, int] = {}
 
     def __enter__(self) -> EnvironmentPool:
         return self
@@ -75,13 +77,15 @@ class EnvironmentPool:
         """
         self._request_all({index: ["release"] for index in range(len(self._workers))})
         self._worker_of.clear()
+        self._worker_of_game.clear()
         answers = self.replace(list(enumerate(games)))
         return [(task, feedback) for _, task, feedback in answers]
 
     def replace(self, games: Sequence[tuple[int, str]]) -> list[tuple[int, str, Feedback | EnvironmentFailure]]:
         """Begin new episodes in some slots, new or used; the other slots go on undisturbed."""
         for slot, game in games:
-            self._worker_of.setdefault(slot, self._choose_worker(game, games))
+            if slot not in self._worker_of:
+                self._worker_of[slot] = self._choose_worker(game)
         answers = self._send("open", games)
         return [(slot, answer[0], answer[1]) for slot, answer in zip(_slots(games), answers, strict=True)]
 
@@ -95,10 +99,12 @@ class EnvironmentPool:
         for worker in self._workers:
             worker.close()
 
-    def _choose_worker(self, game: str, games: Sequence[tuple[int, str]]) -> int:
-        """Equal games share a worker; different ones are dealt out in turn."""
-        order = {name: rank for rank, name in enumerate(dict.fromkeys(name for _, name in games))}
-        return order[game] % len(self._workers)
+    def _choose_worker(self, game: str) -> int:
+        """The worker that has the game already, else the one with the fewest slots."""
+        if game not in self._worker_of_game:
+            load = Counter(self._worker_of.values())
+            self._worker_of_game[game] = min(range(len(self._workers)), key=lambda index: load[index])
+        return self._worker_of_game[game]
 
     def _send(self, verb: str, pairs: Sequence[tuple[int, str]]) -> list[tuple[str, Feedback | EnvironmentFailure]]:
         """Group (slot, text) pairs by worker, ask all workers at once, and return the answers in order."""
@@ -277,6 +283,8 @@ def _serve(source: str, options: str, requests: TextIO, answers: TextIO) -> None
 
 def main() -> None:
     """Entry of a worker process."""
+    # an interrupt at the terminal reaches the whole group; the parent decides and closes its workers
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     # the protocol keeps the real standard output for itself; whatever an engine prints goes to the log
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)

@@ -32,10 +32,11 @@ GRAMMARS = 8
 TEXTS = 4096
 """Distinct grammar texts and queries kept parsed."""
 PROBLEMS = 128
-"""Translated problems kept, two for each game; about half a megabyte each."""
+"""Translated problems kept, one or two for each game; about a megabyte each."""
 
-_TASK_RULE = re.compile(r'(?<="rhs": ")Your task is to: [\w ,.\'-]*(?=")')
-_PLACEHOLDER = "Your task is to: UNKNOWN GOAL."
+# the grammar rule of the task's sentence, in characters that mean nothing to the grammar's own parser
+_TASK_RULE = re.compile(r'("task":\s*\[\s*\{\s*"rhs":\s*")(Your task is to: [\w ,.\'-]*)(")')
+_COMMON_TASK = r"\1Your task is to: UNKNOWN GOAL.\3"
 
 _LOADABLE = 1
 """Type of an ELF segment that is mapped into memory."""
@@ -106,15 +107,15 @@ def _memoise_grammars() -> None:
     parsed = _remember(lambda text, rule_name: parse(text, rule_name=rule_name), GRAMMARS)
 
     def parse_and_convert(text: str, rule_name: str) -> Any:
-        sentences = _TASK_RULE.findall(text)
-        if rule_name != "pddlStart" or len(sentences) != 1:
+        rules = _TASK_RULE.findall(text)
+        if rule_name != "pddlStart" or len(rules) != 1:
             return parsed(text, rule_name)
-        actions, common = parsed(_TASK_RULE.sub(_PLACEHOLDER, text), rule_name)
+        actions, common = parsed(_TASK_RULE.sub(_COMMON_TASK, text), rule_name)
+        sentence = rules[0][1]
+        own = textgen.ContextSensitiveGrammar.parse(json.dumps({"task": [{"rhs": sentence}]}))
         grammar = textgen.ContextSensitiveGrammar()
         grammar.update(common)
-        grammar._rules["task"] = textgen.ContextSensitiveGrammar.parse(
-            json.dumps({"task": [{"rhs": sentences[0]}]})
-        )._rules["task"]
+        grammar._rules["task"] = own._rules["task"]
         return dict(actions), grammar
 
     logic._parse_and_convert = parse_and_convert
