@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import secrets
 import shutil
 import signal
 import subprocess
@@ -50,6 +51,9 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
+        # other users of a shared machine cannot speak to this Ray
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
     if platform == "cpu":
         plugins.insert(0, "prism.verl_plugin.cpu_platform")

@@ -56,6 +56,10 @@ MODULES = (
     "ray._private.runtime_env.context",
 )
 
+# Ray's library reads these once, when it is imported, and a raylet sets them for each worker. A Ray of our own has one
+# driver, so its job is the first; a worker ends when the process RAY_RAYLET_PID has ended, and our driver ends last.
+FIRST_JOB = "01000000"
+
 # -S -E: nothing of the environment is imported; the stub is to be up in milliseconds
 STUB = """#!{python} -SE
 import json, os, socket, sys
@@ -73,19 +77,24 @@ os._exit(int.from_bytes(answer, "big") if answer else 1)
 """
 
 
+PYTHON = sys.executable
+
+
 def warm_up() -> None:
     """Import what Ray's processes are going to need; what is not installed is left out."""
+    os.environ |= {"RAY_JOB_ID": FIRST_JOB, "RAY_RAYLET_PID": str(os.getpid())}
     for name in MODULES:
         try:
             importlib.import_module(name)
         except ModuleNotFoundError as error:
             print(f"warm start: {name} is not imported ({error})", file=sys.stderr)
+    del os.environ["RAY_JOB_ID"], os.environ["RAY_RAYLET_PID"]
 
 
 def write_stub(folder: Path, address: str) -> Path:
     """Write the executable that stands for the Python interpreter."""
     stub = folder / "python"
-    stub.write_text(STUB.format(python=sys.executable, address=address))
+    stub.write_text(STUB.format(python=PYTHON, address=address))
     stub.chmod(stub.stat().st_mode | stat.S_IXUSR)
     return stub
 
@@ -161,6 +170,8 @@ class Template:
             os.environ.clear()
             os.environ.update(request["environment"])
             random.seed()
+            if request["environment"].get("RAY_JOB_ID", FIRST_JOB) != FIRST_JOB:
+                os.execv(PYTHON, [PYTHON, *request["argv"]])
             code = _run_script(request["argv"])
         except BaseException:
             traceback.print_exc()
