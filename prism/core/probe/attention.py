@@ -26,6 +26,7 @@ def block_causal_attention(
     dropout: float = 0.0,
     sliding_window: int | None = None,
     row_ends: Sequence[int] = (),
+    row_queries: Sequence[torch.Tensor] = (),
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention function in the interface of transformers.
@@ -33,6 +34,8 @@ def block_causal_attention(
     Args:
         query: (1, heads, T, d); `key` and `value` may have fewer heads (GQA).
         row_ends: cumulative row boundaries, starting with 0.
+        row_queries: for each row, the positions whose output is needed where `module.only_row_queries` is set; the
+            output of the others is zero there.
 
     Returns:
         (1, T, heads, d), and no attention weights.
@@ -44,25 +47,48 @@ def block_causal_attention(
             )
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         return _variable_length(query, key, value, row_ends, scaling, sliding_window), None
-    outputs = [
-        _one_row(query[:, :, start:end], key[:, :, start:end], value[:, :, start:end], scaling, sliding_window)
-        for start, end in pairwise(row_ends)
-    ]
+    rows = [[tensor[:, :, start:end] for tensor in (query, key, value)] for start, end in pairwise(row_ends)]
+    if getattr(module, "only_row_queries", False):
+        outputs = [
+            _some_queries(*row, positions, scaling, sliding_window)
+            for row, positions in zip(rows, row_queries, strict=True)
+        ]
+    else:
+        outputs = [_whole_row(*row, scaling, sliding_window) for row in rows]
     return torch.cat(outputs, dim=2).transpose(1, 2), None
 
 
-def _one_row(
+def _whole_row(
     query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, window: int | None
 ) -> torch.Tensor:
     length = query.shape[2]
     mask = None
     if window is not None and length > window:
-        position = torch.arange(length, device=query.device)
-        distance = position[:, None] - position[None, :]
-        mask = (distance >= 0) & (distance < window)
+        mask = _causal_mask(torch.arange(length, device=query.device), length, window)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
     )
+
+
+def _some_queries(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    positions: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    mask = _causal_mask(positions, key.shape[2], window)
+    output = F.scaled_dot_product_attention(
+        query[:, :, positions], key, value, attn_mask=mask, scale=scaling, enable_gqa=True
+    )
+    return torch.zeros_like(query).index_copy(2, positions, output)
+
+
+def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> torch.Tensor:
+    """True where a query at `positions` sees a key: (queries, length)."""
+    distance = positions[:, None] - torch.arange(length, device=positions.device)[None, :]
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
 
 
 def _variable_length(

@@ -21,6 +21,7 @@ class Pack:
         spans: (start, end) of each trajectory; its rows lie side by side.
         predictors: positions whose next token is a response token, R of them.
         predictor_spans: (start, end) of each trajectory within the R predictors.
+        row_predictors: for each row, its predictors' positions within the row.
         targets: (R,) the response tokens.
         weights: (R,) float64, 1 / response tokens of the trajectory.
     """
@@ -31,6 +32,7 @@ class Pack:
     spans: tuple[tuple[int, int], ...]
     predictors: torch.Tensor
     predictor_spans: tuple[tuple[int, int], ...]
+    row_predictors: tuple[torch.Tensor, ...]
     targets: torch.Tensor
     weights: torch.Tensor
 
@@ -47,7 +49,7 @@ def build_pack(samples: Sequence[Sample], device: torch.device, denominators: Se
     predictors: list[int] = []
     targets: list[int] = []
     weights: list[float] = []
-    row_ends, spans, predictor_spans = [0], [], []
+    row_ends, spans, predictor_spans, row_predictors = [0], [], [], []
     for index, sample in enumerate(samples):
         start, first = len(ids), len(predictors)
         weight = 1.0 / (denominators[index] if denominators else sample.response_tokens)
@@ -56,11 +58,11 @@ def build_pack(samples: Sequence[Sample], device: torch.device, denominators: Se
             if not length:
                 continue
             offset = len(ids)
-            for token in range(length):
-                if row.response_mask[token + 1]:
-                    predictors.append(offset + token)
-                    targets.append(row.input_ids[token + 1])
-                    weights.append(weight)
+            in_row = [token for token in range(length) if row.response_mask[token + 1]]
+            predictors += [offset + token for token in in_row]
+            targets += [row.input_ids[token + 1] for token in in_row]
+            weights += [weight] * len(in_row)
+            row_predictors.append(torch.tensor(in_row, device=device))
             ids += row.input_ids[:length]
             positions += range(length)
             row_ends.append(len(ids))
@@ -73,6 +75,7 @@ def build_pack(samples: Sequence[Sample], device: torch.device, denominators: Se
         spans=tuple(spans),
         predictors=torch.tensor(predictors, device=device),
         predictor_spans=tuple(predictor_spans),
+        row_predictors=tuple(row_predictors),
         targets=torch.tensor(targets, device=device),
         weights=torch.tensor(weights, dtype=torch.float64, device=device),
     )

@@ -17,7 +17,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from prism.core.errors import NotFinite, PrismError
-from prism.core.probe.architecture import INPUT_GROUPS, decoder_layers, find_projections
+from prism.core.probe.architecture import INPUT_GROUPS, Projection, decoder_layers, find_projections
 from prism.core.probe.attention import IMPLEMENTATION
 from prism.core.probe.norms import (
     direct_norm,
@@ -28,7 +28,7 @@ from prism.core.probe.norms import (
     weight_gradient,
 )
 from prism.core.probe.packing import Pack, build_pack, plan_packs
-from prism.core.probe.samples import Sample, split_rows
+from prism.core.probe.samples import MODULES, Sample, split_rows
 from prism.core.progress import say
 
 
@@ -51,9 +51,7 @@ class _Collector:
 
     def __init__(self, projections: int):
         self.projections = projections
-        self.spans: Sequence[tuple[int, int]] = ()
-        self.predictor_spans: Sequence[tuple[int, int]] = ()
-        self.predictors: torch.Tensor | None = None
+        self.pack: Pack | None = None
         self.norms: torch.Tensor | None = None
         self.visits = [0] * projections
         self.gradient_sums: dict[int, torch.Tensor] | None = None
@@ -61,7 +59,7 @@ class _Collector:
 
     def begin(self, pack: Pack) -> None:
         """Forget the last pack."""
-        self.spans, self.predictor_spans, self.predictors = pack.spans, pack.predictor_spans, pack.predictors
+        self.pack = pack
         device = pack.input_ids.device
         self.norms = torch.zeros(len(pack.spans), self.projections, dtype=torch.float64, device=device)
         self.visits = [0] * self.projections
@@ -75,7 +73,9 @@ class _Collector:
             gradients: (tokens, d_out) gradient of the summed loss with respect to the outputs.
         """
         self.visits[layer.index] += 1
-        for number, (start, end) in enumerate(self.predictor_spans if layer.only_predictors else self.spans):
+        for number, (start, end) in enumerate(
+            self.pack.predictor_spans if layer.sees_predictors_only else self.pack.spans
+        ):
             ours, theirs = inputs[start:end], gradients[start:end]
             if self.gradient_sums is not None:
                 self._add_gradient(layer.index, weight_gradient(ours, theirs))
@@ -127,7 +127,7 @@ class ProbedLinear(nn.Module):
         index: column in the gradient vector.
         group: columns of the projections that read the same input.
         group_outputs: output widths of that group.
-        only_predictors: the layer sees the positions that predict a response token, and no others.
+        sees_predictors_only: its inputs are those of the positions that predict a response token.
     """
 
     def __init__(self, linear: nn.Linear, collector: _Collector, index: int):
@@ -137,13 +137,31 @@ class ProbedLinear(nn.Module):
         self.collector, self.index = collector, index
         self.group: tuple[int, ...] = (index,)
         self.group_outputs: tuple[int, ...] = (linear.out_features,)
-        self.only_predictors = False
+        self.sees_predictors_only = False
         # a leaf that wants a gradient makes autograd visit every projection although all weights are frozen
         self.anchor = torch.zeros((), requires_grad=True)
 
     def forward(self, inputs: torch.Tensor) -> torch.Tensor:
         """``inputs W^T + b``."""
         return _CollectingLinear.apply(inputs, self.anchor, self)
+
+
+class _AtPredictors(nn.Module):
+    """Runs a position-wise module at the predictors only; its output is zero elsewhere.
+
+    In the last decoder layer nothing else reaches the loss: queries, attention outputs and the MLP at all other
+    positions are computed for nothing, and their gradients are zero.
+    """
+
+    def __init__(self, module: nn.Module, collector: _Collector):
+        super().__init__()
+        self.module, self.collector = module, collector
+
+    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
+        """Same as the module's at the predictors, zero elsewhere."""
+        predictors = self.collector.pack.predictors
+        outputs = self.module(inputs[:, predictors])
+        return outputs.new_zeros(*inputs.shape[:2], outputs.shape[-1]).index_copy(1, predictors, outputs)
 
 
 class GradientProber:
@@ -168,6 +186,7 @@ class GradientProber:
         self._collector = _Collector(len(projections))
         self._install(projections)
         layers = decoder_layers(model)
+        self._restrict_last_layer(layers[-1], projections[-len(MODULES) :])
         if gradient_checkpointing:
             for layer in layers:
                 layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
@@ -245,6 +264,7 @@ class GradientProber:
             use_cache=False,
             logits_to_keep=pack.predictors,
             row_ends=pack.row_ends,
+            row_queries=pack.row_predictors,
         ).logits[0]
         if logits.dtype not in (torch.float32, torch.float64):
             logits = logits.float()
@@ -258,18 +278,42 @@ class GradientProber:
         exact = token_losses.detach().double() * pack.weights
         return [float(exact[start:end].sum()) for start, end in pack.predictor_spans]
 
-    def _install(self, projections: list) -> None:
-        by_layer: dict[int, dict[str, ProbedLinear]] = {}
-        for index, projection in enumerate(projections):
-            probed = ProbedLinear(projection.linear, self._collector, index)
-            setattr(projection.parent, projection.module, probed)
-            by_layer.setdefault(projection.layer, {})[projection.module] = probed
-        for modules in by_layer.values():
+    def _install(self, projections: list[Projection]) -> None:
+        """Put a `ProbedLinear` in the place of every projection."""
+        probed = [ProbedLinear(one.linear, self._collector, index) for index, one in enumerate(projections)]
+        for projection, stand_in in zip(projections, probed, strict=True):
+            setattr(projection.parent, projection.module, stand_in)
+        for first in range(0, len(projections), len(MODULES)):
+            layer = dict(zip(MODULES, probed[first : first + len(MODULES)], strict=True))
             for group in INPUT_GROUPS:
-                members = [modules[name] for name in group]
-                for member in members:
-                    member.group = tuple(other.index for other in members)
-                    member.group_outputs = tuple(other.out_features for other in members)
+                _share_inputs([layer[name] for name in group])
+
+    def _restrict_last_layer(self, layer: nn.Module, projections: list[Projection]) -> None:
+        """Keep the last layer to the predictors, but for its keys and values, which every later position reads."""
+        parents = {one.module: one.parent for one in projections}
+        attention, mlp = parents["q_proj"], parents["gate_proj"]
+        # a separate module for the MLP alone is what makes it safe to run it at some positions only
+        if not parents["up_proj"] is parents["down_proj"] is mlp or mlp is layer or mlp is attention:
+            return
+        layer_projections = {name: getattr(parents[name], name) for name in MODULES}
+        for name in ("q_proj", "o_proj", "gate_proj", "up_proj", "down_proj"):
+            layer_projections[name].sees_predictors_only = True
+        _share_inputs([layer_projections["q_proj"]])
+        _share_inputs([layer_projections["k_proj"], layer_projections["v_proj"]])
+        for name in ("q_proj", "o_proj"):
+            setattr(parents[name], name, _AtPredictors(layer_projections[name], self._collector))
+        attention.only_row_queries = True
+        holder, name = next(
+            (module, name) for module in layer.modules() for name, child in module.named_children() if child is mlp
+        )
+        setattr(holder, name, _AtPredictors(mlp, self._collector))
+
+
+def _share_inputs(members: list[ProbedLinear]) -> None:
+    """Let these projections, which read the same tensor, share the Gram matrices of their inputs."""
+    for member in members:
+        member.group = tuple(other.index for other in members)
+        member.group_outputs = tuple(other.out_features for other in members)
 
 
 def _unless_out_of_memory(work):
