@@ -63,7 +63,9 @@ def test_memoised_transcripts_equal_plain_ones(games: list[str]) -> None:
     # three task types: the grammars differ in the task alone, the domain is shared
     processes = [
         subprocess.Popen(
-            [sys.executable, "-c", WALK, json.dumps([games[1::2], NONSENSE, memoised])], stdout=subprocess.PIPE, text=True
+            [sys.executable, "-c", WALK, json.dumps([games[1::2], NONSENSE, memoised])],
+            stdout=subprocess.PIPE,
+            text=True,
         )
         for memoised in (False, True)
     ]
@@ -129,6 +131,30 @@ def test_an_environment_can_be_loaded_with_another_game(games: list[str]) -> Non
 def test_threads_get_the_same_transcripts(games: list[str]) -> None:
     with ThreadPoolExecutor(6) as threads:
         assert list(threads.map(walk, games)) == [walk(game) for game in games]
+
+
+def test_plans_win_and_leave_the_episode_alone(games: list[str]) -> None:
+    environment = AlfworldEnvironment(games[3])
+    feedback = environment.reset()
+    plan = environment.plan(cpu_seconds=20)
+    assert environment.plan(cpu_seconds=20) == plan
+    assert environment.reset() == feedback
+    for action in plan:
+        assert not feedback.success
+        feedback = environment.step(action)
+    assert feedback.success
+
+
+def test_an_endless_search_is_cut_off(games: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    environment = AlfworldEnvironment(games[0])
+
+    def search_forever(_: object) -> None:
+        while True:
+            pass
+
+    monkeypatch.setattr(environment._engine.unwrapped._pddl_state, "replan", search_forever)
+    assert environment.plan(cpu_seconds=1) == []
+    assert environment.step("dance").observation == NOTHING_HAPPENS
 
 
 def test_loading_leaves_the_command_line_arguments_alone(games: list[str], tmp_path: Path) -> None:

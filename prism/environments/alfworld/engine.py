@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import os
 import re
+import resource
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from prism.core.episodes import Feedback
 from prism.core.errors import BadInput
@@ -69,10 +72,21 @@ class AlfworldEnvironment:
         self.state, _, _ = self._engine.step(action)
         return self._feedback()
 
-    def plan(self) -> list[str]:
-        """Actions from the present state to the goal, by the planner of the package; empty when it finds none."""
-        core = self._engine.unwrapped
-        return core._pddl_state.replan(core._entity_infos)
+    def plan(self, cpu_seconds: int) -> list[str]:
+        """Actions from the present state to the goal, by the package's planner; empty where it finds none in time.
+
+        The planner cannot be interrupted, and in large scenes its search may take hours and all memory: it runs in a
+        forked copy of this process, which the system ends after `cpu_seconds` of CPU time.
+        """
+        receiver, sender = os.pipe()
+        child = os.fork()
+        if child == 0:
+            _plan_and_exit(self._engine.unwrapped, sender, cpu_seconds)
+        os.close(sender)
+        with os.fdopen(receiver, encoding="utf-8") as answer:
+            text = answer.read()
+        os.waitpid(child, 0)
+        return json.loads(text) if text else []
 
     def _feedback(self) -> Feedback:
         won = bool(self.state["won"])
@@ -104,6 +118,17 @@ class AlfworldGames:
             return AlfworldEnvironment(game_file)
         spare.load(game_file)
         return spare
+
+
+def _plan_and_exit(core: Any, sender: int, cpu_seconds: int) -> NoReturn:
+    """Body of the forked planner: write the plan as JSON to `sender`, or nothing."""
+    try:
+        resource.setrlimit(resource.RLIMIT_CPU, (cpu_seconds, cpu_seconds))
+        plan = core._pddl_state.replan(core._entity_infos)
+        with os.fdopen(sender, "w", encoding="utf-8") as answer:
+            json.dump(plan, answer)
+    finally:
+        os._exit(0)
 
 
 def task_of(feedback: str) -> str:

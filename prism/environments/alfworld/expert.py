@@ -12,6 +12,9 @@ from prism.core.episodes import Feedback
 from prism.environments.alfworld import packages
 from prism.environments.alfworld.engine import AlfworldEnvironment
 
+PLANNER_CPU_SECONDS = 20
+"""The planner's limit: a hundred times what small scenes take, so that a slow machine gives the same trajectories."""
+
 
 class HandcodedExpert:
     """The handcoded expert of the `alfworld` package, with its one defect mended.
@@ -57,13 +60,13 @@ class PlannerExpert:
     name = "planner"
 
     def __init__(self, environment: AlfworldEnvironment):
-        self._plan = iter(environment.plan())
+        self._plan = iter(environment.plan(PLANNER_CPU_SECONDS))
 
     def act(self) -> str:
         """The next action of the plan."""
         action = next(self._plan, None)
         if action is None:
-            raise RuntimeError("the plan is used up")
+            raise RuntimeError("the planner knows no further action")
         return action
 
 
