@@ -77,7 +77,7 @@ def test_lengths_as_lucene_keeps_them():
 
 def test_index_is_mapped_not_read(index):
     _, built = index
-    assert isinstance(built._postings, np.memmap)
+    assert isinstance(built._postings.base, np.memmap)
 
 
 def test_words_only_lucene_leaves(tmp_path):

@@ -54,6 +54,11 @@ def build_index(documents: Iterable[tuple[str, str]], folder: Path) -> None:
     builder.finish()
 
 
+def map_array(path: Path) -> np.ndarray:
+    """A saved array, read only where it is looked at; a plain view, because slicing a `numpy.memmap` is slow."""
+    return np.load(path, mmap_mode="r").view(np.ndarray)
+
+
 class SearchIndex:
     """An index on disk, opened without reading it; many processes share its pages."""
 
@@ -71,9 +76,9 @@ class SearchIndex:
             raise BadInput(folder, "was built by another version of the text analysis", "build the catalog again")
         self.documents: int = meta["documents"]
         self._inverse_frequency = _Lookup(folder)
-        self._postings = np.load(folder / "postings.npy", mmap_mode="r")
-        self._saturations = np.load(folder / "saturations.npy", mmap_mode="r")
-        self._tie_rank = np.load(folder / "tie_rank.npy", mmap_mode="r")
+        self._postings = map_array(folder / "postings.npy")
+        self._saturations = map_array(folder / "saturations.npy")
+        self._tie_rank = map_array(folder / "tie_rank.npy")
 
     def search(self, query: str, limit: int) -> list[tuple[int, float]]:
         """The best documents as ``(position, score)``, best first; ties by document id."""
@@ -102,13 +107,13 @@ class _Lookup:
     """Term to the place of its postings and its inverse document frequency; the vocabulary stays on disk."""
 
     def __init__(self, folder: Path):
-        self._text = np.memmap(folder / "terms.bin", dtype=np.uint8, mode="r")
-        self._starts = np.load(folder / "term_starts.npy", mmap_mode="r")
-        self._offsets = np.load(folder / "term_offsets.npy", mmap_mode="r")
-        self._idf = np.load(folder / "term_idf.npy", mmap_mode="r")
+        self._text = memoryview(np.memmap(folder / "terms.bin", dtype=np.uint8, mode="r"))
+        self._starts = map_array(folder / "term_starts.npy")
+        self._offsets = map_array(folder / "term_offsets.npy")
+        self._idf = map_array(folder / "term_idf.npy")
 
     def _term(self, number: int) -> bytes:
-        return self._text[self._starts[number] : self._starts[number + 1]].tobytes()
+        return bytes(self._text[self._starts[number] : self._starts[number + 1]])
 
     def find(self, term: str) -> tuple[int, int, np.float32] | None:
         wanted = term.encode("utf-8", "surrogatepass")

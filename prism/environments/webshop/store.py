@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from prism.core.progress import say
 from prism.environments.webshop import goals as goal_rules
 from prism.environments.webshop.goals import MODES, Goal, Mode
 from prism.environments.webshop.products import PUBLISHED, CatalogFiles, Product, read_annotations, read_products
-from prism.environments.webshop.search import SearchIndex, build_index
+from prism.environments.webshop.search import SearchIndex, build_index, map_array
 
 RESULTS_PER_SEARCH = 50
 FORMAT_VERSION = 1
@@ -97,11 +97,11 @@ class Store:
         self.mode = mode
         self.goals = [Goal.from_record(record) for record in _read_lines(self.folder / f"goals-{mode}.jsonl")]
         self._index = SearchIndex(self.folder / "index")
-        self._text = np.memmap(self.folder / "products.jsonl", dtype=np.uint8, mode="r")
-        self._starts = np.load(self.folder / "product_starts.npy", mmap_mode="r")
-        self._prices = np.load(self.folder / "prices.npy", mmap_mode="r")
-        self._asins = np.load(self.folder / "asins.npy", mmap_mode="r")
-        self._asin_order = np.load(self.folder / "asin_order.npy", mmap_mode="r")
+        self._text = memoryview(np.memmap(self.folder / "products.jsonl", dtype=np.uint8, mode="r"))
+        self._starts = map_array(self.folder / "product_starts.npy")
+        self._prices = map_array(self.folder / "prices.npy")
+        self._asins = map_array(self.folder / "asins.npy")
+        self._asin_order = map_array(self.folder / "asin_order.npy")
         self._facets = read_json(self.folder / "facets.json")
         # caches per store: products and searches are asked for again and again within a group of episodes
         self.product = lru_cache(_CACHED_PRODUCTS)(self._read_product)
@@ -112,8 +112,8 @@ class Store:
 
     def _read_product(self, position: int) -> Product:
         """The product at a position of the catalog."""
-        line = self._text[self._starts[position] : self._starts[position + 1]].tobytes()
-        return Product.from_record(json.loads(line))
+        line = self._text[self._starts[position] : self._starts[position + 1]]
+        return Product.from_record(json.loads(bytes(line)))
 
     def _run_search(self, query: str) -> tuple[int, ...]:
         """Positions of the products that match best, best first."""
@@ -146,7 +146,7 @@ class Store:
     def _with_facet(self, facet: str, value: str) -> tuple[int, ...]:
         if value not in self._facets[facet]:
             return ()
-        codes = np.load(self.folder / f"{facet}.npy", mmap_mode="r")
+        codes = map_array(self.folder / f"{facet}.npy")
         return tuple(np.flatnonzero(codes == self._facets[facet].index(value)).tolist())
 
     def rng_after_opening(self) -> random.Random:
@@ -154,11 +154,17 @@ class Store:
 
         After goals are shuffled, the original opens a session that nobody plays: ten letters and one goal are drawn.
         """
+        rng = random.Random()
+        rng.setstate(self._state_after_opening)
+        return rng
+
+    @cached_property
+    def _state_after_opening(self) -> tuple:
         rng = random.Random(goal_rules.SHUFFLE_SEED)
         rng.shuffle(list(range(len(self.goals))))
         for _ in range(_DRAWS_OF_FIRST_SESSION):
             rng.random()
-        return rng
+        return rng.getstate()
 
 
 class _ProductWriter:
