@@ -150,7 +150,8 @@ class EpisodeAgentLoop(AgentLoopBase):
         seed: int,
         **kwargs: Any,
     ):
-        super().__init__(*args, **kwargs)
+        # verl's builder of multi-turn token streams is not used here; the one for Qwen refuses small tokenizers
+        super().__init__(*args, **{**kwargs, "hf_model_type": None})
         self.benchmark, self.threads = benchmark, environment_threads
         self.games = load_games(games, games_dir)
         self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**prompt))

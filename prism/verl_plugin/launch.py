@@ -89,7 +89,7 @@ def short_folder() -> Iterator[Path]:
 
 
 def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path) -> None:
-    """Run a command to its end; its output goes to standard error and to `log`.
+    """Run a command to its end; its output goes to standard error and, each line with its second, to `log`.
 
     Whatever happens (error, exception, signal), no process that the command started is alive afterwards.
 
@@ -99,6 +99,7 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
     marker = uuid.uuid4().hex
     environment = {**os.environ, **variables, MARKER: marker}
     last: list[str] = []
+    started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
     with _signals_as_exceptions(), log.open("a", encoding="utf-8") as out:
         try:
@@ -113,7 +114,7 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
                 preexec_fn=_die_with_parent,
             )
             for line in process.stdout:
-                out.write(line)
+                out.write(f"{time.monotonic() - started:8.2f} {line}")
                 out.flush()
                 print(line, end="", file=sys.stderr, flush=True)
                 last = [*last[-LINES_IN_ERROR + 1 :], line]

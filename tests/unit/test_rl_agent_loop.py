@@ -105,6 +105,7 @@ def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_env
             tokenizer=tokenizer,
             processor=None,
             dataset_cls=None,
+            hf_model_type="qwen3",
             data_config=DictConfigWrap(config.data),
             benchmark="alfworld",
             games=f"{__name__}.ScriptedGames",

@@ -33,7 +33,7 @@ DAEMON = (
 
 def test_output_goes_to_the_log_and_daemons_do_not_survive(tmp_path, capfd):
     launch.run_watched([sys.executable, "-c", DAEMON], {}, tmp_path / "log")
-    daemon = int((tmp_path / "log").read_text())
+    daemon = int((tmp_path / "log").read_text().split()[1])
     assert str(daemon) in capfd.readouterr().err
     assert wait_until_gone([daemon])
 
@@ -54,9 +54,9 @@ def test_nothing_survives_a_killed_parent(tmp_path, number):
     """)
     parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
     log = tmp_path / "log"
-    while not (log.exists() and log.read_text().strip()):
+    while not (log.exists() and log.read_text().endswith("\n")):
         time.sleep(0.05)
-    child = int(log.read_text())
+    child = int(log.read_text().split()[1])
     os.kill(parent.pid, number)
     parent.wait(timeout=10)
     assert wait_until_gone([child])
