@@ -17,10 +17,12 @@ import tempfile
 import threading
 import time
 import uuid
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
+from typing import TextIO
 
 from prism.core.errors import PrismError
 
@@ -97,15 +99,13 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
         PrismError: the command failed; holds its last lines.
     """
     marker = uuid.uuid4().hex
-    environment = {**os.environ, **variables, MARKER: marker}
-    last: list[str] = []
-    started = time.monotonic()
     log.parent.mkdir(parents=True, exist_ok=True)
-    with _signals_as_exceptions(), log.open("a", encoding="utf-8") as out:
+    last: deque[str] = deque(maxlen=LINES_IN_ERROR)
+    with _signals_as_exceptions():
         try:
             process = subprocess.Popen(
                 list(command),
-                env=environment,
+                env={**os.environ, **variables, MARKER: marker},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -113,16 +113,26 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
                 start_new_session=True,
                 preexec_fn=_die_with_parent,
             )
-            for line in process.stdout:
-                out.write(f"{time.monotonic() - started:8.2f} {line}")
-                out.flush()
-                print(line, end="", file=sys.stderr, flush=True)
-                last = [*last[-LINES_IN_ERROR + 1 :], line]
+            # a daemon may hold the pipe open after the command has ended: the end of the output is not waited for
+            reader = threading.Thread(target=_pass_on, args=(process.stdout, log, last), daemon=True)
+            reader.start()
             code = process.wait()
         finally:
             kill_marked(marker)
+        reader.join(SECONDS_TO_END)
     if code != 0:
         raise PrismError(f"verl ended with code {code}; log: {log}\n{''.join(last)}")
+
+
+def _pass_on(output: TextIO, log: Path, last: deque[str]) -> None:
+    """Copy a command's output to standard error, to the log and to `last`."""
+    started = time.monotonic()
+    with log.open("a", encoding="utf-8") as out:
+        for line in output:
+            out.write(f"{time.monotonic() - started:8.2f} {line}")
+            out.flush()
+            print(line, end="", file=sys.stderr, flush=True)
+            last.append(line)
 
 
 def _die_with_parent() -> None:
