@@ -13,7 +13,8 @@ rule backbone:
     params:
         source=lambda wildcards: config["backbones"][wildcards.backbone]["source"],
         location=lambda wildcards: config["backbones"][wildcards.backbone]["location"],
-        revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"] or "none",
+        revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"]
+        or "none",
         version=STAGE_VERSIONS["backbone"],
     message:
         "backbone {wildcards.backbone}: {params.source} {params.location}"

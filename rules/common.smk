@@ -21,8 +21,6 @@ except PrismError as error:
 # Every stage is a command; its output goes to the rule's log, its progress to the screen as well.
 PRISM = "PRISM_LOG={log} python -m prism "
 METHODS = build_methods(config["methods"])
-# Training threads of one job; what is left of the machine runs other jobs.
-TRAINING_THREADS = 2
 
 
 wildcard_constraints:
@@ -50,7 +48,7 @@ def recipe(*path, **more):
 
 def source(name):
     """A light stage's own source: its jobs rerun when it changes. Heavy stages carry a version instead."""
-    return f"{workflow.basedir}/prism/stages/{name}.py"
+    return f"prism/stages/{name}.py"
 
 
 def checkpoint_folder(method, benchmark, backbone, seed):
@@ -87,3 +85,8 @@ def shard_files_of(benchmark, backbone):
     shards = config["probe"]["shards"]
     folder = f"<results>/gradnorms/{benchmark}/{backbone}"
     return [f"{folder}/shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
+
+
+def work_folder(output):
+    """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
+    return output.replace(config["results"], config["results"] + "/work", 1)

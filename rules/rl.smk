@@ -21,7 +21,7 @@ rule rl:
         "<benchmarks>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}.tsv"
     conda:
         "../envs/rl.yaml"
-    threads: TRAINING_THREADS
+    threads: config["rl"].get("threads", 2)
     params:
         recipe=lambda wildcards: recipe(
             "rl",
@@ -32,7 +32,7 @@ rule rl:
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")
         ),
-        work="<results>/work/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}",
+        work=lambda wildcards, output: work_folder(output[0]),
         version=STAGE_VERSIONS["rl"],
     message:
         "RL: {wildcards.algorithm} on {wildcards.subset} from {wildcards.init}, seed {wildcards.seed}"

@@ -16,7 +16,7 @@ rule sft:
         "<benchmarks>/sft/{benchmark}/{backbone}/{subset}/seed{seed}.tsv"
     conda:
         "../envs/sft.yaml"
-    threads: TRAINING_THREADS
+    threads: config["sft"].get("threads", 2)
     params:
         recipe=lambda wildcards: recipe(
             "sft",
@@ -26,7 +26,7 @@ rule sft:
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")
         ),
-        work="<results>/work/sft/{benchmark}/{backbone}/{subset}/seed{seed}",
+        work=lambda wildcards, output: work_folder(output[0]),
         version=STAGE_VERSIONS["sft"],
     message:
         "SFT: {wildcards.backbone} on {wildcards.subset}, seed {wildcards.seed}"

@@ -1,4 +1,6 @@
 # Cells, tables, and where the run's time went.
+import os
+
 TABLE1_COLUMNS = ["pick", "look", "clean", "heat", "cool", "pick2", "all"]
 TABLE1_SPLITS = ["seen", "unseen"]
 
@@ -13,7 +15,7 @@ rule table1_row:
             seed=config["seeds"],
             panel=wildcards.panel,
         ),
-        paper=workflow.source_path("../resources/paper/table1.csv"),
+        paper="resources/paper/table1.csv",
         source=source("cells"),
     output:
         collect(
@@ -27,7 +29,7 @@ rule table1_row:
     conda:
         "../envs/cpu.yaml"
     params:
-        out="<results>/cells/table1/{panel}/{method}",
+        out=lambda wildcards, output: os.path.dirname(output[0]),
         backbone=config["tables"]["table1"]["backbones"][0],
         shares=lambda wildcards: "--sft {} --rl {}".format(
             *METHODS[wildcards.method].shares()
@@ -86,7 +88,7 @@ rule benchmark_summary:
     conda:
         "../envs/cpu.yaml"
     params:
-        folder="<results>/benchmarks",
+        folder=lambda wildcards, output: os.path.dirname(output[0]),
     message:
         "summary: seconds by rule"
     shell:

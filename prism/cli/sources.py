@@ -1,4 +1,4 @@
-"""Commands that take over what was made elsewhere: backbones and trajectories."""
+"""Commands that take over backbones made elsewhere."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command()(backbone)
-    app.command("import-trajectories")(import_trajectories)
 
 
 def backbone(
@@ -30,14 +29,3 @@ def backbone(
         download_backbone(location, revision, out)
     else:
         raise BadInput("--source", f"unknown source {source!r}", "use local or hub")
-
-
-def import_trajectories(
-    file: Annotated[Path, typer.Argument(help="Trajectories of your own (JSONL).")],
-    out: Annotated[Path, typer.Option()],
-    manifest: Annotated[Path, typer.Option(help="Counts and hash, as JSON.")],
-) -> None:
-    """Check a corpus of your own and take it over."""
-    from prism.stages.corpus import import_corpus
-
-    import_corpus(file, out, manifest)

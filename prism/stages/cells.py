@@ -46,7 +46,7 @@ def write_table1_row(context: CellContext, evaluations: Sequence[Path], paper_ta
         BadInput: an evaluation is on another panel than the rest, or not an evaluation.
     """
     runs = [_read_evaluation(path) for path in evaluations]
-    panels = {run["panel"]["sha256"] for run in runs}
+    panels = {run["panel_sha256"] for run in runs}
     if len(panels) > 1:
         raise BadInput(evaluations[-1], "was run on another panel than the other seeds", "rebuild the evaluations")
     paper = _paper_row(paper_table, context.split, context.method)
@@ -89,7 +89,7 @@ def _outcomes(run: dict, column: str) -> list[bool]:
 def _read_evaluation(path: Path) -> dict:
     run = read_json(path)
     try:
-        complete = bool(run["panel"]["sha256"]) and isinstance(run["seed"], int)
+        complete = bool(run["panel_sha256"]) and isinstance(run["seed"], int)
         complete = complete and all(isinstance(episode["success"], bool) for episode in run["episodes"])
     except (KeyError, TypeError):
         complete = False

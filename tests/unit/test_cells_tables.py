@@ -20,7 +20,7 @@ PAPER = (
 
 def evaluation(path, seed, outcomes, panel="p"):
     episodes = [{"task_type": kind, "success": success} for kind, success in outcomes]
-    write_json(path, {"seed": seed, "panel": {"name": "seen", "sha256": panel}, "episodes": episodes})
+    write_json(path, {"seed": seed, "panel": "seen", "panel_sha256": panel, "episodes": episodes})
     return path
 
 
@@ -109,7 +109,7 @@ def test_seeds_on_different_panels_are_refused(tmp_path):
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("content", ["{}", '{"panel": {"sha256": "x"}, "seed": 0, "episodes": []}', "[1]", "nonsense"])
+@pytest.mark.parametrize("content", ["{}", '{"panel_sha256": "x", "seed": 0, "episodes": []}', "[1]", "nonsense"])
 def test_what_is_not_an_evaluation_is_refused(tmp_path, content):
     (tmp_path / "paper.csv").write_text(PAPER)
     (tmp_path / "e.json").write_text(content)
