@@ -70,6 +70,9 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
             # threads that spin while they wait would take the core that the other process needs
             "OMP_WAIT_POLICY": "PASSIVE",
             "OPENBLAS_NUM_THREADS": "1",
+            # TransferQueue's processes would take eight threads each
+            "TQ_NUM_THREADS": "1",
+            "TQ_CLIENT_ZMQ_IO_THREADS": "1",
             "RAY_worker_niceness": "0",
             # by default Ray starts one idle worker a logical CPU, before anybody asks for one
             "RAY_prestart_worker_first_driver": "0",
