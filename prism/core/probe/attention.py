@@ -82,7 +82,7 @@ def _some_queries(
     output = F.scaled_dot_product_attention(
         query[:, :, positions], key, value, attn_mask=mask, scale=scaling, enable_gqa=True
     )
-    return torch.zeros_like(query).index_copy(2, positions, output)
+    return torch.zeros_like(query).index_copy_(2, positions, output)
 
 
 def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> torch.Tensor:

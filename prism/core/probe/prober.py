@@ -28,7 +28,8 @@ from prism.core.probe.norms import (
     weight_gradient,
 )
 from prism.core.probe.packing import Pack, build_pack, plan_packs
-from prism.core.probe.samples import MODULES, Sample, split_rows
+from prism.core.probe.rmsnorm import replace_rms_norms
+from prism.core.probe.samples import MODULES, Sample, useful_length
 from prism.core.progress import say
 
 
@@ -161,7 +162,7 @@ class _AtPredictors(nn.Module):
         """Same as the module's at the predictors, zero elsewhere."""
         predictors = self.collector.pack.predictors
         outputs = self.module(inputs[:, predictors])
-        return outputs.new_zeros(*inputs.shape[:2], outputs.shape[-1]).index_copy(1, predictors, outputs)
+        return outputs.new_zeros(*inputs.shape[:2], outputs.shape[-1]).index_copy_(1, predictors, outputs)
 
 
 class GradientProber:
@@ -185,6 +186,7 @@ class GradientProber:
         self.names = [projection.name for projection in projections]
         self._collector = _Collector(len(projections))
         self._install(projections)
+        replace_rms_norms(model)
         layers = decoder_layers(model)
         self._restrict_last_layer(layers[-1], projections[-len(MODULES) :])
         if gradient_checkpointing:
@@ -227,33 +229,32 @@ class GradientProber:
         ]
 
     def _probe_in_parts(self, sample: Sample) -> ProbedSample:
-        """Probe one trajectory that does not fit at once: sum its weight gradients over parts of its rows."""
+        """Probe one trajectory that does not fit at once, in ever smaller parts of its rows."""
         say(f"out of memory on trajectory {sample.id} ({sample.tokens} tokens): going on in parts")
-        gradient_sums: dict[int, torch.Tensor] = {}
-        total_loss = 0.0
-        waiting = list(split_rows(sample) or [sample])[::-1]
-        while waiting:
-            part = waiting.pop()
-            backup = {index: gradient.clone() for index, gradient in gradient_sums.items()}
-            self._collector.gradient_sums = gradient_sums
-            pack = build_pack([part], self.device, denominators=[sample.response_tokens])
-            try:
-                losses = _unless_out_of_memory(lambda pack=pack: self._backward(pack))
-            finally:
-                self._collector.gradient_sums = None
-            if losses is not None:
-                total_loss += losses[0]
-                continue
-            gradient_sums = backup
-            halves = split_rows(part)
-            if halves is None:
-                raise PrismError(
-                    f"trajectory {sample.id}: a row of {part.tokens} tokens does not fit into memory; "
-                    "turn gradient checkpointing on, shorten the context length, or take a larger device"
-                )
-            waiting += halves[::-1]
-        norms = [float(frobenius(gradient_sums[index])) for index in range(len(self.names))]
-        return _checked(ProbedSample(sample, total_loss, norms))
+        rows_per_part = len(sample.rows)
+        while rows_per_part > 1:
+            rows_per_part = -(-rows_per_part // 2)
+            probed = _unless_out_of_memory(lambda rows=rows_per_part: self._sum_over_parts(sample, rows))
+            if probed is not None:
+                return probed
+        raise PrismError(
+            f"trajectory {sample.id}: a row of {max(map(useful_length, sample.rows))} tokens does not fit into memory; "
+            "turn gradient checkpointing on, shorten the context length, or take a larger device"
+        )
+
+    def _sum_over_parts(self, sample: Sample, rows_per_part: int) -> ProbedSample:
+        """Sum the weight gradients of parts of a trajectory, then take their norms: exact, but L x 7 matrices large."""
+        self._collector.gradient_sums = {}
+        try:
+            loss = 0.0
+            for start in range(0, len(sample.rows), rows_per_part):
+                part = Sample(sample.id, sample.rows[start : start + rows_per_part])
+                if part.response_tokens:
+                    loss += self._backward(build_pack([part], self.device, [sample.response_tokens]))[0]
+            sums = self._collector.gradient_sums
+            return _checked(ProbedSample(sample, loss, [float(frobenius(sums[index])) for index in range(len(sums))]))
+        finally:
+            self._collector.gradient_sums = None
 
     def _backward(self, pack: Pack) -> list[float]:
         """One forward and one backward pass; the collector ends up with the norms. Returns the losses."""

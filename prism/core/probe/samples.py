@@ -43,11 +43,3 @@ def useful_length(row: Row) -> int:
         if row.response_mask[index]:
             return index
     return 0
-
-
-def split_rows(sample: Sample) -> tuple[Sample, Sample] | None:
-    """The two halves of a trajectory's rows, or None for a single row."""
-    if len(sample.rows) < 2:
-        return None
-    middle = len(sample.rows) // 2
-    return tuple(Sample(sample.id, part) for part in (sample.rows[:middle], sample.rows[middle:]))

@@ -1,0 +1,120 @@
+"""Scores to the letter of eq. 5-7, and their stage."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from norm_files import fake_norms
+
+from prism.core.concentration import EPSILON, concentration_scores, cv, gini, kurtosis, l2
+from prism.core.csvfiles import read_table, write_table
+from prism.core.errors import BadInput, NotFinite
+from prism.stages.scores import ScoresRecipe, compute_scores
+
+VECTORS = st.lists(st.floats(1e-3, 1e3), min_size=7, max_size=28)
+
+
+@given(VECTORS)
+def test_metrics_follow_the_equations(vector):
+    count, total = len(vector), sum(vector)
+    mean = total / count
+    deviation = math.sqrt(sum((value - mean) ** 2 for value in vector) / count)
+    by_equation = {
+        gini: sum((2 * rank - count - 1) * value for rank, value in enumerate(sorted(vector), 1))
+        / (count * total + EPSILON),
+        kurtosis: sum(((value - mean) / (deviation + EPSILON)) ** 4 for value in vector) / count - 3,
+        cv: deviation / (mean + EPSILON),
+        l2: math.sqrt(sum(value**2 for value in vector)),
+    }
+    for metric, expected in by_equation.items():
+        assert metric(np.array([vector]))[0] == pytest.approx(expected, rel=1e-6, abs=1e-6)
+
+
+def test_known_values():
+    even, single = np.ones((1, 8)), np.array([[0, 0, 0, 0, 0, 0, 0, 5.0]])
+    assert gini(even)[0] == pytest.approx(0)
+    assert cv(even)[0] == pytest.approx(0)
+    assert kurtosis(even)[0] == pytest.approx(-3)
+    assert gini(single)[0] == pytest.approx(7 / 8)
+    assert cv(single)[0] == pytest.approx(math.sqrt(7))
+    assert gini(np.array([[1.0, 2, 3, 4]]))[0] == pytest.approx(0.25)
+
+
+def test_gini_is_invariant_to_a_common_factor_only():
+    """Appendix G claims invariance under scaling of a subset; that is not so."""
+    vector = np.array([[1.0, 2, 3, 4]])
+    assert gini(10 * vector)[0] == pytest.approx(gini(vector)[0])
+    assert gini(vector * [10, 1, 1, 1])[0] != pytest.approx(gini(vector)[0], abs=0.01)
+
+
+def test_normalised_variants_divide_by_the_root_of_the_parameter_count():
+    norms = np.array([[1.0, 4.0, 2.0], [3.0, 1.0, 1.0]])
+    counts = np.array([4.0, 16.0, 1.0])
+    scores = concentration_scores(norms, counts)
+    np.testing.assert_allclose(scores["gini_normalised"], gini(norms / [2, 4, 1]))
+    assert set(scores) == {"gini", "kurtosis", "cv", "l2", "gini_normalised", "kurtosis_normalised", "cv_normalised"}
+
+
+# ------------------------------------------------------------------------------------------------ the stage
+
+
+def test_scores_of_shards_equal_scores_of_the_whole(tmp_path):
+    whole = fake_norms(tmp_path / "whole.parquet", range(20))
+    parts = [fake_norms(tmp_path / f"{shard}.parquet", range(shard, 20, 3), shard, 3) for shard in (2, 0, 1)]
+    recipe = ScoresRecipe(random_seeds=(0, 7))
+    compute_scores([whole], None, tmp_path / "a.csv", recipe)
+    compute_scores(parts, None, tmp_path / "b.csv", recipe)
+    one, other = (read_table(tmp_path / name) for name in ("a.csv", "b.csv"))
+    assert one.rows == other.rows
+    assert one.column("id") == sorted(one.column("id"))
+    assert one.columns[:5] == ["id", "gini", "kurtosis", "cv", "l2"]
+    assert one.columns[-2:] == ["random-seed0", "random-seed7"]
+    assert one.column("random-seed0") != one.column("random-seed7")
+
+
+def test_pass_rates_become_a_column(tmp_path):
+    norms = fake_norms(tmp_path / "n.parquet", range(3))
+    rates = tmp_path / "rates.csv"
+    write_table(rates, ["8 rollouts"], ["id", "pass_rate"], [["t-002", 0.5], ["t-000", 0.0], ["t-001", 1.0]])
+    compute_scores([norms], rates, tmp_path / "s.csv", ScoresRecipe())
+    assert read_table(tmp_path / "s.csv").numbers("pass_rate") == [0.0, 1.0, 0.5]
+    write_table(rates, [], ["id", "pass_rate"], [["t-002", 0.5]])
+    with pytest.raises(BadInput, match="t-000"):
+        compute_scores([norms], rates, tmp_path / "x.csv", ScoresRecipe())
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_shards_that_do_not_belong_together_are_refused(tmp_path):
+    first = fake_norms(tmp_path / "0.parquet", range(4), 0, 2)
+    with pytest.raises(BadInput, match="shards"):
+        compute_scores([first], None, tmp_path / "s.csv", ScoresRecipe())
+    with pytest.raises(BadInput, match="shards"):
+        compute_scores([first, first], None, tmp_path / "s.csv", ScoresRecipe())
+    other = fake_norms(tmp_path / "1.parquet", range(4), 1, 2, model_sha256="other")
+    with pytest.raises(BadInput, match="model_sha256"):
+        compute_scores([first, other], None, tmp_path / "s.csv", ScoresRecipe())
+    again = fake_norms(tmp_path / "2.parquet", range(4), 1, 2)
+    with pytest.raises(BadInput, match="twice"):
+        compute_scores([first, again], None, tmp_path / "s.csv", ScoresRecipe())
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_broken_norms_name_the_trajectory(tmp_path, value):
+    path = fake_norms(tmp_path / "n.parquet", range(3), broken=(1, value))
+    with pytest.raises(NotFinite, match="t-001"):
+        compute_scores([path], None, tmp_path / "s.csv", ScoresRecipe())
+    assert not (tmp_path / "s.csv").exists()
+
+
+@pytest.mark.parametrize("content", ["not parquet", ""])
+def test_other_files_are_refused(tmp_path, content):
+    path = tmp_path / "n.parquet"
+    path.write_text(content)
+    with pytest.raises(BadInput, match="parquet"):
+        compute_scores([path], None, tmp_path / "s.csv", ScoresRecipe())
+    with pytest.raises(BadInput, match="cannot be read"):
+        compute_scores([tmp_path / "missing.parquet"], None, tmp_path / "s.csv", ScoresRecipe())
