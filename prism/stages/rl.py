@@ -554,6 +554,8 @@ def read_verl_metrics(folder: Path) -> dict[int, dict[str, float]]:
 def metrics_rows(rollouts: Sequence[dict[str, Any]], verl: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
     """One row a training step: means over its episodes, then verl's own numbers.
 
+    verl logs a step after it has saved it: where a kill came between the two, verl's columns stay empty.
+
     Raises:
         NotFinite: a loss or gradient norm is NaN or infinite.
     """
@@ -561,7 +563,7 @@ def metrics_rows(rollouts: Sequence[dict[str, Any]], verl: dict[int, dict[str, f
     for record in rollouts:
         by_step[record["training_step"]].append(record)
     rows = []
-    for step in sorted(verl):
+    for step in sorted(verl.keys() | by_step.keys()):
         episodes = by_step[step]
         count, steps = len(episodes), sum(record["steps"] for record in episodes)
         row: dict[str, Any] = {
@@ -575,7 +577,7 @@ def metrics_rows(rollouts: Sequence[dict[str, Any]], verl: dict[int, dict[str, f
             "seconds_environment": sum(record["environment_seconds"] for record in episodes),
         }
         for column, name in VERL_METRICS.items():
-            value = verl[step].get(name)
+            value = verl.get(step, {}).get(name)
             row[column] = "" if value is None else value
             if column in ("policy_loss", "grad_norm") and value is not None and not math.isfinite(value):
                 raise NotFinite(f"RL step {step}: {column} is {value}")

@@ -211,6 +211,12 @@ def test_metrics_are_means_over_the_steps_episodes():
     assert row["entropy"] == ""
 
 
+def test_a_step_that_was_saved_but_not_logged_keeps_its_episodes():
+    first, second = rl.metrics_rows([episode(1), episode(2)], {2: {"actor/grad_norm": 0.5}})
+    assert (first["step"], first["episodes"], first["grad_norm"]) == (1, 1, "")
+    assert (second["step"], second["grad_norm"]) == (2, 0.5)
+
+
 def test_a_gradient_norm_that_is_not_finite_ends_the_stage():
     with pytest.raises(NotFinite, match="step 1"):
         rl.metrics_rows([episode(1)], {1: {"actor/grad_norm": float("nan")}})
