@@ -128,8 +128,11 @@ def train_sft(
     }
     run_dir = Path(work_dir) / sha256_json(facts)[:16]
     data_dir, checkpoints = run_dir / "rows", run_dir / "checkpoints"
-    checkpoints.mkdir(parents=True, exist_ok=True)
     resume = last_checkpoint(checkpoints)
+    if resume is None:
+        # LLaMA-Factory refuses a folder with weights but no checkpoint
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    checkpoints.mkdir(parents=True, exist_ok=True)
     write_rows(rows, data_dir)
     arguments = llamafactory_arguments(recipe, seed, model_dir, data_dir, checkpoints, resume, run_dir)
     say(
@@ -316,6 +319,7 @@ def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
         # threads that spin while they wait starve whatever else runs on the machine
         "OMP_WAIT_POLICY": "PASSIVE",
         "WANDB_MODE": "disabled",
+        "TRANSFORMERS_VERBOSITY": "warning",
     }
     if recipe.gpus == 0:
         environment["CUDA_VISIBLE_DEVICES"] = ""
