@@ -81,7 +81,8 @@ def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
         tie_word_embeddings=True,
     )
     torch.manual_seed(0)
-    return AutoModelForCausalLM.from_config(config, dtype=dtype, attn_implementation="sdpa")
+    # drawn in float32 whatever `dtype` is: the reference has the same weights
+    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa").to(dtype)
 
 
 def real_samples(trajectories: Path, tokenizer: Path, size: Size, layout: str) -> list[Sample]:

@@ -6,6 +6,7 @@ Each module of this package registers its commands; heavy libraries are imported
 
 from __future__ import annotations
 
+import os
 import sys
 
 import typer
@@ -27,10 +28,16 @@ for module in (probing, sources, data, backbones, sft, rl, evaluation, webshop, 
 
 
 def main() -> None:
-    """Run the command line; a `PrismError` ends in one line and its exit code."""
+    """Run the command line; a `PrismError`, or a disk that is full or gone, ends in one line and an exit code."""
     log_to_file()
     try:
         app()
     except PrismError as error:
         complain(f"prism: {error}")
         sys.exit(error.exit_code)
+    except OSError as error:
+        if error.errno is None:
+            raise
+        place = error.filename or "output"
+        complain(f"prism: {place}: {os.strerror(error.errno)}; free space or choose another place, then run it again")
+        sys.exit(1)

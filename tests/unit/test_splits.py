@@ -80,7 +80,7 @@ def test_scores_that_are_no_numbers(tmp_path):
     with pytest.raises(BadInput, match="'a' is 'high'"):
         make_split(path, "gini", 50, tmp_path / "split.csv")
     path.write_text("id,gini\na\n")
-    with pytest.raises(BadInput, match="scores.csv:2"):
+    with pytest.raises(BadInput, match=r"scores\.csv:2"):
         make_split(path, "gini", 50, tmp_path / "split.csv")
 
 

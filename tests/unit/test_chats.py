@@ -1,0 +1,155 @@
+"""Chats in OpenAI's and ShareGPT's format, and their token rows."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from toy_corpus import FORM, toy_trajectory
+
+from prism.core.chats import read_chats
+from prism.core.errors import BadInput
+from prism.core.prompts import PromptEncoder, PromptFormat, conversation_messages, encode_chat
+from prism.core.tiny import build_tokenizer, find_family
+from prism.stages.backbones import alfworld_words
+
+OPENAI = [
+    {"role": "system", "content": "act"},
+    {"role": "user", "content": "go to desk 1"},
+    {"role": "assistant", "content": "take mug 1"},
+    {"role": "user", "content": "look"},
+    {"role": "assistant", "content": "go to bed 1"},
+]
+SHAREGPT = [
+    {"from": {"user": "human", "assistant": "gpt"}.get(turn["role"], turn["role"]), "value": turn["content"]}
+    for turn in OPENAI
+]
+
+
+def write(path, *records):
+    path.write_text("".join((record if isinstance(record, str) else json.dumps(record)) + "\n" for record in records))
+    return path
+
+
+@pytest.fixture(scope="module", params=["qwen3", "llama3"])
+def tokenizer(request):
+    return build_tokenizer(find_family(request.param), alfworld_words())
+
+
+def test_both_formats_read_the_same(tmp_path):
+    path = write(
+        tmp_path / "chats.jsonl",
+        {"id": "a", "messages": OPENAI},
+        {"id": "b", "conversations": SHAREGPT},
+        {"conversations": SHAREGPT[1:], "system": "act"},
+    )
+    first, second, third = read_chats(path)
+    assert first.messages == second.messages == third.messages == tuple(OPENAI)
+    assert [first.id, second.id, third.id] == ["a", "b", "3"]
+    assert third.place == f"{path}:3"
+
+
+def test_parts_tools_and_weights(tmp_path):
+    call = [{"type": "function", "function": {"name": "f", "arguments": "{}"}}]
+    turns = [
+        {"role": "developer", "content": [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]},
+        {"role": "user", "content": "x"},
+        {"role": "assistant", "content": None, "tool_calls": call},
+        {"role": "tool", "content": "y"},
+        {"role": "assistant", "content": "z", "weight": 0},
+    ]
+    (chat,) = read_chats(write(tmp_path / "c.jsonl", {"messages": turns, "tools": [{"type": "function"}]}))
+    assert chat.messages[0] == {"role": "system", "content": "ab"}
+    assert chat.messages[2] == {"role": "assistant", "content": "", "tool_calls": call}
+    assert chat.messages[4]["weight"] == 0
+    assert chat.tools == [{"type": "function"}]
+
+
+GOOD = {"id": "a", "messages": OPENAI}
+USER, ANSWER = OPENAI[1:3]
+
+
+@pytest.mark.parametrize(
+    ("bad", "problem"),
+    [
+        ("{not json", ":2: is not valid JSON"),
+        ("[1]", ":2: is not a JSON object"),
+        (GOOD, ":2: repeats id 'a' of line 1"),
+        ({"id": "b"}, ":2: has neither"),
+        ({"id": "b", "messages": []}, ":2: has no messages"),
+        ({"id": "b", "messages": [USER]}, ":2: has no assistant message"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "weight": 0}]}, ":2: has no assistant message"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "role": "bot"}]}, ":2 message 2: unknown role 'bot'"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "role": ""}]}, ":2 message 2: 'role' is missing or empty"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "content": ""}]}, ":2 message 2: an assistant message is empty"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "content": 3}]}, ":2 message 2: its content is not text"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "weight": 2}]}, ":2 message 2: 'weight'"),
+        ({"id": "b", "messages": ["hello"]}, ":2 message 1: is not an object"),
+        ({"id": "b", "conversations": [{"from": "alien", "value": "x"}]}, ":2 message 1: unknown role 'alien'"),
+        ({"id": True, "messages": OPENAI}, ":2: 'id'"),
+        ({"id": "b", "messages": OPENAI, "tools": "x"}, ":2: 'tools'"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path, bad, problem):
+    path = write(tmp_path / "c.jsonl", GOOD, bad)
+    with pytest.raises(BadInput) as caught:
+        read_chats(path)
+    assert str(caught.value).startswith(f"{path}{problem}")
+    assert "\n" not in str(caught.value)
+
+
+def test_one_row_with_loss_on_the_answers(tokenizer):
+    rows, truncated = encode_chat(tokenizer, OPENAI, 500, "here")
+    assert truncated == 0
+    (row,) = rows
+    spoken = [token for token, said in zip(row.input_ids, row.response_mask, strict=True) if said]
+    end = tokenizer.eos_token_id
+    answers = [tokenizer(turn["content"], add_special_tokens=False)["input_ids"] for turn in OPENAI[2::2]]
+    assert spoken == [*answers[0], end, *answers[1], end]
+    assert (
+        row.input_ids == tokenizer.apply_chat_template(OPENAI, tokenize=True, return_dict=False)[: len(row.input_ids)]
+    )
+
+
+def test_templates_that_rewrite_earlier_turns_give_a_row_an_answer(tokenizer):
+    forgetful = build_tokenizer(find_family("qwen3"), alfworld_words())
+    forgetful.chat_template = (
+        "{% for m in messages %}{{ '<|im_start|>' + m['role'] }} "
+        "{{ m['content'] if loop.last or m['role'] == 'user' else 'look' }}<|im_end|>{% endfor %}"
+        "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
+    )
+    rows, _ = encode_chat(forgetful, OPENAI, 500, "here")
+    assert len(rows) == 2
+    assert [row.response_tokens for row in rows] == [4, 5]
+
+
+def test_truncation_and_answers_out_of_reach(tokenizer):
+    whole = encode_chat(tokenizer, OPENAI, 500, "here")[0][0]
+    rows, truncated = encode_chat(tokenizer, OPENAI, len(whole.input_ids) - 2, "here")
+    assert truncated == 1
+    assert rows[0].response_tokens == whole.response_tokens - 2
+    assert encode_chat(tokenizer, OPENAI, 3, "here") == ([], 1)
+
+
+def test_templates_that_refuse_name_the_place(tokenizer):
+    strict = build_tokenizer(find_family("qwen3"), alfworld_words())
+    strict.chat_template = "{{ raise_exception('roles must alternate') }}"
+    with pytest.raises(BadInput, match=r"file:7: the chat template refuses .*alternate"):
+        encode_chat(strict, OPENAI, 100, "file:7")
+    strict.chat_template = None
+    with pytest.raises(BadInput, match="no chat template"):
+        encode_chat(strict, OPENAI, 100, "file:7")
+
+
+def test_conversation_layout(tokenizer):
+    trajectory = toy_trajectory(1)
+    messages = conversation_messages(trajectory, "compact")
+    assert [turn["role"] for turn in messages] == ["user", "assistant"] * len(trajectory.steps)
+    assert trajectory.task in messages[0]["content"]
+    assert trajectory.task not in messages[2]["content"]
+    steps = PromptEncoder(tokenizer, FORM).encode_trajectory(trajectory)[0]
+    form = PromptFormat("compact", "actions:14", "conversation", 500)
+    (row,), truncated = PromptEncoder(tokenizer, form).encode_trajectory(trajectory)
+    assert truncated == 0
+    assert row.response_tokens == sum(one.response_tokens for one in steps)
+    assert row.input_ids[: len(steps[0].input_ids)] == steps[0].input_ids
