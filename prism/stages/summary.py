@@ -11,10 +11,10 @@ from prism.core.files import write_text
 
 
 def summarise_benchmarks(folder: Path, out_csv: Path) -> None:
-    """Write rule, jobs, seconds (sum and longest) and peak memory (MiB), longest rule first.
+    """Write rule, jobs, seconds (sum and longest) and peak memory (PSS, MiB), longest rule first.
 
-    A benchmark file is ``{folder}/{rule}/...tsv`` with Snakemake's columns ``s`` and ``max_rss``; ``-`` means that a
-    job was too short to be sampled.
+    A benchmark file is ``{folder}/{rule}/...tsv`` with Snakemake's columns ``s`` and ``max_pss``; ``-`` means that the
+    job was too short to be sampled. Memory is PSS: forked workers share pages, which RSS would count once a worker.
 
     Raises:
         BadInput: a file is not a benchmark file, or there is none.
@@ -24,7 +24,7 @@ def summarise_benchmarks(folder: Path, out_csv: Path) -> None:
         try:
             frame = pd.read_csv(path, sep="\t", na_values="-")
             rule = path.relative_to(folder).parts[0]
-            rows.append({"rule": rule, "seconds": frame["s"].mean(), "mib": frame["max_rss"].max()})
+            rows.append({"rule": rule, "seconds": frame["s"].mean(), "mib": frame["max_pss"].max()})
         except (KeyError, ValueError) as error:
             raise BadInput(path, f"is not a benchmark file ({error})", "delete it and run its rule again") from error
     if not rows:

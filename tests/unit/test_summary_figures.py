@@ -1,0 +1,84 @@
+"""The summary of seconds by rule, and the figures of the demo."""
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from prism.core.errors import BadInput
+from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.stages.figures import MODULES, draw_case_study, draw_consensus, profile_matrix
+from prism.stages.summary import summarise_benchmarks
+
+
+def benchmark_file(path, seconds, memory="10.0"):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(f"s\th:m:s\tmax_rss\tmax_pss\n{seconds}\t0:00:01\t20.0\t{memory}\n")
+
+
+def test_seconds_are_summed_by_rule(tmp_path):
+    benchmark_file(tmp_path / "sft/a.tsv", 10, "100.0")
+    benchmark_file(tmp_path / "sft/deep/b.tsv", 30, "50.0")
+    benchmark_file(tmp_path / "split/c.tsv", 1, "-")  # too short to be sampled
+    summarise_benchmarks(tmp_path, tmp_path / "summary.csv")
+    table = pd.read_csv(tmp_path / "summary.csv").set_index("rule")
+    assert list(table.index) == ["sft", "split"]
+    assert table.loc["sft", ["jobs", "seconds", "longest_seconds", "peak_mib"]].tolist() == [2, 40, 30, 100]
+    assert np.isnan(table.loc["split", "peak_mib"])
+
+
+@pytest.mark.parametrize("content", [None, "nonsense\n"])
+def test_what_is_not_a_benchmark_is_refused(tmp_path, content):
+    if content:
+        (tmp_path / "sft").mkdir()
+        (tmp_path / "sft/a.tsv").write_text(content)
+    with pytest.raises(BadInput):
+        summarise_benchmarks(tmp_path, tmp_path / "summary.csv")
+
+
+@pytest.fixture
+def results(tmp_path):
+    """Four trajectories; by every metric, c and d are the upper half."""
+    scores = pd.DataFrame(
+        {"id": list("abcd"), "gini": [0.1, 0.2, 0.3, 0.4], "kurtosis": [1, 2, 3, 4], "cv": [0, 1, 2, 3]}
+    )
+    (tmp_path / "scores.csv").write_text("# head\n" + scores.to_csv(index=False))
+    names = [f"layers.{layer}.{module}" for layer in range(2) for module in MODULES]
+    norms = {name: [float(index + row) + 1 for row in range(4)] for index, name in enumerate(names)}
+    pq.write_table(pa.table({"id": list("abcd"), **norms}), tmp_path / "norms.parquet")
+    step = Step("room", ("look",), "think", "look")
+    corpus = [Trajectory(name, "alfworld", "g", "find it", "pick", "x", True, (step,)) for name in "abcd"]
+    write_trajectories(tmp_path / "t.jsonl", corpus)
+    return tmp_path
+
+
+def test_the_profile_has_modules_as_rows_and_layers_as_columns():
+    names = [f"layers.{layer}.{module}" for layer in range(3) for module in MODULES]
+    matrix = profile_matrix(pd.Series(range(21), index=names))
+    assert matrix.shape == (7, 3)
+    assert matrix[0].tolist() == [0, 7, 14]  # q_proj of the three layers
+
+
+def test_the_case_study_is_drawn(results):
+    out = results / "f.svg", results / "f.png"
+    draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
+    text = out[0].read_text()
+    assert "Gini 0.100" in text
+    assert "Gini 0.400" in text
+    assert "DEMO SCALE" in text
+    assert out[1].stat().st_size > 10_000
+
+
+def test_the_consensus_is_drawn_and_repeats_byte_for_byte(results):
+    for name in ("one", "two"):
+        draw_consensus(results / "scores.csv", "t", "demo", results / f"{name}.svg", results / f"{name}.png")
+    assert "In all three: 2 of 2 (100%)" in (results / "one.svg").read_text()
+    assert (results / "one.svg").read_bytes() == (results / "two.svg").read_bytes()
+    assert (results / "one.png").read_bytes() == (results / "two.png").read_bytes()
+
+
+def test_scores_without_a_metric_are_refused(results):
+    (results / "scores.csv").write_text("id,gini\na,1\n")
+    with pytest.raises(BadInput, match="'kurtosis' is missing"):
+        draw_consensus(results / "scores.csv", "t", "demo", results / "a.svg", results / "a.png")
