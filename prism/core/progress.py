@@ -6,12 +6,15 @@ the stage says about its progress goes to the screen as well.
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import TextIO, TypeVar
+from typing import Any, TextIO, TypeVar
 
 Item = TypeVar("Item")
 
@@ -59,3 +62,42 @@ def track(items: Iterable[Item], total: int, what: str, unit: str = "samples") -
             left = (total - done) / rate
             say(f"{what}: {done}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left")
             last = now
+
+
+@contextmanager
+def following(log: Path, describe: Callable[[dict[str, Any]], str | None]) -> Iterator[None]:
+    """While the block runs, say what `describe` makes of the newest line of a JSONL log that another program writes.
+
+    Lines that are not there yet, half-written or described as None are passed over.
+    """
+    ended = threading.Event()
+
+    def watch() -> None:
+        said = ""
+        while not ended.wait(SECONDS_BETWEEN_LINES):
+            message = describe(_last_record(log)) or said
+            if message != said:
+                say(message)
+                said = message
+
+    watcher = threading.Thread(target=watch, daemon=True)
+    watcher.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        watcher.join()
+
+
+def _last_record(log: Path) -> dict[str, Any]:
+    """The last whole record of a JSONL file; empty where there is none."""
+    try:
+        lines = log.read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return {}
+    for line in reversed(lines[-2:]):
+        try:
+            return json.loads(line)
+        except json.JSONDecodeError:
+            continue
+    return {}

@@ -60,10 +60,12 @@ def read_split(path: str | Path) -> dict[str, str]:
     """
     table = read_table(path)
     regimes: dict[str, str] = {}
-    for identifier, regime in zip(table.column("id"), table.column("regime"), strict=True):
+    first_line = len(table.head) + 2
+    rows = zip(table.column("id"), table.column("regime"), strict=True)
+    for line, (identifier, regime) in enumerate(rows, first_line):
         if identifier in regimes:
-            raise BadInput(path, f"routes {identifier!r} twice", "rebuild it")
+            raise BadInput(f"{path}:{line}", f"routes {identifier!r} twice", "rebuild it")
         if regime not in (SFT, RL):
-            raise BadInput(path, f"unknown regime {regime!r} of {identifier!r}", "use sft or rl")
+            raise BadInput(f"{path}:{line}", f"unknown regime {regime!r} of {identifier!r}", "use sft or rl")
         regimes[identifier] = regime
     return regimes

@@ -15,6 +15,7 @@ import sys
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +28,9 @@ from prism.core.files import (
     write_json,
     write_jsonl,
 )
-from prism.core.progress import say
+from prism.core.progress import following, say
 from prism.core.prompts import PromptFormat
+from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
 
@@ -184,17 +186,9 @@ def read_subset(split_path: str | Path, regime: str) -> list[str]:
     Raises:
         BadInput: the file is not a split, or the regime is empty.
     """
-    path = Path(split_path)
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
-    rows = csv.DictReader(line for line in lines if not line.startswith("#"))
-    if not {"id", "regime"} <= set(rows.fieldnames or ()):
-        raise BadInput(path, "has no columns id and regime", "rebuild it with its rule")
-    ids = [row["id"] for row in rows if row["regime"] == regime]
+    ids = [identifier for identifier, routed in read_split(split_path).items() if routed == regime]
     if not ids:
-        raise BadInput(path, f"routes nothing to {regime!r}", "check the quantile and the regime")
+        raise BadInput(split_path, f"routes nothing to {regime!r}", "check the quantile and the regime")
     return ids
 
 
@@ -450,12 +444,23 @@ def train_rl(
             _drop_rollouts_after(paths.rollouts, resumed)
             metrics_log = work / "metrics" / f"from-{resumed:06d}.jsonl"
             metrics_log.parent.mkdir(exist_ok=True)
-            run_watched(
-                verl_command(recipe, verl_overrides(recipe, paths, len(tasks), seed)),
-                verl_environment(recipe.platform, recipe.threads, work, metrics_log),
-                work / "verl.log",
-            )
+            with following(metrics_log, partial(_describe_step, steps)):
+                run_watched(
+                    verl_command(recipe, verl_overrides(recipe, paths, len(tasks), seed)),
+                    verl_environment(recipe.platform, recipe.threads, work, metrics_log),
+                    work / "verl.log",
+                )
     _export(work, Path(out_dir), model, steps, {task.id for task in tasks}, settings)
+
+
+def _describe_step(steps: int, record: dict[str, Any]) -> str | None:
+    """A line of verl's log in words."""
+    if not record:
+        return None
+    done, data = record["step"], record["data"]
+    seconds, reward = data["timing_s/step"], data["critic/rewards/mean"]
+    left = (steps - done) * seconds
+    return f"RL: step {done}/{steps}, reward of a row {reward:.2f}, {seconds:.0f} s a step, {left:.0f} s left"
 
 
 def verl_command(recipe: RlRecipe, overrides: Sequence[str]) -> list[str]:

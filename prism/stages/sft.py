@@ -21,8 +21,9 @@ from typing import Any
 
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, sha256_model, write_json
-from prism.core.progress import say
+from prism.core.progress import following, say
 from prism.core.prompts import PromptEncoder, PromptFormat, Row
+from prism.core.splits import read_split
 from prism.core.trajectories import Trajectory, read_trajectories
 
 REGIMES = ("sft", "rl")
@@ -140,7 +141,8 @@ def train_sft(
     )
     if resume:
         say(f"SFT goes on from {resume}")
-    _run_llamafactory(arguments, run_dir / "train.yaml", recipe)
+    with following(checkpoints / "trainer_log.jsonl", _describe_step):
+        _run_llamafactory(arguments, run_dir / "train.yaml", recipe)
     losses = read_losses(checkpoints)
     with atomic_path(out_dir) as folder:
         _collect(Path(model_dir), run_dir, folder)
@@ -159,7 +161,7 @@ def select_trajectories(corpus: list[Trajectory], split_path: str | Path | None,
         raise BadInput("regime", f"unknown regime {regime!r}", f"use one of {', '.join(REGIMES)}")
     if split_path is None:
         return corpus
-    routed = _read_split(Path(split_path))
+    routed = read_split(split_path)
     if missing := [trajectory.id for trajectory in corpus if trajectory.id not in routed]:
         raise BadInput(split_path, f"does not route {missing[0]!r}", "rebuild it from this corpus's scores")
     known = {trajectory.id for trajectory in corpus}
@@ -169,26 +171,6 @@ def select_trajectories(corpus: list[Trajectory], split_path: str | Path | None,
     if not subset:
         raise BadInput(split_path, f"routes nothing to {regime}", "choose another percentage")
     return subset
-
-
-def _read_split(path: Path) -> dict[str, str]:
-    """Trajectory id -> regime; lines that start with # are comments."""
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
-    numbered = [(number, line) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
-    reader = csv.DictReader(line for _, line in numbered)
-    if reader.fieldnames is None or not {"id", "regime"} <= set(reader.fieldnames):
-        raise BadInput(path, "has no columns id and regime", "rebuild it with its rule")
-    routed: dict[str, str] = {}
-    for (number, _), record in zip(numbered[1:], reader, strict=True):
-        if record["regime"] not in REGIMES:
-            raise BadInput(f"{path}:{number}", f"unknown regime {record['regime']!r}", "use sft or rl")
-        if record["id"] in routed:
-            raise BadInput(f"{path}:{number}", f"repeats id {record['id']!r}", "route every trajectory once")
-        routed[record["id"]] = record["regime"]
-    return routed
 
 
 def encode_subset(model_dir: str | Path, subset: Sequence[Trajectory], form: PromptFormat) -> tuple[list[Row], int]:
@@ -284,6 +266,14 @@ def last_checkpoint(folder: Path) -> Path | None:
         except BadInput:
             shutil.rmtree(path)
     return whole
+
+
+def _describe_step(record: dict[str, Any]) -> str | None:
+    """A line of LLaMA-Factory's log in words."""
+    if "loss" not in record:
+        return None
+    done, total = record["current_steps"], record["total_steps"]
+    return f"SFT: step {done}/{total}, loss {record['loss']:.3f}, {record['remaining_time']} left"
 
 
 def _run_llamafactory(arguments: dict[str, Any], yaml_path: Path, recipe: SftRecipe) -> None:
