@@ -47,17 +47,17 @@ test-container: $(READY) ## run the workflow in an Apptainer image built here (r
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile rules
+	$(RUN) snakefmt --check Snakefile rules resources/backbones/Snakefile
 	$(RUN) snakemake --lint
 
 format: $(READY) ## format Python and rules
-	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile rules
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile rules resources/backbones/Snakefile
 
 report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
 	@$(SNAKEMAKE) --report results/demo/report.html
 
 backbones: $(READY) ## train the tiny backbones of resources/backbones again (about 20 min)
-	@$(SNAKEMAKE) --configfile config/backbones.yaml -- tiny_backbones
+	@$(SNAKEMAKE) --snakefile resources/backbones/Snakefile
 
 lock: $(READY) ## renew envs/*.lock and the conda files from envs/*.in (UPGRADE=1 takes newer versions)
 	$(RUN) python scripts/lock.py $(if $(UPGRADE),--upgrade)
