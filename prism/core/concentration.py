@@ -15,15 +15,15 @@ def gini(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Gini coefficient, eq. 5: 0 when all matrices have equal norms, near 1 when one holds everything."""
     count = norms.shape[1]
     ranks = 2 * np.arange(1, count + 1) - count - 1
-    ordered = np.sort(norms, axis=1)
-    return (ordered * ranks).sum(axis=1) / (count * ordered.sum(axis=1) + epsilon)
+    return np.sort(norms, axis=1) @ ranks.astype(norms.dtype) / (count * norms.sum(axis=1) + epsilon)
 
 
 def kurtosis(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Excess kurtosis with population moments, eq. 6."""
-    centred = norms - norms.mean(axis=1, keepdims=True)
-    standardised = centred / (norms.std(axis=1, keepdims=True) + epsilon)
-    return (standardised**4).mean(axis=1) - 3
+    squares = np.square(norms - norms.mean(axis=1, keepdims=True))
+    deviation = np.sqrt(squares.mean(axis=1))
+    # numpy's general power is ten times slower than squaring twice
+    return np.square(squares).mean(axis=1) / (deviation + epsilon) ** 4 - 3
 
 
 def cv(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
