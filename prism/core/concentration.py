@@ -15,7 +15,9 @@ def gini(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Gini coefficient, eq. 5: 0 when all matrices have equal norms, near 1 when one holds everything."""
     count = norms.shape[1]
     ranks = 2 * np.arange(1, count + 1) - count - 1
-    return np.sort(norms, axis=1) @ ranks.astype(norms.dtype) / (count * norms.sum(axis=1) + epsilon)
+    # not a matrix product: a trajectory's score must not depend, in the last bit, on those it is scored with
+    weighted = np.sort(norms, axis=1) * ranks
+    return weighted.sum(axis=1) / (count * norms.sum(axis=1) + epsilon)
 
 
 def kurtosis(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
