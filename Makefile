@@ -37,7 +37,7 @@ demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on 
 	@$(RUN) prism show results/demo/tables/table1.md
 
 test: $(READY) ## run the tests
-	$(RUN) pytest -q tests
+	$(RUN) pytest -q -n $(CORES) --dist loadfile tests
 
 test-slurm: $(READY) ## run the workflow on a real SLURM made of Debian packages (root)
 	$(RUN) pytest -q -m slurm tests/slurm
@@ -57,7 +57,7 @@ report: $(READY) ## one HTML file with every table, figure and runtime of the fi
 	@$(SNAKEMAKE) --report results/demo/report.html
 
 backbones: $(READY) ## train the tiny backbones of resources/backbones again (about 20 min)
-	@$(SNAKEMAKE) --snakefile resources/backbones/Snakefile
+	@$(SNAKEMAKE) --snakefile resources/backbones/Snakefile --forceall
 
 lock: $(READY) ## renew envs/*.lock and the conda files from envs/*.in (UPGRADE=1 takes newer versions)
 	$(RUN) python scripts/lock.py $(if $(UPGRADE),--upgrade)
