@@ -14,7 +14,7 @@ TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo test test-slurm test-container lint format report backbones lock clean
+.PHONY: help setup demo test lint format report backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -38,12 +38,6 @@ demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on 
 
 test: $(READY) ## run the tests
 	$(RUN) pytest -q -n $(CORES) --dist loadfile tests
-
-test-slurm: $(READY) ## run the workflow on a real SLURM made of Debian packages (root)
-	$(RUN) pytest -q -m slurm tests/slurm
-
-test-container: $(READY) ## run the workflow in an Apptainer image built here (root)
-	$(RUN) pytest -q -m container tests/container
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
