@@ -34,7 +34,7 @@ $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
 
 demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on two cores
 	@$(SNAKEMAKE)
-	@$(RUN) prism show results/demo/tables/table1.md
+	@$(RUN) prism show results/demo/tables/table1.csv
 
 test: $(READY) ## run the tests
 	$(RUN) pytest -q -n $(CORES) --dist loadfile tests

@@ -30,18 +30,11 @@ def version() -> None:
     typer.echo(__version__)
 
 
-def show(file: Annotated[Path, typer.Argument(help="A Markdown table.")]) -> None:
+def show(file: Annotated[Path, typer.Argument(help="A table of results (CSV).")]) -> None:
     """Print a table of results in the terminal, and where it is."""
-    from rich.console import Console
-    from rich.markdown import Markdown
+    from prism.stages.tables import print_table
 
-    from prism.core.errors import BadInput
-
-    if not file.is_file():
-        raise BadInput(file, "does not exist", "build it with snakemake first")
-    console = Console()
-    console.print(Markdown(file.read_text(encoding="utf-8")))
-    console.print(f"\n{file.with_suffix('.csv')}", style="bold")
+    print_table(file)
 
 
 def table1_row(

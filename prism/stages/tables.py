@@ -73,6 +73,38 @@ def _table1_row(split: str, method: str, cells: dict[str, dict]) -> dict:
     }
 
 
+def print_table(path: Path) -> None:
+    """Print a CSV of results in the terminal: its notes, then one block for each value of the first column.
+
+    Raises:
+        BadInput: the file is missing or not a CSV.
+    """
+    from rich.console import Console
+    from rich.table import Table
+
+    try:
+        frame = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
+        notes = [line for line in Path(path).read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    except (OSError, ValueError) as error:
+        raise BadInput(path, "is not a table of results", "build it with snakemake first") from error
+    console = Console()
+    for note in notes:
+        console.print(note.lstrip("# "), style="bold")
+    for value, block in frame.groupby(frame.columns[0], sort=False):
+        table = Table(title=f"{frame.columns[0]}: {value}", box=None, padding=(0, 1, 0, 0), title_justify="left")
+        for column in block.columns[1:]:
+            table.add_column(column.replace("_", "\n"), justify="left" if column == "method" else "right")
+        for row in block.iloc[:, 1:].itertuples(index=False):
+            table.add_row(*map(_one_decimal, row))
+        console.print(table)
+    console.print(str(path), style="bold", soft_wrap=True)
+
+
+def _one_decimal(text: str) -> str:
+    whole, dot, decimals = text.partition(".")
+    return f"{float(text):.1f}" if dot and (whole + decimals).isdigit() else text
+
+
 def _as_csv(frame: pd.DataFrame) -> str:
     return frame.to_csv(index=False, float_format="%.2f", lineterminator="\n")
 

@@ -10,7 +10,7 @@ from prism.core.errors import BadInput
 from prism.core.files import write_json
 from prism.core.statistics import wilson_rate
 from prism.stages.cells import TABLE1_COLUMNS, CellContext, write_table1_row
-from prism.stages.tables import build_table1
+from prism.stages.tables import build_table1, print_table
 
 PAPER = (
     "split,method,sft,rl,pick,look,clean,heat,cool,pick2,all\n"
@@ -124,3 +124,14 @@ def test_the_papers_table_is_what_was_published(root):
     assert table.groupby("split").size().to_dict() == {"seen": 10, "unseen": 10}
     k = table["all"] * 1.28
     assert ((k - k.round()).abs() < 0.01).all()
+
+
+def test_a_table_is_printed(row, capsys):
+    build_table1(list((row / "cells").glob("*.json")), ["sft"], "demo", row / "t.csv", row / "t.md")
+    print_table(row / "t.csv")
+    shown = capsys.readouterr().out
+    assert "DEMO SCALE" in shown
+    assert "split: seen" in shown
+    assert "75.0" in shown
+    with pytest.raises(BadInput, match="snakemake first"):
+        print_table(row / "none.csv")
