@@ -91,10 +91,14 @@ def print_table(path: Path) -> None:
     for note in notes:
         console.print(note.lstrip("# "), style="bold")
     for value, block in frame.groupby(frame.columns[0], sort=False):
-        table = Table(title=f"{frame.columns[0]}: {value}", box=None, padding=(0, 1, 0, 0), title_justify="left")
-        for column in block.columns[1:]:
-            table.add_column(column.replace("_", "\n"), justify="left" if column == "method" else "right")
-        for row in block.iloc[:, 1:].itertuples(index=False):
+        # what is the same in every row goes to the title: the columns then fit 80 characters
+        same = [column for column in ("episodes", "seeds") if column in block and block[column].nunique() == 1]
+        title = ", ".join([value, *(f"{block[column].iloc[0]} {column}" for column in same)])
+        block = block.drop(columns=[frame.columns[0], *same])
+        table = Table(title=title, box=None, padding=(0, 1, 0, 0), title_justify="left")
+        for column in block.columns:
+            table.add_column(column.replace("_", "\n"), justify="left" if column == "method" else "right", no_wrap=True)
+        for row in block.itertuples(index=False):
             table.add_row(*map(_one_decimal, row))
         console.print(table)
     console.print(str(path), style="bold", soft_wrap=True)

@@ -131,7 +131,7 @@ def test_a_table_is_printed(row, capsys):
     print_table(row / "t.csv")
     shown = capsys.readouterr().out
     assert "DEMO SCALE" in shown
-    assert "split: seen" in shown
+    assert "seen, 6 episodes, 2 seeds" in shown
     assert "75.0" in shown
     with pytest.raises(BadInput, match="snakemake first"):
         print_table(row / "none.csv")
