@@ -104,5 +104,5 @@ def write_norms(
     }
     table = pa.table(columns).replace_schema_metadata(dict(facts))
     with atomic_path(path) as temporary:
-        # norms are almost all different: a dictionary would only cost time
-        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="zstd")
+        # norms are almost all different: dictionaries and compression save 6% and cost half the reading time
+        pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="none")
