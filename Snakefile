@@ -12,8 +12,8 @@ configfile: "config/config.yaml"
 
 pathvars:
     results=config["results"],
-    logs=config["results"] + "/logs",
-    benchmarks=config["results"] + "/benchmarks",
+    logs=f"{config['results']}/logs",
+    benchmarks=f"{config['results']}/benchmarks",
 
 
 include: "rules/common.smk"

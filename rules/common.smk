@@ -1,5 +1,6 @@
 # Checks the config before anything is planned, and answers the rules' questions about it. Config values reach a rule
-# through `params:` alone, as the smallest slice it needs: an edit reruns exactly what it changes.
+# through `params:` alone, as the smallest slice it needs: an edit reruns exactly what it changes. Every stage is a
+# `prism` command; PRISM_LOG sends its output to the rule's log, and its progress to the screen as well.
 import json
 import sys
 
@@ -18,8 +19,6 @@ try:
 except PrismError as error:
     sys.exit(f"prism: {error}")
 
-# Every stage is a command; its output goes to the rule's log, its progress to the screen as well.
-PRISM = "PRISM_LOG={log} python -m prism "
 METHODS = build_methods(config["methods"])
 
 
@@ -89,4 +88,4 @@ def shard_files_of(benchmark, backbone):
 
 def work_folder(output):
     """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
-    return output.replace(config["results"], config["results"] + "/work", 1)
+    return output.replace(config["results"], f"{config['results']}/work", 1)

@@ -26,6 +26,5 @@ rule evaluate:
     message:
         "evaluate: {wildcards.method} on {wildcards.panel}, seed {wildcards.seed}"
     shell:
-        PRISM
-        + "evaluate --model {input.model} --games {input.games} --panel {input.panel}"
+        "PRISM_LOG={log} python -m prism evaluate --model {input.model} --games {input.games} --panel {input.panel}"
         " --recipe {params.recipe:q} --seed {wildcards.seed} --out {output}"

@@ -27,8 +27,8 @@ rule figure_case_study:
     message:
         "figure 1: case study"
     shell:
-        PRISM
-        + "figure-case-study --scores {input.scores} --trajectories {input.trajectories}"
+        "PRISM_LOG={log} python -m prism figure-case-study --scores {input.scores}"
+        " --trajectories {input.trajectories}"
         " --scale {params.scale} --svg {output.svg} --png {output.png} {input.norms}"
 
 
@@ -55,6 +55,6 @@ rule figure_consensus:
     message:
         "figure 5: do the metrics agree?"
     shell:
-        PRISM
-        + "figure-consensus --scores {input.scores} --title {params.title:q} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism figure-consensus --scores {input.scores} --title {params.title:q}"
+        " --scale {params.scale}"
         " --svg {output.svg} --png {output.png}"

@@ -25,6 +25,6 @@ rule probe:
     message:
         "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, shard {wildcards.shard}"
     shell:
-        PRISM
-        + "probe --model {input.model} --data {input.trajectories} --shard {wildcards.shard}"
+        "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
+        " --shard {wildcards.shard}"
         " --shards {wildcards.shards} --recipe {params.recipe:q} --out {output}"

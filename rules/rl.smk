@@ -37,6 +37,6 @@ rule rl:
     message:
         "RL: {wildcards.algorithm} on {wildcards.subset} from {wildcards.init}, seed {wildcards.seed}"
     shell:
-        PRISM
-        + "rl --init {input.model} --games {input.games} --panel {input.panel} {params.subset}"
+        "PRISM_LOG={log} python -m prism rl --init {input.model} --games {input.games}"
+        " --panel {input.panel} {params.subset}"
         " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"

@@ -20,7 +20,7 @@ rule scores:
     message:
         "scores: {wildcards.benchmark} under {wildcards.backbone}"
     shell:
-        PRISM + "score {input.norms} --recipe {params.recipe:q} --out {output}"
+        "PRISM_LOG={log} python -m prism score {input.norms} --recipe {params.recipe:q} --out {output}"
 
 
 rule sensitivity:
@@ -44,4 +44,4 @@ rule sensitivity:
     message:
         "appendix G: does normalising the norms change the ranking?"
     shell:
-        PRISM + "sensitivity {input.scores} --scale {params.scale} --out {output}"
+        "PRISM_LOG={log} python -m prism sensitivity {input.scores} --scale {params.scale} --out {output}"

@@ -31,6 +31,6 @@ rule sft:
     message:
         "SFT: {wildcards.backbone} on {wildcards.subset}, seed {wildcards.seed}"
     shell:
-        PRISM
-        + "sft --model {input.model} --trajectories {input.trajectories} {params.subset}"
+        "PRISM_LOG={log} python -m prism sft --model {input.model}"
+        " --trajectories {input.trajectories} {params.subset}"
         " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"

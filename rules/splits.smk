@@ -16,5 +16,5 @@ rule split:
     message:
         "split: {wildcards.percent}% to RL by {wildcards.score}"
     shell:
-        PRISM
-        + "split {input.scores} --score {wildcards.score} --rl-percent {wildcards.percent} --out {output}"
+        "PRISM_LOG={log} python -m prism split {input.scores} --score {wildcards.score}"
+        " --rl-percent {wildcards.percent} --out {output}"

@@ -38,8 +38,8 @@ rule table1_row:
     message:
         "cells of table 1: {wildcards.panel}, {wildcards.method}"
     shell:
-        PRISM
-        + "table1-row --split {wildcards.panel} --method {wildcards.method} --backbone {params.backbone}"
+        "PRISM_LOG={log} python -m prism table1-row --split {wildcards.panel} --method {wildcards.method}"
+        " --backbone {params.backbone}"
         " {params.shares} --scale {params.scale} --paper {input.paper} --out {params.out} {input.evaluations}"
 
 
@@ -71,7 +71,7 @@ rule table1:
     message:
         "table 1"
     shell:
-        PRISM + "table1 --methods {params.methods} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism table1 --methods {params.methods} --scale {params.scale}"
         " --out-csv {output.csv} --out-md {output.md} {input.cells}"
 
 
@@ -92,4 +92,4 @@ rule benchmark_summary:
     message:
         "summary: seconds by rule"
     shell:
-        PRISM + "benchmark-summary --folder {params.folder} --out {output}"
+        "PRISM_LOG={log} python -m prism benchmark-summary --folder {params.folder} --out {output}"

@@ -13,7 +13,7 @@ rule alfworld_games:
         "../envs/cpu.yaml"
     params:
         source=(
-            "--source dataset --data-dir " + ALFWORLD["data_dir"]
+            f"--source dataset --data-dir {ALFWORLD['data_dir']}"
             if ALFWORLD["source"] == "dataset"
             else f"--recipe '{recipe('benchmarks', 'alfworld', 'games')}'"
         ),
@@ -21,7 +21,7 @@ rule alfworld_games:
     message:
         "games of ALFWorld"
     shell:
-        PRISM + "games {params.source} --out {output}"
+        "PRISM_LOG={log} python -m prism games {params.source} --out {output}"
 
 
 if ALFWORLD["trajectories_file"]:
@@ -43,8 +43,8 @@ if ALFWORLD["trajectories_file"]:
         message:
             "trajectories: {input}"
         shell:
-            PRISM
-            + "import-trajectories {input:q} --out {output.trajectories} --manifest {output.manifest}"
+            "PRISM_LOG={log} python -m prism import-trajectories {input:q} --out {output.trajectories}"
+            " --manifest {output.manifest}"
 
 else:
 
@@ -67,8 +67,8 @@ else:
         message:
             "trajectories: the expert plays every training game"
         shell:
-            PRISM
-            + "trajectories --games {input.games} --recipe {params.recipe:q} --workers {threads}"
+            "PRISM_LOG={log} python -m prism trajectories --games {input.games} --recipe {params.recipe:q}"
+            " --workers {threads}"
             " --out {output.trajectories} --manifest {output.manifest}"
 
 
@@ -88,8 +88,8 @@ rule alfworld_training_panel:
     message:
         "panel train: the tasks that have a trajectory"
     shell:
-        PRISM
-        + "panel --games {input.games} --trajectories {input.trajectories} --split train --out {output}"
+        "PRISM_LOG={log} python -m prism panel --games {input.games} --trajectories {input.trajectories}"
+        " --split train --out {output}"
 
 
 rule alfworld_panel:
@@ -113,5 +113,5 @@ rule alfworld_panel:
     message:
         "panel {wildcards.panel}: a fixed list of tasks"
     shell:
-        PRISM
-        + "panel --games {input.games} --split {wildcards.panel} --recipe {params.recipe:q} --out {output}"
+        "PRISM_LOG={log} python -m prism panel --games {input.games} --split {wildcards.panel}"
+        " --recipe {params.recipe:q} --out {output}"
