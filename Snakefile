@@ -39,3 +39,4 @@ rule all:
             format=["svg", "png"],
         ),
         "<results>/benchmarks/summary.csv",
+        [everything_of(table) for table in config["tables"]],

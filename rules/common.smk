@@ -9,6 +9,7 @@ sys.path.insert(0, workflow.basedir)
 from prism.core.config import check_config
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, build_methods, parse_slice
+from prism.core.tablenames import TABLE1_COLUMNS, TABLE1_PANELS
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 
@@ -89,3 +90,37 @@ def shard_files_of(benchmark, backbone):
 def work_folder(output):
     """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
     return output.replace(config["results"], f"{config['results']}/work", 1)
+
+
+def everything_of(table):
+    """Splits, evaluations and cells of a table.
+
+    Snakemake does not miss an intermediate file as long as what was made from it is up to date; what a reader may look
+    into or delete is therefore asked for by name.
+    """
+    if table != "table1":
+        return []
+    target = config["tables"][table]
+    benchmark, (backbone,) = target["benchmark"], target["backbones"]
+    splits, evaluations, cells = set(), [], []
+    for name in target["methods"]:
+        for seed in config["seeds"]:
+            run = METHODS[name].at_seed(seed)
+            splits |= {
+                split_file(subset, benchmark, backbone)
+                for subset in (run.sft, run.rl)
+                if parts_corpus(subset)
+            }
+            folder = f"<results>/eval/{benchmark}/{backbone}/{name}/seed{seed}"
+            evaluations += [f"{folder}/{panel}.json" for panel in TABLE1_PANELS]
+        cells += [
+            f"<results>/cells/{table}/{panel}/{name}/{column}.json"
+            for panel in TABLE1_PANELS
+            for column in TABLE1_COLUMNS
+        ]
+    return [*sorted(splits), *evaluations, *cells]
+
+
+def parts_corpus(subset):
+    """Whether a method's phase sees a part of the corpus: there is a phase, and it does not see all of it."""
+    return subset is not None and parse_slice(subset) is not None

@@ -1,9 +1,6 @@
 # Cells, tables, and where the run's time went.
 import os
 
-TABLE1_COLUMNS = ["pick", "look", "clean", "heat", "cool", "pick2", "all"]
-TABLE1_SPLITS = ["seen", "unseen"]
-
 
 rule table1_row:
     input:
@@ -47,7 +44,7 @@ rule table1:
     input:
         cells=collect(
             "<results>/cells/table1/{panel}/{method}/{column}.json",
-            panel=TABLE1_SPLITS,
+            panel=TABLE1_PANELS,
             method=config["tables"]["table1"]["methods"],
             column=TABLE1_COLUMNS,
         ),

@@ -12,10 +12,7 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file, write_json
 from prism.core.progress import say
 from prism.core.statistics import CONFIDENCE, wilson_rate
-
-# columns of Table 1: the six task types, then all of them
-TASK_TYPES = ("pick", "look", "clean", "heat", "cool", "pick2")
-TABLE1_COLUMNS = (*TASK_TYPES, "all")
+from prism.core.tablenames import TABLE1_COLUMNS
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import pandas as pd
 from prism.core.errors import BadInput
 from prism.core.files import read_json, write_text
 from prism.core.progress import say
-from prism.stages.cells import TABLE1_COLUMNS
+from prism.core.tablenames import TABLE1_COLUMNS
 
 SCALE_NOTES = {
     "paper": "paper scale",

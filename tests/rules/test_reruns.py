@@ -75,7 +75,10 @@ def test_a_deleted_split(finished):
 
 
 def counts_with(finished: Path, override: str) -> dict[str, int]:
-    counts = job_counts(dry_run(finished, "--config", override))
+    """Jobs by rule after an edit, given as an overlay of the config."""
+    overlay = finished / "edit.yaml"
+    overlay.write_text(override)
+    counts = job_counts(dry_run(finished, "--configfile", str(overlay)))
     return {rule: count for rule, count in counts.items() if rule not in ("all", "total", "benchmark_summary")}
 
 
@@ -87,11 +90,11 @@ TRAINED = {"split", "sft", "rl", "evaluate"}
 @pytest.mark.parametrize(
     ("override", "expected"),
     [
-        ("scores={'epsilon': 1.0e-6}", {"scores", "sensitivity"} | TRAINED | TABLE | FIGURES),
-        ("evaluation={'temperature': 0.5}", {"evaluate"} | TABLE),
-        ("rl={'learning_rate': 1.0e-5}", {"rl", "evaluate"} | TABLE),
-        ("benchmarks={'alfworld': {'panels': {'seen': 47}}}", {"alfworld_panel", "evaluate"} | TABLE),
-        ("backbones={'tiny-llama': {'template': 'qwen3'}}", set()),
+        ("scores: {epsilon: 1.0e-6}", {"scores", "sensitivity"} | TRAINED | TABLE | FIGURES),
+        ("evaluation: {temperature: 0.5}", {"evaluate"} | TABLE),
+        ("rl: {learning_rate: 1.0e-5}", {"rl", "evaluate"} | TABLE),
+        ("benchmarks: {alfworld: {panels: {seen: 47}}}", {"alfworld_panel", "evaluate"} | TABLE),
+        ("backbones: {tiny-llama: {template: qwen3}}", set()),
     ],
 )
 def test_an_edit_reruns_what_it_touches(finished, override, expected):
@@ -99,6 +102,6 @@ def test_an_edit_reruns_what_it_touches(finished, override, expected):
 
 
 def test_an_rl_edit_leaves_the_methods_without_rl_alone(finished):
-    counts = counts_with(finished, "rl={'learning_rate': 1.0e-5}")
+    counts = counts_with(finished, "rl: {learning_rate: 1.0e-5}")
     assert counts["rl"] == 4
     assert counts["evaluate"] == counts["table1_row"] == 8  # base and sft are not evaluated again

@@ -9,7 +9,8 @@ from scipy.stats import norm
 from prism.core.errors import BadInput
 from prism.core.files import write_json
 from prism.core.statistics import wilson_rate
-from prism.stages.cells import TABLE1_COLUMNS, CellContext, write_table1_row
+from prism.core.tablenames import TABLE1_COLUMNS
+from prism.stages.cells import CellContext, write_table1_row
 from prism.stages.tables import build_table1, print_table
 
 PAPER = (

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import textwrap
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,9 @@ def test_nothing_survives_a_killed_parent(tmp_path, number):
         code = "import time; print(__import__('os').getpid(), flush=True); time.sleep(60)"
         run_watched([sys.executable, "-c", code], {{}}, Path({str(tmp_path / "log")!r}))
     """)
-    parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL)
+    # a test run in the background ignores SIGINT, and would hand that down
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    parent = subprocess.Popen([sys.executable, "-c", program], stderr=subprocess.DEVNULL, preexec_fn=heed)
     log = tmp_path / "log"
     while not (log.exists() and log.read_text().endswith("\n")):
         time.sleep(0.05)
