@@ -33,6 +33,7 @@ from prism.core.prompts import PromptFormat
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
+from prism.verl_plugin.warm_start import FOLDER_VARIABLE
 
 AGENT_NAME = "prism_episode"
 GAMES = {"alfworld": "prism.environments.alfworld.engine.AlfworldGames"}
@@ -447,7 +448,8 @@ def train_rl(
             with following(metrics_log, partial(_describe_step, steps)):
                 run_watched(
                     verl_command(recipe, verl_overrides(recipe, paths, len(tasks), seed)),
-                    verl_environment(recipe.platform, recipe.threads, work, metrics_log),
+                    verl_environment(recipe.platform, recipe.threads, work, metrics_log)
+                    | {FOLDER_VARIABLE: str(ray_folder)},
                     work / "verl.log",
                 )
     _export(work, Path(out_dir), model, steps, {task.id for task in tasks}, settings)

@@ -38,7 +38,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-SOCKET_VARIABLE = "PRISM_WARM_SOCKET"
+# folder for the socket and the stub, removed by whoever set it: a killed run then leaves nothing behind
+FOLDER_VARIABLE = "PRISM_WARM_FOLDER"
 MAX_REQUEST_BYTES = 1 << 22
 _PR_SET_PDEATHSIG = 1
 
@@ -253,7 +254,7 @@ def start_template(folder: Path) -> Path:
 def main() -> None:
     """Warm up, fork the template, and go on as ``python -m verl.trainer.main_ppo``."""
     warm_up()
-    with tempfile.TemporaryDirectory(prefix="prism-warm-") as folder:
+    with tempfile.TemporaryDirectory(prefix="prism-warm-", dir=os.environ.get(FOLDER_VARIABLE)) as folder:
         sys.executable = str(start_template(Path(folder)))
         sys.modules.pop("verl.trainer.main_ppo", None)
         runpy.run_module("verl.trainer.main_ppo", run_name="__main__", alter_sys=True)
