@@ -24,7 +24,7 @@ setup: $(READY) ## create .venv from the lock (nothing is done when it is up to 
 # torch comes first and through pip: PyPI's default build of that version brings gigabytes of CUDA libraries.
 $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
 	@$(PYTHON) scripts/preflight.py
-	@echo "setup: creating $(VENV) (about a minute on a fast line, 1.3 GB of downloads at most)"
+	@echo "setup: creating $(VENV): one to four minutes, about 3 GB on disk"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --require-hashes -r envs/bootstrap.lock
