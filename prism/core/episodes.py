@@ -6,7 +6,6 @@ and a reply into the next action, and keeps the record.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prism.core.prompts import Moment, PromptFormat, Reply, parse_reply, render_prompt
@@ -95,8 +94,3 @@ class Episode:
             "actions": [reply.action for reply in self.replies],
             "error": self.error,
         }
-
-
-def success_rate(episodes: Sequence[Episode]) -> float:
-    """Share of solved episodes in [0, 1]."""
-    return sum(episode.success for episode in episodes) / len(episodes)

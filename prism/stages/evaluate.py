@@ -164,15 +164,15 @@ def _advance(
 
 def summarize(episodes: Sequence[Episode]) -> list[str]:
     """Success rate with its Wilson 95 % interval, and the rates by task type, as lines for the log."""
-    from scipy.stats import binomtest
+    from prism.core.statistics import wilson_rate
 
     solved = sum(episode.success for episode in episodes)
-    interval = binomtest(solved, len(episodes)).proportion_ci(method="wilson")
+    rate = wilson_rate(solved, len(episodes))
     steps = sum(len(episode.replies) for episode in episodes)
     invalid = sum(not reply.valid for episode in episodes for reply in episode.replies)
     lines = [
-        f"success {solved}/{len(episodes)} = {100 * solved / len(episodes):.1f} % "
-        f"[{100 * interval.low:.1f}, {100 * interval.high:.1f}], {steps} steps, {invalid} invalid replies"
+        f"success {solved}/{len(episodes)} = {rate.value:.1f} % "
+        f"[{rate.low:.1f}, {rate.high:.1f}], {steps} steps, {invalid} invalid replies"
     ]
     by_type: dict[str, list[bool]] = {}
     for episode in episodes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,19 +46,24 @@ def make_panel(
     if split == "train":
         if trajectories is None:
             raise BadInput("train", "the training panel needs the trajectories", "give --trajectories")
-        tasks = _with_trajectory(games, trajectories)
+        tasks = tasks_with_trajectory(games, trajectories, "is not a training game", "use the games it was made from")
     else:
         tasks = _sample(games, recipe, f"{games_dir}: {split}")
     write_panel(out_path, Panel("alfworld", split, tuple(tasks)))
     say(f"panel {split}: {len(tasks)} tasks")
 
 
-def _with_trajectory(games: list[Task], trajectories: Path) -> list[Task]:
-    known = {task.id: task for task in games}
+def tasks_with_trajectory(tasks: Sequence[Task], trajectories: Path, problem: str, remedy: str) -> list[Task]:
+    """The tasks that a corpus has a trajectory of, by id.
+
+    Raises:
+        BadInput: a trajectory is of none of the tasks; `problem` and `remedy` say it in the benchmark's words.
+    """
+    known = {task.id: task for task in tasks}
     chosen = []
     for trajectory in read_trajectories(trajectories):
         if trajectory.id not in known:
-            raise BadInput(trajectories, f"{trajectory.id!r} is not a training game", "use the games it was made from")
+            raise BadInput(trajectories, f"{trajectory.id!r} {problem}", remedy)
         chosen.append(known[trajectory.id])
     return sorted(chosen, key=lambda task: task.id)
 

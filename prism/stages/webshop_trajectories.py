@@ -10,12 +10,13 @@ from pathlib import Path
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file, write_json
 from prism.core.progress import say, track
-from prism.core.trajectories import Step, Trajectory, read_trajectories, write_trajectories
-from prism.environments.base import Panel, Task, write_panel
+from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.environments.base import Panel, write_panel
 from prism.environments.webshop import shopper
 from prism.environments.webshop.environment import SEARCH_CHOICE, GoalSplit, WebshopEnvironment, goal_task
 from prism.environments.webshop.shopper import Rejection
 from prism.environments.webshop.store import Store
+from prism.stages.panels import tasks_with_trajectory
 
 BENCHMARK = "webshop"
 RANDOM_EXPERT = "random"
@@ -135,21 +136,12 @@ def make_panel(
     if split == "train":
         if trajectories is None:
             raise BadInput("train", "the training panel needs the trajectories", "give --trajectories")
-        tasks = _with_trajectory([goal_task(store, index) for index in indices], trajectories)
+        goals = [goal_task(store, index) for index in indices]
+        tasks = tasks_with_trajectory(goals, trajectories, "is no training goal", "use the catalog it was made from")
     else:
         tasks = [goal_task(store, index) for index in _sample(indices, recipe.size, recipe.seed)]
     write_panel(out_path, Panel(BENCHMARK, split, tuple(tasks)))
     say(f"panel {split}: {len(tasks)} tasks")
-
-
-def _with_trajectory(tasks: list[Task], trajectories: Path) -> list[Task]:
-    known = {task.id: task for task in tasks}
-    chosen = []
-    for trajectory in read_trajectories(trajectories):
-        if trajectory.id not in known:
-            raise BadInput(trajectories, f"{trajectory.id!r} is no training goal", "use the catalog it was made from")
-        chosen.append(known[trajectory.id])
-    return sorted(chosen, key=lambda task: task.id)
 
 
 def _sample(indices: range, count: int, seed: int) -> list[int]:
