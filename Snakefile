@@ -20,6 +20,7 @@ include: "rules/common.smk"
 include: "rules/trajectories.smk"
 include: "rules/backbones.smk"
 include: "rules/probe.smk"
+include: "rules/passrates.smk"
 include: "rules/scores.smk"
 include: "rules/splits.smk"
 include: "rules/sft.smk"
@@ -32,11 +33,11 @@ include: "rules/figures.smk"
 rule all:
     default_target: True
     input:
-        collect("<results>/tables/{table}.csv", table=config["tables"]),
+        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
         collect(
             "<results>/figures/{figure}.{format}",
-            figure=config["figures"],
+            figure=config["targets"]["figures"],
             format=["svg", "png"],
         ),
         "<results>/benchmarks/summary.csv",
-        [everything_of(table) for table in config["tables"]],
+        [everything_of(table) for table in config["targets"]["tables"]],

@@ -8,7 +8,7 @@ sys.path.insert(0, workflow.basedir)
 
 from prism.core.config import check_config
 from prism.core.errors import PrismError
-from prism.core.methods import BASE, build_methods, parse_slice
+from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
 from prism.core.tablenames import TABLE1_COLUMNS, TABLE1_PANELS
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
@@ -46,6 +46,19 @@ def recipe(*path, **more):
     return json_text({**value, **more})
 
 
+def stage_settings(stage, benchmark, algorithm=None):
+    """A stage's settings for one benchmark, and one RL algorithm: each lays its own over the stage's."""
+    settings = {
+        key: value for key, value in config[stage].items() if key != "algorithms"
+    }
+    return {
+        **settings,
+        **config["benchmarks"][benchmark].get(stage, {}),
+        **config[stage].get("algorithms", {}).get(algorithm, {}),
+        "prompt": config["benchmarks"][benchmark]["prompt"],
+    }
+
+
 def source(name):
     """A light stage's own source: its jobs rerun when it changes. Heavy stages carry a version instead."""
     return f"prism/stages/{name}.py"
@@ -72,6 +85,13 @@ def split_file(subset, benchmark, backbone):
     if part is None:
         return []
     return f"<results>/splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"
+
+
+def score_file(score, benchmark, backbone):
+    """The table that holds a score: pass rates come from rollouts, every other score from gradient norms."""
+    if score == PASS_RATE:
+        return f"<results>/passrates/{benchmark}/{backbone}.csv"
+    return f"<results>/scores/{benchmark}/{backbone}.csv"
 
 
 def split_option(subset, split):

@@ -17,10 +17,11 @@ rule evaluate:
     conda:
         "../envs/rl.yaml"
     params:
-        recipe=lambda wildcards: recipe(
-            "evaluation",
-            max_steps=config["benchmarks"][wildcards.benchmark]["max_steps"],
-            prompt=config["benchmarks"][wildcards.benchmark]["prompt"],
+        recipe=lambda wildcards: json_text(
+            {
+                **stage_settings("evaluation", wildcards.benchmark),
+                "max_steps": config["benchmarks"][wildcards.benchmark]["max_steps"],
+            }
         ),
         version=STAGE_VERSIONS["evaluate"],
     message:

@@ -1,6 +1,6 @@
 # Figures, as svg for print and png for the screen.
-FIGURE_BENCHMARK = config["tables"]["table1"]["benchmark"]
-FIGURE_BACKBONE = config["tables"]["table1"]["backbones"][0]
+FIGURE_BENCHMARK = config["figures"]["figure1"]["benchmark"]
+FIGURE_BACKBONE = config["figures"]["figure1"]["backbones"][0]
 
 
 rule figure_case_study:

@@ -23,11 +23,14 @@ rule rl:
         "../envs/rl.yaml"
     threads: config["rl"].get("threads", 2)
     params:
-        recipe=lambda wildcards: recipe(
-            "rl",
-            algorithm=wildcards.algorithm,
-            max_env_steps=config["benchmarks"][wildcards.benchmark]["max_steps"],
-            prompt=config["benchmarks"][wildcards.benchmark]["prompt"],
+        recipe=lambda wildcards: json_text(
+            {
+                **stage_settings("rl", wildcards.benchmark, wildcards.algorithm),
+                "algorithm": wildcards.algorithm,
+                "max_env_steps": config["benchmarks"][wildcards.benchmark][
+                    "max_steps"
+                ],
+            }
         ),
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")

@@ -15,7 +15,10 @@ rule scores:
         "../envs/cpu.yaml"
     params:
         recipe=json_text(
-            {"epsilon": config["scores"]["epsilon"], "random_seeds": config["seeds"]}
+            {
+                "epsilon": config["scores"]["epsilon"],
+                "random_seeds": list(range(config["scores"]["random_draws"])),
+            }
         ),
     message:
         "scores: {wildcards.benchmark} under {wildcards.backbone}"

@@ -18,10 +18,11 @@ rule sft:
         "../envs/sft.yaml"
     threads: config["sft"].get("threads", 2)
     params:
-        recipe=lambda wildcards: recipe(
-            "sft",
-            template=config["backbones"][wildcards.backbone]["template"],
-            prompt=config["benchmarks"][wildcards.benchmark]["prompt"],
+        recipe=lambda wildcards: json_text(
+            {
+                **stage_settings("sft", wildcards.benchmark),
+                "template": config["backbones"][wildcards.backbone]["template"],
+            }
         ),
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")

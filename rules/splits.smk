@@ -3,7 +3,9 @@
 
 rule split:
     input:
-        scores="<results>/scores/{benchmark}/{backbone}.csv",
+        scores=lambda wildcards: score_file(
+            wildcards.score, wildcards.benchmark, wildcards.backbone
+        ),
         source=source("splits"),
     output:
         "<results>/splits/{benchmark}/{backbone}/{score}-{percent}.csv",

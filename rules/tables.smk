@@ -75,8 +75,8 @@ rule table1:
 rule benchmark_summary:
     input:
         # everything else: the summary comes last
-        collect("<results>/tables/{table}.csv", table=config["tables"]),
-        collect("<results>/figures/{figure}.svg", figure=config["figures"]),
+        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
+        collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
         source=source("summary"),
     output:
         "<results>/benchmarks/summary.csv",

@@ -26,12 +26,17 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     if error is not None:
         raise _describe(error)
     known = {"methods": build_methods(config["methods"]), **{key: config[key] for key in ("backbones", "benchmarks")}}
-    for table, target in config["tables"].items():
-        for key, names in known.items():
-            for name in target.get(key, []):
-                _require_known(name, names, f"config tables.{table}.{key}", key)
-        if "benchmark" in target:
-            _require_known(target["benchmark"], known["benchmarks"], f"config tables.{table}.benchmark", "benchmarks")
+    for kind in ("tables", "figures"):
+        for product, target in config[kind].items():
+            for key, names in known.items():
+                for name in target.get(key, []):
+                    _require_known(name, names, f"config {kind}.{product}.{key}", key)
+            if "benchmark" in target:
+                place = f"config {kind}.{product}.benchmark"
+                _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")
+    draws = config["scores"]["random_draws"]
+    if max(config["seeds"]) >= draws:
+        raise BadInput("config seeds", f"seed {max(config['seeds'])} has no random split", "raise scores.random_draws")
 
 
 def _require_known(name: str, known: Mapping[str, Any], place: str, kind: str) -> None:
