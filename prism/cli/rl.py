@@ -1,4 +1,4 @@
-"""Commands of reinforcement learning."""
+"""Commands of reinforcement learning and of what routes tasks to it by rollouts."""
 
 from __future__ import annotations
 
@@ -29,3 +29,17 @@ def register(app: typer.Typer) -> None:
 
         settings = build_recipe(RlRecipe, recipe, "--recipe")
         train_rl(init, games, panel, split, out, work, settings, seed, regime)
+
+    @app.command(name="pass-rates")
+    def pass_rates(
+        model: Annotated[Path, typer.Option(help="Folder of the untrained backbone.")],
+        games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
+        panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
+        out: Annotated[Path, typer.Option(help="CSV to write: pass rate and tie-broken rank of every task.")],
+        recipe: Annotated[str, typer.Option(help="Settings of the evaluation, with rollouts and seed, as JSON.")],
+    ) -> None:
+        """Measure how often the untrained backbone solves each training task (HPT)."""
+        from prism.core.recipes import build_recipe
+        from prism.stages.passrates import PassRatesRecipe, measure_pass_rates
+
+        measure_pass_rates(model, games, panel, out, build_recipe(PassRatesRecipe, recipe, "--recipe"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -75,12 +75,10 @@ def evaluate(
     """
     started = time.monotonic()
     panel = read_panel(panel_path)
-    if panel.benchmark not in SOURCES:
-        raise BadInput(panel_path, f"unknown benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
-    model_sha256 = sha256_model(model_dir)
-    # the environments' processes start up while the model's libraries are imported
-    with EnvironmentPool(SOURCES[panel.benchmark], recipe.workers, {"data_dir": str(games_dir)}) as pool:
-        generator, tokenizer = _GENERATORS[recipe.generator](model_dir, recipe, seed)
+    # the environments' processes start up while the model is hashed and its libraries are imported
+    with open_pool(panel, panel_path, games_dir, recipe) as pool:
+        model_sha256 = sha256_model(model_dir)
+        generator, tokenizer = load_generator(model_dir, recipe, seed)
         ready = time.monotonic() - started
         say(f"evaluation: {len(panel.tasks)} tasks of panel {panel.name}, ready after {ready:.0f} s")
         episodes = play_panel(pool, generator, tokenizer, panel, recipe)
@@ -106,10 +104,35 @@ def evaluate(
     )
 
 
+def open_pool(panel: Panel, panel_path: str | Path, games_dir: str | Path, recipe: EvaluationRecipe) -> EnvironmentPool:
+    """Start the processes that a panel's environments live in; use the pool as a context manager.
+
+    Raises:
+        BadInput: there are no environments of the panel's benchmark.
+    """
+    if panel.benchmark not in SOURCES:
+        raise BadInput(panel_path, f"unknown benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
+    return EnvironmentPool(SOURCES[panel.benchmark], recipe.workers, {"data_dir": str(games_dir)})
+
+
+def load_generator(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
+    """The sampler that the recipe names, and its tokenizer."""
+    return _GENERATORS[recipe.generator](model_dir, recipe, seed)
+
+
 def play_panel(
-    pool: EnvironmentPool, generator: Generator, tokenizer: Any, panel: Panel, recipe: EvaluationRecipe
+    pool: EnvironmentPool,
+    generator: Generator,
+    tokenizer: Any,
+    panel: Panel,
+    recipe: EvaluationRecipe,
+    report: Callable[[str], None] = say,
 ) -> list[Episode]:
-    """Play all tasks of a panel; episodes in the panel's order."""
+    """Play all tasks of a panel at the same time; episodes in the panel's order.
+
+    Args:
+        report: takes a line of progress every few steps.
+    """
     encoder = PromptEncoder(tokenizer, recipe.prompt)
     first = pool.start([task.game for task in panel.tasks])
     episodes = [
@@ -122,7 +145,7 @@ def play_panel(
         rounds += 1
         if rounds % ROUNDS_BETWEEN_LINES == 0:
             solved = sum(episode.success for episode in episodes)
-            say(f"evaluation: step {rounds}/{recipe.max_steps}, {len(running)} episodes running, {solved} solved")
+            report(f"evaluation: step {rounds}/{recipe.max_steps}, {len(running)} episodes running, {solved} solved")
     return episodes
 
 

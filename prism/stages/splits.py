@@ -1,7 +1,13 @@
-"""Scores (CSV) to a split into an SFT and an RL subset (CSV)."""
+"""Scores (CSV) to a split into an SFT and an RL subset (CSV).
+
+A score table may hold a column ``{score}_rank``: the order of the score with its ties broken. Where it is there, the
+quantile is that of the ranks; the split still publishes the score itself, and how much the tie-break decided.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
 from prism.core.csvfiles import Table, read_table, write_table
@@ -26,6 +32,7 @@ def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: s
     split = route_table(table, score, rl_percent)
     if not split.count(RL):
         say(f"{out_csv}: every trajectory is at or below the threshold of {score}: nothing goes to RL")
+    values = table.numbers(score)
     head = [
         f"score: {score}",
         f"rl_percent: {rl_percent:g}",
@@ -34,15 +41,42 @@ def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: s
         f"rl: {split.count(RL)}",
         f"ties_at_threshold: {split.ties}",
     ]
-    rows = zip(table.column("id"), table.numbers(score), split.regimes, strict=True)
-    write_table(out_csv, head, ["id", "score", "regime"], rows)
+    if rank_column(score) in table.columns:
+        head += tie_break_lines(score, values, split)
+    write_table(out_csv, head, ["id", "score", "regime"], zip(table.column("id"), values, split.regimes, strict=True))
     return split
 
 
 def route_table(table: Table, score: str, rl_percent: float) -> Split:
-    """The split of a score table, in the order of its rows."""
+    """The split of a score table, in the order of its rows; by the ranks of the score where the table has them."""
     values = table.numbers(score)
     for identifier, value in zip(table.column("id"), values, strict=True):
         if value != value or abs(value) == float("inf"):
             raise NotFinite(f"{table.path}: {score} of trajectory {identifier} is NaN or infinite; score it again")
-    return split_by_quantile(values, rl_percent)
+    ranks = rank_column(score)
+    return split_by_quantile(table.numbers(ranks) if ranks in table.columns else values, rl_percent)
+
+
+def rank_column(score: str) -> str:
+    """Name of the column that holds a score's order with its ties broken."""
+    return f"{score}_rank"
+
+
+def tie_break_lines(score: str, values: Sequence[float], split: Split) -> list[str]:
+    """Head lines that say how much of a split the tie-break decided, not the score.
+
+    ``tied``: trajectories that share their score with another one. ``decided_by_tie_break``: trajectories whose score
+    is found on both sides of the split, so that chance alone chose their side.
+    """
+    counts = Counter(values)
+    tied = sum(count for count in counts.values() if count > 1)
+    sides = {regime: {v for v, routed in zip(values, split.regimes, strict=True) if routed == regime}
+             for regime in (SFT, RL)}  # fmt: skip
+    decided = sum(counts[value] for value in sides[SFT] & sides[RL])
+    return [
+        f"split_by: {rank_column(score)}",
+        f"tied: {tied}",
+        f"tied_share: {tied / len(values):.4f}",
+        f"decided_by_tie_break: {decided}",
+        f"decided_by_tie_break_share: {decided / len(values):.4f}",
+    ]
