@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from prism.stages.containers import renew_lock_hash
+
 ENVS = Path(__file__).resolve().parent.parent / "envs"
 ROLES = {
     "cpu": ["--config-file", str(ENVS / "uv.toml"), "--override", str(ENVS / "overrides.txt")],
@@ -46,6 +48,7 @@ def main() -> None:
         if "--conda" not in sys.argv:
             compile_lock(role, "--upgrade" in sys.argv)
         (ENVS / f"{role}.yaml").write_text(conda_file(role, (ENVS / f"{role}.lock").read_text()))
+        renew_lock_hash(ENVS.parent, role)
 
 
 if __name__ == "__main__":
