@@ -1,4 +1,4 @@
-"""Container images: definitions are checked, images are built from the locks, and an image of other locks is refused."""
+"""Container images: definitions are checked, images are built from locks, an image of other locks is refused."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ from prism.core.progress import say
 
 ROLES = ("cpu", "sft", "rl")
 LOCK_LABEL = "org.prism.lock-sha256"
-SECTIONS = frozenset("arguments environment files help labels post runscript setup startscript test".split())
+SECTIONS = frozenset(
+    ("arguments", "environment", "files", "help", "labels", "post", "runscript", "setup", "startscript", "test")
+)
 NEEDED_SECTIONS = ("arguments", "files", "post", "environment", "test", "labels")
 PINNED_BASE = re.compile(r"\S+@sha256:[0-9a-f]{64}")
 SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
