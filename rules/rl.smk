@@ -11,6 +11,10 @@ rule rl:
         split=lambda wildcards: split_file(
             wildcards.subset, wildcards.benchmark, wildcards.backbone
         ),
+        evaluation_panels=lambda wildcards: [
+            f"<results>/data/{wildcards.benchmark}/panels/{panel}.json"
+            for panel in config["benchmarks"][wildcards.benchmark]["panels"]
+        ],
     output:
         directory(
             "<results>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}"
@@ -21,6 +25,8 @@ rule rl:
         "<benchmarks>/rl/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}.tsv"
     conda:
         "../envs/rl.yaml"
+    container:
+        image("rl")
     threads: config["rl"].get("threads", 2)
     params:
         recipe=lambda wildcards: json_text(
@@ -35,11 +41,15 @@ rule rl:
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")
         ),
+        # a run refuses to train on a task that is evaluated on
+        excluded=lambda wildcards, input: " ".join(
+            f"--exclude-panel {path}" for path in input.evaluation_panels
+        ),
         work=lambda wildcards, output: work_folder(output[0]),
         version=STAGE_VERSIONS["rl"],
     message:
         "RL: {wildcards.algorithm} on {wildcards.subset} from {wildcards.init}, seed {wildcards.seed}"
     shell:
         "PRISM_LOG={log} python -m prism rl --init {input.model} --games {input.games}"
-        " --panel {input.panel} {params.subset}"
+        " --panel {input.panel} {params.excluded} {params.subset}"
         " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"

@@ -22,13 +22,16 @@ def register(app: typer.Typer) -> None:
         split: Annotated[Path | None, typer.Option(help="Split file; without one all tasks are used.")] = None,
         regime: Annotated[str, typer.Option(help="Rows of the split to train on.")] = "rl",
         seed: Annotated[int, typer.Option(help="Seed of data order, sampling and training.")] = 0,
+        exclude_panel: Annotated[
+            list[Path] | None, typer.Option(help="Evaluation panel that no task may be of; may be repeated.")
+        ] = None,
     ) -> None:
         """Train a model with RL (verl) on the tasks that a split routes to it."""
         from prism.core.recipes import build_recipe
         from prism.stages.rl import RlRecipe, train_rl
 
         settings = build_recipe(RlRecipe, recipe, "--recipe")
-        train_rl(init, games, panel, split, out, work, settings, seed, regime)
+        train_rl(init, games, panel, split, out, work, settings, seed, regime, exclude_panel or ())
 
     @app.command(name="pass-rates")
     def pass_rates(

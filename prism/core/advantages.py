@@ -52,3 +52,94 @@ def grpo_advantages(
         if norm_by_std:
             advantages[rows] /= deviation + EPSILON
     return advantages
+
+
+GIGPO_MODES = ("mean_std_norm", "mean_norm")
+
+
+def gigpo_advantages(
+    groups: np.ndarray,
+    trajectories: np.ndarray,
+    steps: np.ndarray,
+    step_rewards: np.ndarray,
+    penalties: np.ndarray,
+    anchors: np.ndarray,
+    gamma: float = 0.95,
+    weight: float = 1.0,
+    mode: str = "mean_std_norm",
+    statistics: str = "rows",
+) -> np.ndarray:
+    """GiGPO's advantage of every row, ``A = A_episode + weight * A_step`` (arXiv 2505.10978, eq. 3 and 5-8).
+
+    The episode advantage is GRPO's (`grpo_advantages`) of the trajectory's summed rewards. The step advantage compares
+    rows of a group that stood before the same anchor observation, whichever trajectory and step they belong to:
+    ``A_step = (R_t - mean_anchor) / (std_anchor + 1e-6)`` with the discounted return ``R_t = r_t + gamma R_{t+1}``;
+    a row whose anchor nobody shares has 0. A row's invalid-action penalty is taken off its own return after
+    discounting, so that it does not reach earlier steps, and off its own episode score (verl-agent).
+
+    Args:
+        groups: group of each row, shape (R,).
+        trajectories: trajectory of each row, shape (R,); unique within its group.
+        steps: place of the row in its trajectory, shape (R,); consecutive, in any order of rows.
+        step_rewards: environment's reward of the step, shape (R,).
+        penalties: what the row loses, >= 0, shape (R,).
+        anchors: observation before the step, shape (R,); equal values are one state.
+        gamma: discount of a step's return.
+        weight: of the step advantage.
+        mode: ``mean_std_norm`` divides both advantages by the unbiased deviation, ``mean_norm`` only centres them.
+        statistics: of the episode advantage, see `grpo_advantages`.
+
+    Returns:
+        Advantages, shape (R,), float64.
+    """
+    if mode not in GIGPO_MODES:
+        raise ValueError(f"mode must be one of {', '.join(GIGPO_MODES)}, not {mode!r}")
+    norm_by_std = mode == "mean_std_norm"
+    rewards, returns = episode_and_step_returns(groups, trajectories, steps, step_rewards, gamma)
+    episode = grpo_advantages(groups, trajectories, rewards, penalties, statistics, norm_by_std)
+    return episode + weight * step_advantages(groups, anchors, returns - penalties, norm_by_std)
+
+
+def episode_and_step_returns(
+    groups: np.ndarray, trajectories: np.ndarray, steps: np.ndarray, step_rewards: np.ndarray, gamma: float
+) -> tuple[np.ndarray, np.ndarray]:
+    """Each row's undiscounted sum of its trajectory's rewards, and its own discounted return from this step on.
+
+    Returns:
+        Two arrays of shape (R,), float64.
+    """
+    rewards = np.asarray(step_rewards, dtype=np.float64)
+    totals, returns = np.zeros_like(rewards), np.zeros_like(rewards)
+    for rows in _rows_by_key(groups, trajectories):
+        totals[rows] = rewards[rows].sum()
+        following = 0.0
+        for row in rows[np.argsort(steps[rows], kind="stable")][::-1]:
+            following = rewards[row] + gamma * following
+            returns[row] = following
+    return totals, returns
+
+
+def step_advantages(groups: np.ndarray, anchors: np.ndarray, returns: np.ndarray, norm_by_std: bool) -> np.ndarray:
+    """Advantage of each row among the rows of its group with the same anchor; 0 where it is alone.
+
+    Args:
+        groups: group of each row, shape (R,).
+        anchors: observation before the step, shape (R,).
+        returns: discounted return of the row, penalty included, shape (R,).
+        norm_by_std: divide by the unbiased deviation, or only centre.
+    """
+    advantages = np.zeros(len(returns))
+    for rows in _rows_by_key(groups, anchors):
+        if len(rows) > 1:
+            advantages[rows] = returns[rows] - returns[rows].mean()
+            if norm_by_std:
+                advantages[rows] /= returns[rows].std(ddof=1) + EPSILON
+    return advantages
+
+
+def _rows_by_key(groups: np.ndarray, values: np.ndarray) -> list[np.ndarray]:
+    """Row numbers that share group and value, one array a pair, in the order of first appearance."""
+    found: dict[tuple, list[int]] = {}
+    for row, key in enumerate(zip(groups.tolist(), values.tolist(), strict=True)):
+        found.setdefault(key, []).append(row)
+    return [np.array(rows) for rows in found.values()]

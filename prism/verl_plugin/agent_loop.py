@@ -11,14 +11,11 @@ import asyncio
 import hashlib
 import importlib
 import json
-import os
-import socket
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
@@ -26,14 +23,16 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutp
 from prism.core.episodes import Episode, Feedback
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.environments.base import Environment
+from prism.verl_plugin.run_logs import RolloutLog
 
 EXCERPT_CHARACTERS = 300
 
 
 @dataclass(frozen=True)
 class StepSample:
-    """What the policy saw and said at one environment step."""
+    """What the policy saw and said at one environment step; `anchor` is the environment's own text before it."""
 
+    anchor: str
     prompt_ids: list[int]
     response_ids: list[int]
     log_probs: list[float] | None
@@ -92,19 +91,6 @@ def sampling_seed(seed: int, training_step: int, task_id: str, session: int, ste
     return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
 
 
-class RolloutLog:
-    """JSONL of finished episodes, one file a process so that workers on several nodes never share one."""
-
-    def __init__(self, folder: str | Path):
-        self.path = Path(folder) / f"{socket.gethostname()}-{os.getpid()}.jsonl"
-
-    def write(self, record: dict[str, Any]) -> None:
-        """Append one record in one write."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("a", encoding="utf-8") as out:
-            out.write(json.dumps(record, ensure_ascii=False) + "\n")
-
-
 def timed_step(environment: Environment, action: str) -> tuple[Feedback | None, str, float]:
     """One environment step: feedback or error text, and the CPU seconds it took."""
     started = time.thread_time()
@@ -118,9 +104,10 @@ def timed_step(environment: Environment, action: str) -> tuple[Feedback | None, 
 class EpisodeAgentLoop(AgentLoopBase):
     """Plays one episode and returns one `AgentLoopOutput` an environment step.
 
-    The trajectory's reward is `success_reward` or 0 and stands on every row, as verl wants it; the penalty of a
-    row's own invalid action travels beside it in ``extra_fields["prism"]`` and is applied where advantages are
-    computed (`prism.verl_plugin.trainer`).
+    The trajectory's reward is `success_reward` or 0 and stands on every row, as verl wants it. What advantages are
+    computed from (`prism.verl_plugin.trainer`) travels beside it in ``extra_fields["prism"]``: the environment's
+    reward of this step alone, the penalty of the row's own invalid action, and the observation before the step
+    (GiGPO's anchor).
 
     Args:
         benchmark: ``alfworld`` or ``webshop``.
@@ -182,18 +169,23 @@ class EpisodeAgentLoop(AgentLoopBase):
         if error:
             episode.fail(error)
         while not episode.finished:
+            anchor = episode.feedback.observation
             prompt_ids = self.encoder.encode_moment(episode.moment())
+            if len(prompt_ids) > self.rollout_config.prompt_length:
+                # cut, it would lose the task; evaluation fails such an episode too
+                episode.fail(f"a prompt of {len(prompt_ids)} tokens does not fit {self.rollout_config.prompt_length}")
+                break
             seed = sampling_seed(self.seed, training_step, task["task_id"], session, len(samples))
             output = await self.server_manager.generate(
                 request_id=f"{training_step}-{task['task_id']}-{session}",
-                prompt_ids=self._fit(prompt_ids),
+                prompt_ids=prompt_ids,
                 sampling_params={**sampling_params, "seed": seed},
             )
             response_ids = list(output.token_ids)[: self.rollout_config.response_length]
             reply = episode.read(self.tokenizer.decode(response_ids, skip_special_tokens=True))
             log_probs = output.log_probs[: len(response_ids)] if output.log_probs else None
             samples.append(
-                StepSample(self._fit(prompt_ids), response_ids, log_probs, reply.valid, dict(output.extra_fields))
+                StepSample(anchor, prompt_ids, response_ids, log_probs, reply.valid, dict(output.extra_fields))
             )
             feedback, error, seconds = await self._in_thread(timed_step, environment, reply.action)
             environment_seconds += seconds
@@ -204,20 +196,23 @@ class EpisodeAgentLoop(AgentLoopBase):
             self.games.give_back(environment)
         if not samples:
             # verl counts a group's trajectories by their rows: a game that does not open still gives one, without loss
-            samples.append(StepSample([self.tokenizer.eos_token_id], [self.tokenizer.eos_token_id], [0.0], True, {}))
+            end = [self.tokenizer.eos_token_id]
+            samples.append(StepSample("", end, end, [0.0], True, {}))
         reward = self.success_reward if episode.success else 0.0
         self._record(episode, training_step, session, reward, environment_seconds)
-        return [self._row(sample, index, session, reward, not episode.replies) for index, sample in enumerate(samples)]
+        last = len(samples) - 1
+        return [
+            self._row(sample, index, session, reward, reward if index == last else 0.0, not episode.replies)
+            for index, sample in enumerate(samples)
+        ]
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         executor = environment_threads(self.threads)
         return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
 
-    def _fit(self, prompt_ids: list[int]) -> list[int]:
-        """Prompt ids within the context length, the newest kept; room for a response stays free."""
-        return prompt_ids[-self.rollout_config.prompt_length :]
-
-    def _row(self, sample: StepSample, index: int, session: int, reward: float, masked: bool) -> AgentLoopOutput:
+    def _row(
+        self, sample: StepSample, index: int, session: int, reward: float, step_reward: float, masked: bool
+    ) -> AgentLoopOutput:
         penalty = 0.0 if sample.valid else self.invalid_action_penalty
         extra = {
             # weights the response was sampled with; verl's off-policy metrics read them
@@ -226,7 +221,14 @@ class EpisodeAgentLoop(AgentLoopBase):
             "turn_scores": [],
             "tool_rewards": [],
             "reward_extra_info": {"success": float(reward > 0)},
-            "prism": {"trajectory": session, "step": index, "reward": reward, "penalty": penalty},
+            "prism": {
+                "trajectory": session,
+                "step": index,
+                "reward": reward,
+                "step_reward": step_reward,
+                "penalty": penalty,
+                "anchor": sample.anchor,
+            },
         }
         return AgentLoopOutput(
             prompt_ids=sample.prompt_ids,

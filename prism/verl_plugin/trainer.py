@@ -27,7 +27,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils
 from verl.workers.utils.padding import response_to_nested
 
-from prism.core.advantages import grpo_advantages
+from prism.core.advantages import gigpo_advantages, grpo_advantages
 
 POLL_SECONDS = 0.1
 
@@ -84,6 +84,7 @@ class PrismTrainer(PPOTrainerSync):
         rows = mini_batch_rows(len(batch.keys), self.settings.mini_batch_rows, multiple)
         actor.ppo_mini_batch_size = rows // rollout.n
         metrics["prism/rows"] = len(batch.keys)
+        metrics["prism/mini_batches"] = -(-len(batch.keys) // rows)
         return super()._balance_batch(batch, metrics, **options)
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
@@ -103,11 +104,28 @@ class PrismTrainer(PPOTrainerSync):
 
     def _advantages(self, groups: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
         """Advantage of each real row; `rows` hold what the agent loop wrote."""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([row[name] for row in rows])
+
+        if self.settings.algorithm == "gigpo":
+            return gigpo_advantages(
+                groups,
+                column("trajectory"),
+                column("step"),
+                column("step_reward"),
+                column("penalty"),
+                column("anchor"),
+                gamma=self.settings.gigpo.gamma,
+                weight=self.settings.gigpo.weight,
+                mode=self.settings.gigpo.mode,
+                statistics=self.settings.group_statistics,
+            )
         return grpo_advantages(
             groups,
-            np.array([row["trajectory"] for row in rows]),
-            np.array([row["reward"] for row in rows]),
-            np.array([row["penalty"] for row in rows]),
+            column("trajectory"),
+            column("reward"),
+            column("penalty"),
             statistics=self.settings.group_statistics,
             norm_by_std=self.config.algorithm.norm_adv_by_std_in_grpo,
         )

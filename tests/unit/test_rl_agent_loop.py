@@ -21,6 +21,7 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 from prism.verl_plugin.agent_loop import EpisodeAgentLoop, sampling_seed
 
 PROMPT = {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 256}
+PROMPT_TOKENS = 224
 TASK = "put a mug on the desk ."
 STEPS = (
     Step("you are in a room .", ("go to desk 1", "go to shelf 1"), "i go to shelf 1 .", "go to shelf 1"),
@@ -95,7 +96,7 @@ def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_env
     encoder = PromptEncoder(tokenizer, PromptFormat(**PROMPT))
     server = ScriptedServer(encoder, replies)
     config = OmegaConf.create(
-        {"actor_rollout_ref": {"rollout": {"prompt_length": 224, "response_length": 32}}, "data": {}}
+        {"actor_rollout_ref": {"rollout": {"prompt_length": PROMPT_TOKENS, "response_length": 32}}, "data": {}}
     )
 
     async def episode():
@@ -203,3 +204,21 @@ def test_mini_batches_are_equal_and_near_the_wanted_size(rows, wanted, expected)
     from prism.verl_plugin.trainer import mini_batch_rows
 
     assert mini_batch_rows(rows, wanted, 8) == expected
+
+
+def test_rows_carry_what_gigpo_needs(tokenizer, tmp_path):
+    replies = [reply(STEPS[0]), "go to desk 1", *(reply(step) for step in STEPS[1:])]
+    outputs, _, _ = play(tokenizer, tmp_path, replies)
+    facts = [output.extra_fields["prism"] for output in outputs]
+    # the invalid action changed nothing: the third row stands before the second row's observation
+    assert [row["anchor"] for row in facts] == [STEPS[at].observation for at in (0, 1, 1, 2)]
+    assert [row["step_reward"] for row in facts] == [0.0, 0.0, 0.0, 10.0]
+    assert [row["step"] for row in facts] == [0, 1, 2, 3]
+
+
+def test_a_prompt_that_does_not_fit_fails_the_episode(tokenizer, tmp_path, monkeypatch):
+    monkeypatch.setattr(f"{__name__}.PROMPT_TOKENS", 10)
+    [output], server, record = play(tokenizer, tmp_path, [])
+    assert server.asked == []
+    assert sum(output.response_mask) == 0
+    assert "does not fit 10" in record["error"]
