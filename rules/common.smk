@@ -1,8 +1,12 @@
 # Checks the config before anything is planned, and answers the rules' questions about it. Config values reach a rule
 # through `params:` alone, as the smallest slice it needs: an edit reruns exactly what it changes. Every stage is a
 # `prism` command; PRISM_LOG sends its output to the rule's log, and its progress to the screen as well.
+import functools
 import json
 import sys
+from pathlib import Path
+
+from snakemake.settings.types import DeploymentMethod
 
 sys.path.insert(0, workflow.basedir)
 
@@ -12,15 +16,19 @@ from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
 from prism.core.tablenames import TABLE1_COLUMNS, TABLE1_PANELS
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
+from prism.stages.containers import check_image
 
 try:
     check_config(config, workflow.source_path("../config/schema.yaml"))
-    if config["benchmarks"]["alfworld"]["trajectories_file"]:
-        read_trajectories(config["benchmarks"]["alfworld"]["trajectories_file"])
+    for settings in config["benchmarks"].values():
+        if settings["trajectories_file"]:
+            read_trajectories(settings["trajectories_file"])
 except PrismError as error:
     sys.exit(f"prism: {error}")
 
 METHODS = build_methods(config["methods"])
+# an image that serves every role is made from the CPU lock
+IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 
 
 wildcard_constraints:
@@ -31,6 +39,18 @@ wildcard_constraints:
     panel="train|seen|unseen|test",
     percent=r"\d{1,2}",
     table=r"table\d",
+
+
+@functools.cache
+def image(role):
+    """The container image of a role; one that was made from another lock is refused where images are in use."""
+    path = config["containers"][role]
+    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+        try:
+            check_image(Path(workflow.basedir), IMAGE_LOCKS.get(path, role), Path(path))
+        except PrismError as error:
+            sys.exit(f"prism: {error}")
+    return path
 
 
 def json_text(value):

@@ -16,6 +16,8 @@ rule evaluate:
         "<benchmarks>/evaluate/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.tsv"
     conda:
         "../envs/rl.yaml"
+    container:
+        image("rl")
     params:
         recipe=lambda wildcards: json_text(
             {

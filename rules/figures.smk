@@ -22,6 +22,8 @@ rule figure_case_study:
         "<benchmarks>/figure_case_study/figure1.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -49,6 +51,8 @@ rule figure_consensus:
         "<benchmarks>/figure_consensus/figure5.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         title=f"{FIGURE_BENCHMARK}, {FIGURE_BACKBONE}",
         scale=config["scale"],

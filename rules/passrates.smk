@@ -14,6 +14,8 @@ rule pass_rates:
         "<benchmarks>/pass_rates/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/rl.yaml"
+    container:
+        image("rl")
     params:
         recipe=lambda wildcards: json_text(
             {

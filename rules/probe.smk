@@ -13,6 +13,8 @@ rule probe:
         "<benchmarks>/probe/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
     conda:
         "../envs/rl.yaml"
+    container:
+        image("rl")
     params:
         recipe=lambda wildcards: json_text(
             {

@@ -13,6 +13,8 @@ rule scores:
         "<benchmarks>/scores/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         recipe=json_text(
             {
@@ -42,6 +44,8 @@ rule sensitivity:
         "<benchmarks>/sensitivity/appendix_g.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         scale=config["scale"],
     message:

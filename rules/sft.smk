@@ -16,6 +16,8 @@ rule sft:
         "<benchmarks>/sft/{benchmark}/{backbone}/{subset}/seed{seed}.tsv"
     conda:
         "../envs/sft.yaml"
+    container:
+        image("sft")
     threads: config["sft"].get("threads", 2)
     params:
         recipe=lambda wildcards: json_text(

@@ -25,6 +25,8 @@ rule table1_row:
         "<benchmarks>/table1_row/{panel}/{method}.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         backbone=config["tables"]["table1"]["backbones"][0],
@@ -62,6 +64,8 @@ rule table1:
         "<benchmarks>/table1/table1.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         methods=",".join(config["tables"]["table1"]["methods"]),
         scale=config["scale"],
@@ -84,6 +88,8 @@ rule benchmark_summary:
         "<logs>/benchmarks/summary.log",
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     message:

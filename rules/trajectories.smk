@@ -1,4 +1,4 @@
-# Raw data: games, expert trajectories played in the real engine, fixed panels of tasks.
+# Raw data of ALFWorld: games, expert trajectories played in the real engine, fixed panels of tasks.
 ALFWORLD = config["benchmarks"]["alfworld"]
 
 
@@ -11,6 +11,8 @@ rule alfworld_games:
         "<benchmarks>/alfworld_games/games.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         source=(
             f"--source dataset --data-dir {ALFWORLD['data_dir']}"
@@ -38,6 +40,8 @@ if ALFWORLD["trajectories_file"]:
             "<benchmarks>/alfworld_corpus/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
+        container:
+            image("cpu")
         params:
             version=STAGE_VERSIONS["trajectories"],
         message:
@@ -60,6 +64,8 @@ else:
             "<benchmarks>/alfworld_trajectories/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
+        container:
+            image("cpu")
         threads: 2
         params:
             recipe=recipe("benchmarks", "alfworld", "expert"),
@@ -85,6 +91,8 @@ rule alfworld_training_panel:
         "<benchmarks>/alfworld_panel/train.tsv"
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     message:
         "panel train: the tasks that have a trajectory"
     shell:
@@ -106,6 +114,8 @@ rule alfworld_panel:
         panel="seen|unseen",
     conda:
         "../envs/cpu.yaml"
+    container:
+        image("cpu")
     params:
         recipe=lambda wildcards: json_text(
             {"size": ALFWORLD["panels"][wildcards.panel], "seed": 0}
