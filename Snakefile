@@ -18,6 +18,7 @@ pathvars:
 
 include: "rules/common.smk"
 include: "rules/trajectories.smk"
+include: "rules/webshop.smk"
 include: "rules/backbones.smk"
 include: "rules/probe.smk"
 include: "rules/passrates.smk"
@@ -28,6 +29,7 @@ include: "rules/rl.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
+include: "rules/audit.smk"
 
 
 rule all:

@@ -1,0 +1,75 @@
+"""Audit of the paper: its published numbers recomputed from each other, without any run of ours."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from prism.core.csvfiles import write_table
+from prism.core.files import write_text
+from prism.core.progress import say
+from prism.stages.audit.findings import VERDICTS, Finding
+from prism.stages.audit.grid import audit_grid
+from prism.stages.audit.ordering import audit_ordering
+from prism.stages.audit.panels import audit_panels
+from prism.stages.audit.paper import Paper, read_paper
+from prism.stages.audit.significance import audit_significance
+from prism.stages.audit.theory import audit_theory
+from prism.stages.audit.times import audit_times
+
+CHECKS: dict[str, Callable[[Paper], list[Finding]]] = {
+    "Sums and orders": audit_ordering,
+    "Which sample sizes allow the published rates": audit_grid,
+    "Which tasks the methods were evaluated on": audit_panels,
+    "Which differences exceed chance": audit_significance,
+    "Times": audit_times,
+    "Chance level and scale invariance": audit_theory,
+}
+COLUMNS = ("id", "verdict", "claim", "place", "check", "result", "meaning")
+INTRODUCTION = """# The paper's published numbers, recomputed from each other
+
+Everything here follows from `resources/paper/` alone; no run of this repository enters. **agrees**: the claim follows
+from the published numbers. **note**: it may hold, but a reader should know more. **not shown**: the published numbers
+do not contradict the claim, but chance explains them as well. **disagrees**: the claim and the numbers cannot both be
+taken literally. None of this says whether the method works: that is what a rerun is for."""
+
+
+def audit_paper(folder: str | Path, out_csv: str | Path, out_md: str | Path) -> list[Finding]:
+    """Recompute the paper's numbers and write what was found.
+
+    Args:
+        folder: published numbers (``resources/paper``).
+        out_csv: one finding a line.
+        out_md: the same for people.
+
+    Raises:
+        BadInput: a file of the folder is missing or broken.
+    """
+    paper = read_paper(folder)
+    sections = {title: check(paper) for title, check in CHECKS.items()}
+    findings = [finding for section in sections.values() for finding in section]
+    head = [
+        "Audit of arXiv 2601.07224: published numbers recomputed from each other; docs/audit.md explains the checks"
+    ]
+    write_table(out_csv, head, COLUMNS, [[getattr(finding, column) for column in COLUMNS] for finding in findings])
+    write_text(out_md, _as_markdown(sections))
+    counts = {verdict: sum(finding.verdict == verdict for finding in findings) for verdict in VERDICTS}
+    say("audit: " + ", ".join(f"{count} {verdict}" for verdict, count in counts.items()))
+    return findings
+
+
+def _as_markdown(sections: dict[str, list[Finding]]) -> str:
+    lines = [INTRODUCTION]
+    for title, findings in sections.items():
+        lines += [
+            "",
+            f"## {title}",
+            "",
+            "| | claim | check | result | what it means |",
+            "| --- | --- | --- | --- | --- |",
+        ]
+        for finding in findings:
+            claim = f"{finding.claim} ({finding.place})"
+            cells = [f"**{finding.verdict}**", claim, finding.check, finding.result, finding.meaning]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
+    return "\n".join(lines) + "\n"
