@@ -31,6 +31,9 @@ MAX_SPARE = 64
 ALFWORLD = "prism.environments.alfworld.engine:AlfworldGames"
 """Source of ALFWorld's environments; its option is `data_dir`."""
 
+WEBSHOP = "prism.environments.webshop.environment:WebshopGames"
+"""Source of WebShop's environments; its option is `data_dir`, a compiled catalog."""
+
 
 @dataclass(frozen=True)
 class EnvironmentFailure:

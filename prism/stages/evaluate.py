@@ -15,10 +15,10 @@ from prism.core.files import sha256_model, write_json
 from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.environments.base import Panel, Task, read_panel
-from prism.environments.pool import ALFWORLD, EnvironmentFailure, EnvironmentPool
+from prism.environments.pool import ALFWORLD, WEBSHOP, EnvironmentFailure, EnvironmentPool
 from prism.generation.base import Generator, Sampling
 
-SOURCES = {"alfworld": ALFWORLD}
+SOURCES = {"alfworld": ALFWORLD, "webshop": WEBSHOP}
 ROUNDS_BETWEEN_LINES = 5
 
 
@@ -191,11 +191,13 @@ def summarize(episodes: Sequence[Episode]) -> list[str]:
 
     solved = sum(episode.success for episode in episodes)
     rate = wilson_rate(solved, len(episodes))
+    # eq. 8; an episode that broke counts with 0
+    score = 100 * sum(episode.record()["score"] for episode in episodes) / max(1, len(episodes))
     steps = sum(len(episode.replies) for episode in episodes)
     invalid = sum(not reply.valid for episode in episodes for reply in episode.replies)
     lines = [
         f"success {solved}/{len(episodes)} = {rate.value:.1f} % "
-        f"[{rate.low:.1f}, {rate.high:.1f}], {steps} steps, {invalid} invalid replies"
+        f"[{rate.low:.1f}, {rate.high:.1f}], average score {score:.1f}, {steps} steps, {invalid} invalid replies"
     ]
     by_type: dict[str, list[bool]] = {}
     for episode in episodes:
