@@ -11,7 +11,7 @@ import sys
 
 import typer
 
-from prism.cli import audit, backbones, containers, data, evaluation, probing, results, rl, sft, sources, webshop
+from prism.cli import audit, backbones, containers, data, evaluation, fetch, probing, results, rl, sft, sources, webshop
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
 
@@ -23,7 +23,7 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (probing, sources, data, backbones, sft, rl, evaluation, webshop, results, audit, containers):
+for module in (probing, sources, data, backbones, sft, rl, evaluation, webshop, results, audit, containers, fetch):
     module.register(app)
 
 

@@ -35,7 +35,7 @@ class EvaluationRecipe:
         batch_size: prompts in one forward pass.
         workers: environment processes; they do not change the result.
         threads: CPU threads of the model.
-        generator: ``hf``.
+        generator: ``hf``, or ``vllm`` on GPUs.
     """
 
     prompt: PromptFormat
@@ -98,7 +98,7 @@ def evaluate(
             "prompt_sha256": recipe.prompt.sha256(),
             "recipe": recorded,
             "seed": seed,
-            "versions": {name: version(name) for name in ("torch", "transformers", "textworld")},
+            "versions": {name: version(name) for name in _libraries(recipe)},
             "episodes": [episode.record() for episode in episodes],
         },
     )
@@ -208,6 +208,11 @@ def summarize(episodes: Sequence[Episode]) -> list[str]:
     return lines
 
 
+def _libraries(recipe: EvaluationRecipe) -> list[str]:
+    """Packages whose versions are recorded with an evaluation."""
+    return ["torch", "transformers", "textworld", *(["vllm"] if recipe.generator == "vllm" else [])]
+
+
 def _load_hf(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
     """The sampler on transformers, and its tokenizer."""
     import torch
@@ -220,4 +225,14 @@ def _load_hf(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tupl
     return generator, generator.tokenizer
 
 
-_GENERATORS = {"hf": _load_hf}
+def _load_vllm(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
+    """The sampler on vLLM, and the tokenizer."""
+    from prism.generation.vllm import VllmGenerator
+
+    sampling = Sampling(recipe.temperature, recipe.top_p, recipe.max_new_tokens, seed)
+    tokens = recipe.prompt.context_length + recipe.max_new_tokens
+    generator = VllmGenerator.load(model_dir, sampling, batch_size=recipe.batch_size, context_tokens=tokens)
+    return generator, generator.tokenizer
+
+
+_GENERATORS = {"hf": _load_hf, "vllm": _load_vllm}

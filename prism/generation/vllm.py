@@ -1,0 +1,118 @@
+"""Sampling with vLLM: the generator of evaluation on GPUs.
+
+The same interface, stop tokens and token ids as `prism.generation.hf.HFGenerator`. Greedy replies are equal where
+the arithmetic is; sampled ones follow the same distribution with other random numbers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput
+from prism.core.files import read_json
+from prism.generation.base import Sampling
+
+SEED_BYTES = 4
+
+
+class VllmGenerator:
+    """A `Generator` over a vLLM engine.
+
+    Args:
+        engine: `vllm.LLM`.
+        tokenizer: gives the end-of-turn token.
+        sampling: temperature, nucleus, length and seed.
+    """
+
+    def __init__(self, engine: Any, tokenizer: Any, sampling: Sampling):
+        self.engine, self.tokenizer, self.sampling = engine, tokenizer, sampling
+        self.stop_ids = [tokenizer.eos_token_id]
+        self._requests = 0
+
+    @classmethod
+    def load(
+        cls,
+        model_dir: str | Path,
+        sampling: Sampling,
+        *,
+        batch_size: int,
+        context_tokens: int,
+        gpu_memory_utilization: float = 0.9,
+    ) -> VllmGenerator:
+        """Start an engine in this process, with the weights in the dtype that they are stored in.
+
+        Args:
+            batch_size: sequences that advance together.
+            context_tokens: longest prompt and reply together; lowered to what the model has positions for.
+            gpu_memory_utilization: share of a GPU's memory; without meaning on a CPU.
+
+        Raises:
+            BadInput: vLLM is not installed here.
+        """
+        # scheduling in this process repeats exactly; a second process would batch as requests happen to arrive
+        os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
+        os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        try:
+            from vllm import LLM
+        except ImportError as error:
+            raise BadInput(
+                "evaluation.generator", f"vLLM cannot be imported ({error})", "install envs/rl.lock or use hf"
+            ) from error
+        import torch
+        from transformers import AutoTokenizer
+
+        config = read_json(Path(model_dir) / "config.json")
+        engine = LLM(
+            model=str(model_dir),
+            # "auto" would turn float32 weights into half precision
+            dtype=config.get("dtype") or config.get("torch_dtype") or "auto",
+            # prompts and replies are token ids
+            skip_tokenizer_init=True,
+            # the model folder's own sampling defaults (top_k and others) must not leak in
+            generation_config="vllm",
+            max_model_len=min(context_tokens, config.get("max_position_embeddings", context_tokens)),
+            max_num_seqs=batch_size,
+            gpu_memory_utilization=gpu_memory_utilization,
+            # a cached prefix was computed in another batch and differs in the last bits
+            enable_prefix_caching=False,
+            # graphs and compilation pay off on a GPU alone
+            enforce_eager=not torch.cuda.is_available(),
+            seed=sampling.seed,
+        )
+        return cls(engine, AutoTokenizer.from_pretrained(model_dir), sampling)
+
+    def generate(self, prompts: list[list[int]]) -> list[list[int]]:
+        """Response token ids per prompt, end-of-turn token included where one was produced."""
+        if not prompts:
+            return []
+        parameters = [self._parameters() for _ in prompts]
+        requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
+        outputs = self.engine.generate(requests, parameters, use_tqdm=False)
+        return [list(output.outputs[0].token_ids) for output in outputs]
+
+    def _parameters(self) -> Any:
+        """vLLM's sampling parameters of the next request, with its own seed."""
+        from vllm import SamplingParams
+
+        seed = request_seed(self.sampling.seed, self._requests)
+        self._requests += 1
+        return SamplingParams(
+            temperature=self.sampling.temperature,
+            top_p=self.sampling.top_p,
+            top_k=0,
+            max_tokens=self.sampling.max_new_tokens,
+            # vLLM's idea of the end (every end token of generation_config) replaced by the one the HF generator knows
+            ignore_eos=True,
+            stop_token_ids=self.stop_ids,
+            seed=seed if self.sampling.temperature else None,
+            detokenize=False,
+        )
+
+
+def request_seed(seed: int, request: int) -> int:
+    """Seed of a run's request number `request`: what a reply draws does not depend on its neighbours."""
+    digest = hashlib.sha256(f"{seed}/{request}".encode()).digest()
+    return int.from_bytes(digest[:SEED_BYTES], "big")
