@@ -1,0 +1,38 @@
+"""Commands for a cluster: what a target will cost, and what a killed Snakemake left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command()(plan)
+    app.command()(recover)
+
+
+def plan(
+    target: Annotated[str, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")],
+    out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),
+    profile: Annotated[str, typer.Option(help="Snakemake's profile.")] = "slurm",
+    configfile: Annotated[
+        list[Path] | None, typer.Option(help="Instead of the profile's config; repeat for more.")
+    ] = None,
+    everything: Annotated[bool, typer.Option("--everything", help="Also what has been built already.")] = False,
+) -> None:
+    """Say what a target will cost: jobs, GPU-hours, wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
+    from prism.stages.plan import plan_target
+
+    plan_target(target, out, profile, configfile or [], everything)
+
+
+def recover(
+    cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the jobs instead of waiting for them.")] = False,
+) -> None:
+    """After Snakemake was killed: wait for the SLURM jobs that it left, then remove its lock."""
+    from prism.stages.recover import recover_run
+
+    recover_run(cancel)
