@@ -79,7 +79,7 @@ def collect_trajectories(
     work = partial(_expert_episode, games_dir, recipe)
     corpus: list[Trajectory] = []
     dropped: list[dict[str, str]] = []
-    for task, (trajectory, reason) in _in_parallel(work, tasks, workers, "expert trajectories"):
+    for task, (trajectory, reason) in in_parallel(work, tasks, workers, "expert trajectories"):
         if trajectory is None:
             dropped.append({"id": task.id, "task_type": task.task_type, "reason": reason})
         else:
@@ -117,7 +117,7 @@ def collect_random_transcripts(
     work = partial(_random_episodes, games_dir, recipe)
     corpus = [
         trajectory
-        for _, episodes in _in_parallel(work, tasks, workers, "random transcripts")
+        for _, episodes in in_parallel(work, tasks, workers, "random transcripts")
         for trajectory in episodes
     ]
     write_trajectories(out_jsonl, sorted(corpus, key=lambda trajectory: trajectory.id))
@@ -134,7 +134,7 @@ def spread(tasks: Sequence[Task], count: int) -> list[Task]:
     return chosen[:count] if count else chosen
 
 
-def _in_parallel(
+def in_parallel(
     work: Callable[[Sequence[Task]], list[Result]], tasks: list[Task], workers: int, what: str
 ) -> Iterator[tuple[Task, Result]]:
     """Apply `work` to chunks of tasks in worker processes; results come in the order of the tasks."""
@@ -154,7 +154,7 @@ def _unpacked(
     yield from track(pairs, total, what, "games")
 
 
-def _environments(games_dir: Path, tasks: Sequence[Task], *, facts: bool) -> Iterator[tuple[Task, AlfworldEnvironment]]:
+def environments(games_dir: Path, tasks: Sequence[Task], *, facts: bool) -> Iterator[tuple[Task, AlfworldEnvironment]]:
     """Each task with an environment that has it loaded; the same engine serves them all."""
     environment = None
     for task in tasks:
@@ -170,7 +170,7 @@ def _expert_episode(
 ) -> list[tuple[Trajectory | None, str]]:
     """A won trajectory for each task, or None and the reason why there is none."""
     results: list[tuple[Trajectory | None, str]] = []
-    for task, environment in _environments(games_dir, tasks, facts=True):
+    for task, environment in environments(games_dir, tasks, facts=True):
         reason = ""
         for expert in (HandcodedExpert, PlannerExpert):
             rng = random.Random(f"{recipe.seed}/{task.id}/{expert.name}")
@@ -240,7 +240,7 @@ def think(action: str, held: str, target: str) -> str:
 
 def _random_episodes(games_dir: Path, recipe: RandomTranscriptsRecipe, tasks: Sequence[Task]) -> list[list[Trajectory]]:
     results = []
-    for task, environment in _environments(games_dir, tasks, facts=False):
+    for task, environment in environments(games_dir, tasks, facts=False):
         episodes = []
         for number in range(recipe.episodes):
             rng = random.Random(f"{recipe.seed}/{task.id}/{number}")
