@@ -11,7 +11,21 @@ import sys
 
 import typer
 
-from prism.cli import audit, backbones, containers, data, evaluation, fetch, probing, results, rl, sft, sources, webshop
+from prism.cli import (
+    audit,
+    backbones,
+    containers,
+    data,
+    evaluation,
+    fetch,
+    plan,
+    probing,
+    results,
+    rl,
+    sft,
+    sources,
+    webshop,
+)
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
 
@@ -23,7 +37,21 @@ app = typer.Typer(
     add_completion=False,
 )
 
-for module in (probing, sources, data, backbones, sft, rl, evaluation, webshop, results, audit, containers, fetch):
+for module in (
+    probing,
+    sources,
+    data,
+    backbones,
+    sft,
+    rl,
+    evaluation,
+    webshop,
+    results,
+    audit,
+    containers,
+    fetch,
+    plan,
+):
     module.register(app)
 
 
