@@ -25,6 +25,7 @@ from prism.cli import (
     sft,
     sources,
     webshop,
+    why,
 )
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
@@ -51,6 +52,7 @@ for module in (
     containers,
     fetch,
     plan,
+    why,
 ):
     module.register(app)
 

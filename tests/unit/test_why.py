@@ -1,0 +1,56 @@
+"""Snakemake's reasons in words."""
+
+from __future__ import annotations
+
+import pytest
+
+from prism.stages.why import causes_of, changed_settings, describe, read_dry_run
+
+DRY_RUN = """
+[Sun Nov 22 02:45:44 2026]
+Job 44: scores: alfworld under tiny-llama
+Reason: Params have changed since last execution: Union of exclusive params before and now across all output: before: '{"epsilon":1e-08,"n":[0]}' now: '{"epsilon":1e-06,"n":[0]}'
+[Sun Nov 22 02:45:44 2026]
+Job 15: panel unseen: a fixed list of tasks
+Reason: Updated input files: prism/stages/panels.py
+Job 30: split: 50% to RL by gini
+Reason: Input files updated by another job: results/demo/scores/alfworld/tiny-qwen3.csv
+Job 31: evaluate: sft on unseen, seed 0
+Reason: Missing output files: results/demo/eval/a.json; Input files updated by another job: results/demo/panels/unseen.json
+"""  # noqa: E501
+
+
+def test_jobs_are_grouped_by_what_makes_them_run():
+    explanation = read_dry_run(DRY_RUN)
+    assert explanation.causes == {
+        "epsilon: 1e-08 -> 1e-06": ["scores: alfworld under tiny-llama"],
+        "changed: prism/stages/panels.py": ["panel unseen: a fixed list of tasks"],
+        "not there yet, or deleted: results/demo/eval/a.json": ["evaluate: sft on unseen, seed 0"],
+    }
+    assert explanation.followers == ["split: 50% to RL by gini"]
+
+
+def test_the_description_counts_every_job_once():
+    lines = describe(read_dry_run(DRY_RUN))
+    assert lines[-1] == "4 jobs in all; nothing was run"
+    assert "because of those  (1 job)" in lines
+    assert describe(read_dry_run("Nothing to be done.")) == ["nothing to do: everything is up to date"]
+
+
+@pytest.mark.parametrize(
+    ("detail", "expected"),
+    [
+        ('before: \'{"a":{"b":1},"c":2}\' now: \'{"a":{"b":3},"c":2}\'', ["a.b: 1 -> 3"]),
+        ('before: \'{"a":1}\' now: \'{"a":1,"b":2}\'', ["b: none -> 2"]),
+        ("before: 3 now: 4", ["setting [3] -> [4]"]),
+        ("before: <nothing exclusive> now: 4", ["setting none -> [4]"]),
+        ("before: 3, '{\"a\":1}' now: 4, '{\"a\":2}'", ["a: 1 -> 2"]),
+        ("something else", []),
+    ],
+)
+def test_changed_settings_are_named(detail, expected):
+    assert changed_settings(detail) == expected
+
+
+def test_a_reason_that_is_not_known_is_kept_as_it_is():
+    assert causes_of("Forced execution") == ["Forced execution"]
