@@ -23,7 +23,8 @@ def grpo_advantages(
     A row's score is its trajectory's reward minus the row's own invalid-action penalty (verl-agent's
     `apply_invalid_action_penalty`). Mean and unbiased standard deviation are over a group's rows, so that long
     trajectories weigh more (``rows``, verl-agent's `compute_mean_std_cross_steps`), or over its trajectories' rewards
-    (``trajectories``, the GRPO paper). A group of one has mean 0 and deviation 1, as in verl.
+    (``trajectories``, the GRPO paper). A group of one has mean 0 and deviation 1, as in verl. Where the sample has no
+    spread, scores are centred only: over trajectories, a single penalty would else be divided by 1e-6.
 
     Args:
         groups: group of each row, shape (R,).
@@ -49,7 +50,7 @@ def grpo_advantages(
             sample = np.asarray(rewards, dtype=np.float64)[rows[firsts]]
         mean, deviation = (sample.mean(), sample.std(ddof=1)) if len(sample) > 1 else (0.0, 1.0)
         advantages[rows] = scores[rows] - mean
-        if norm_by_std:
+        if norm_by_std and deviation > 0:
             advantages[rows] /= deviation + EPSILON
     return advantages
 

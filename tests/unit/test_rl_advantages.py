@@ -37,6 +37,13 @@ def test_equal_rewards_give_no_advantage():
     assert grpo_advantages(GROUPS, TRAJECTORIES, zeros + 10, zeros).tolist() == [0.0, 0.0, 0.0]
 
 
+def test_a_penalty_in_a_group_without_contrast_stays_small():
+    """Equal rewards have no spread over trajectories: the penalty is not divided by it."""
+    zeros = np.zeros(3)
+    found = grpo_advantages(GROUPS, TRAJECTORIES, zeros, PENALTIES, statistics="trajectories")
+    assert found == pytest.approx([0.0, 0.0, -0.1])
+
+
 def test_groups_do_not_mix():
     groups = np.array(["a", "a", "b", "b"])
     found = grpo_advantages(groups, np.array([0, 1, 0, 1]), np.array([10.0, 0.0, 0.0, 0.0]), np.zeros(4))
