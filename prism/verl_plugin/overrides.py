@@ -99,7 +99,7 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> 
         "trainer.val_before_train": False,
         "trainer.test_freq": -1,
         "trainer.save_freq": recipe.save_every or steps,
-        "trainer.max_actor_ckpt_to_keep": 2,
+        "trainer.max_actor_ckpt_to_keep": recipe.keep_checkpoints,
         "trainer.total_epochs": steps + 1,
         "trainer.total_training_steps": steps,
         "trainer.default_local_dir": paths.checkpoints,

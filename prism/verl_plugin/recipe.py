@@ -51,6 +51,7 @@ class RlRecipe:
         loss_aggregation: verl's `loss_agg_mode`.
         shuffle_rows: shuffle rows before they are cut into mini-batches.
         save_every: training steps between checkpoints; the last step is always saved. 0 saves the last one only.
+        keep_checkpoints: how many of them stay in the work folder; the oldest goes first.
         platform: ``cpu`` or ``gpu``.
         rollout_engine: ``hf`` on CPU, ``vllm`` on GPU.
         gpus: GPUs a node (1 on CPU: one logical device).
@@ -92,6 +93,7 @@ class RlRecipe:
     loss_aggregation: str = "token-mean"
     shuffle_rows: bool = False
     save_every: int = 0
+    keep_checkpoints: int = 2
     platform: str = "cpu"
     rollout_engine: str = "hf"
     gpus: int = 1
