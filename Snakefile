@@ -30,6 +30,7 @@ include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/audit.smk"
+include: "rules/learning.smk"
 
 
 rule all:

@@ -18,6 +18,7 @@ from prism.cli import (
     data,
     evaluation,
     fetch,
+    learning,
     plan,
     probing,
     results,
@@ -51,6 +52,7 @@ for module in (
     audit,
     containers,
     fetch,
+    learning,
     plan,
     why,
 ):

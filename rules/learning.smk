@@ -1,0 +1,104 @@
+# Does training help? Base, SFT and SFT-then-RL on the same held-out tasks, and RL's checkpoints between. Built on request:
+#
+#   snakemake --configfile config/learning.yaml -- results/learning/tables/learning.csv results/learning/figures/learning-seed0.svg
+LEARNING_BENCHMARK, LEARNING_PANELS = "alfworld", ["seen", "unseen"]
+LEARNING_BACKBONE = config["tables"]["table1"]["backbones"][0]
+
+
+def learning_evaluations(methods, seeds):
+    """Evaluations of some methods and seeds on the held-out panels."""
+    return collect(
+        f"<results>/eval/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/{{method}}/seed{{seed}}/{{panel}}.json",
+        method=methods,
+        seed=seeds,
+        panel=LEARNING_PANELS,
+    )
+
+
+rule learning_curve:
+    input:
+        run=f"<results>/rl/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/all--grpo--all/seed{{seed}}",
+        games=f"<results>/data/{LEARNING_BENCHMARK}/games",
+        panel=f"<results>/data/{LEARNING_BENCHMARK}/panels/{{panel}}.json",
+    output:
+        directory("<results>/curves/seed{seed}/{panel}"),
+    log:
+        "<logs>/curves/seed{seed}/{panel}.log",
+    benchmark:
+        "<benchmarks>/learning_curve/seed{seed}/{panel}.tsv"
+    conda:
+        "../envs/rl.yaml"
+    container:
+        image("rl")
+    params:
+        recipe=json_text(
+            {
+                **stage_settings("evaluation", LEARNING_BENCHMARK),
+                "max_steps": config["benchmarks"][LEARNING_BENCHMARK]["max_steps"],
+            }
+        ),
+        work=lambda wildcards, input: work_folder(input.run),
+        version=STAGE_VERSIONS["evaluate"],
+    message:
+        "learning curve: RL's checkpoints on {wildcards.panel}, seed {wildcards.seed}"
+    shell:
+        "PRISM_LOG={log} python -m prism learning-curve --work {params.work} --games {input.games}"
+        " --panel {input.panel} --recipe {params.recipe:q} --seed {wildcards.seed} --out {output}"
+
+
+rule learning_table:
+    input:
+        evaluations=learning_evaluations(
+            ["base", "sft", "sft-then-rl"], config["seeds"]
+        ),
+        source=source("learning"),
+    output:
+        "<results>/tables/learning.csv",
+    log:
+        "<logs>/tables/learning.log",
+    benchmark:
+        "<benchmarks>/learning_table/learning.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    params:
+        scale=config["scale"],
+    message:
+        "learning: base, SFT and SFT-then-RL on the same tasks"
+    shell:
+        "PRISM_LOG={log} python -m prism learning-table --scale {params.scale} --out {output} {input.evaluations}"
+
+
+rule figure_learning:
+    input:
+        run=f"<results>/rl/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/all--grpo--all/seed{{seed}}",
+        curves=collect(
+            "<results>/curves/seed{{seed}}/{panel}", panel=LEARNING_PANELS
+        ),
+        evaluations=lambda wildcards: learning_evaluations(
+            ["base", "sft"], [wildcards.seed]
+        ),
+        source=source("learning_figure"),
+    output:
+        svg="<results>/figures/learning-seed{seed}.svg",
+        png="<results>/figures/learning-seed{seed}.png",
+    log:
+        "<logs>/figures/learning-seed{seed}.log",
+    benchmark:
+        "<benchmarks>/figure_learning/seed{seed}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    params:
+        title=lambda wildcards: f"GRPO from the SFT checkpoint, {LEARNING_BENCHMARK}, {LEARNING_BACKBONE}, seed {wildcards.seed}",
+        curves=lambda wildcards, input: " ".join(
+            f"--curve {folder}" for folder in input.curves
+        ),
+        scale=config["scale"],
+    message:
+        "figure: learning curve of seed {wildcards.seed}"
+    shell:
+        "PRISM_LOG={log} python -m prism figure-learning --run {input.run} {params.curves}"
+        " --title {params.title:q} --scale {params.scale} --svg {output.svg} --png {output.png} {input.evaluations}"
