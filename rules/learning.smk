@@ -73,9 +73,7 @@ rule learning_table:
 rule figure_learning:
     input:
         run=f"<results>/rl/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/all--grpo--all/seed{{seed}}",
-        curves=collect(
-            "<results>/curves/seed{{seed}}/{panel}", panel=LEARNING_PANELS
-        ),
+        curves=collect("<results>/curves/seed{{seed}}/{panel}", panel=LEARNING_PANELS),
         evaluations=lambda wildcards: learning_evaluations(
             ["base", "sft"], [wildcards.seed]
         ),
