@@ -30,6 +30,7 @@ from prism.cli import (
 )
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
+from prism.core.starter import end_with_starter
 
 app = typer.Typer(
     name="prism",
@@ -61,7 +62,9 @@ for module in (
 
 def main() -> None:
     """Run the command line; a `PrismError`, or a disk that is full or gone, ends in one line and an exit code."""
-    log_to_file()
+    if log_to_file():
+        # a workflow started this command: it ends with the workflow
+        end_with_starter()
     try:
         app()
     except PrismError as error:

@@ -23,13 +23,13 @@ LOG_VARIABLE = "PRISM_LOG"
 _screen: TextIO | None = None
 
 
-def log_to_file() -> None:
-    """Send this process's output, and that of every child, to the file that `PRISM_LOG` names, if it does."""
+def log_to_file() -> bool:
+    """Send this process's output, and that of every child, to the file that `PRISM_LOG` names; say whether it did."""
     global _screen
     # taken out of the environment: children write to the inherited descriptors, not to a log of their own
     log = os.environ.pop(LOG_VARIABLE, "")
     if not log:
-        return
+        return False
     Path(log).parent.mkdir(parents=True, exist_ok=True)
     sys.stdout.flush()
     sys.stderr.flush()
@@ -38,6 +38,7 @@ def log_to_file() -> None:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    return True
 
 
 def complain(message: str) -> None:
