@@ -17,6 +17,7 @@ pathvars:
 
 
 include: "rules/common.smk"
+include: "rules/fetch.smk"
 include: "rules/trajectories.smk"
 include: "rules/webshop.smk"
 include: "rules/backbones.smk"
@@ -31,6 +32,19 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/audit.smk"
 include: "rules/learning.smk"
+
+
+# On a cluster these run where Snakemake runs: downloads need a network, the others take seconds.
+localrules:
+    all,
+    audit,
+    backbone,
+    table1_row,
+    table1,
+    sensitivity,
+    figure_case_study,
+    figure_consensus,
+    benchmark_summary,
 
 
 rule all:
