@@ -1,8 +1,8 @@
 """After a Snakemake on a cluster was killed: its SLURM jobs live on, and a second Snakemake would start them again.
 
-Snakemake notes the SLURM job of every unfinished output in ``.snakemake/incomplete``. A job that ends well removes its
-note itself and leaves its output whole, so once the survivors have ended, Snakemake's lock can be removed and the same
-command goes on with what is left.
+The jobs are known by their working folder and by the comment that Snakemake's executor gives them. A job that ends well
+leaves its output whole, so once the survivors have ended, Snakemake's lock can be removed and the same command goes on
+with what is left.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ import time
 from pathlib import Path
 
 from prism.core.errors import BadInput, PrismError
-from prism.core.files import read_json
 from prism.core.progress import say
 
-NOTES = Path(".snakemake/incomplete")
+SNAKEMAKE_FOLDER = Path(".snakemake")
+# the executor's comment of a job: rule_{rule}_wildcards_{values}
+COMMENT_PREFIX = "rule_"
 SECONDS_BETWEEN_LOOKS = 10.0
 
 
@@ -32,17 +33,17 @@ def recover_run(cancel: bool) -> None:
         BadInput: a Snakemake still runs here, or there is none to recover from.
         PrismError: SLURM does not answer.
     """
-    if not NOTES.parent.is_dir():
-        raise BadInput(NOTES.parent, "not found", "run `prism recover` where Snakemake ran")
+    if not SNAKEMAKE_FOLDER.is_dir():
+        raise BadInput(SNAKEMAKE_FOLDER, "not found", "run `prism recover` where Snakemake ran")
     if running := running_snakemake(Path.cwd()):
         raise BadInput(f"process {running}", "is a Snakemake that runs here", "leave it, or end it with Ctrl-C first")
-    submitted = submitted_jobs()
-    say(f"recover: {len(submitted)} SLURM jobs are noted as unfinished")
-    if submitted and cancel:
-        subprocess.run(["scancel", *sorted(submitted)], check=False)
-    while alive := submitted & living_jobs():
+    alive = living_jobs(Path.cwd())
+    if alive and cancel:
+        subprocess.run(["scancel", *sorted(alive)], check=False)
+    while alive:
         say(f"recover: waiting for {len(alive)} SLURM jobs: {', '.join(sorted(alive))}")
         time.sleep(SECONDS_BETWEEN_LOOKS)
+        alive = living_jobs(Path.cwd())
     result = subprocess.run(
         [sys.executable, "-m", "snakemake", "--unlock"], capture_output=True, text=True, check=False
     )
@@ -51,25 +52,24 @@ def recover_run(cancel: bool) -> None:
     say("recover: done; give the same Snakemake command again")
 
 
-def submitted_jobs() -> set[str]:
-    """SLURM's numbers of the jobs that Snakemake noted and nobody has crossed out."""
-    notes = [read_json(path) for path in sorted(NOTES.rglob("*")) if path.is_file()]
-    return {str(note["external_jobid"]) for note in notes if note.get("external_jobid")}
-
-
-def living_jobs() -> set[str]:
-    """SLURM's numbers of this user's jobs that wait or run.
+def living_jobs(folder: Path) -> set[str]:
+    """SLURM's numbers of this user's jobs that a Snakemake in `folder` submitted and that wait or run.
 
     Raises:
         PrismError: squeue is missing or fails: nothing may be taken for dead then.
     """
     if not shutil.which("squeue"):
         raise PrismError("squeue is not installed here; run `prism recover` on a login node")
-    command = ["squeue", "--noheader", "--me", "--format=%i"]
+    command = ["squeue", "--noheader", "--me", "--format=%i|%Z|%k"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     if result.returncode != 0:
         raise PrismError(f"squeue failed: {result.stderr.strip()}")
-    return set(result.stdout.split())
+    found = set()
+    for line in result.stdout.splitlines():
+        number, workdir, comment = line.split("|", 2)
+        if Path(workdir).resolve() == folder.resolve() and comment.startswith(COMMENT_PREFIX):
+            found.add(number)
+    return found
 
 
 def running_snakemake(folder: Path) -> int | None:
