@@ -3,6 +3,8 @@ ALFWORLD = config["benchmarks"]["alfworld"]
 
 
 rule alfworld_games:
+    input:
+        fetched("alfworld"),
     output:
         directory("<results>/data/alfworld/games"),
     log:
@@ -50,7 +52,7 @@ if ALFWORLD["trajectories_file"]:
             "PRISM_LOG={log} python -m prism import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
-else:
+elif not plays_eto("alfworld"):
 
     rule alfworld_trajectories:
         input:

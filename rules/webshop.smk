@@ -30,6 +30,7 @@ rule webshop_store:
             if WEBSHOP["source"] == "generated"
             else []
         ),
+        fetched=fetched("webshop"),
     output:
         directory("<results>/data/webshop/games"),
     log:
@@ -74,7 +75,7 @@ if WEBSHOP["trajectories_file"]:
             "PRISM_LOG={log} python -m prism import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
-else:
+elif not plays_eto("webshop"):
 
     rule webshop_trajectories:
         input:

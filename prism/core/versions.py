@@ -5,6 +5,7 @@ because its number here was raised. Light stages need no number: their source is
 """
 
 STAGE_VERSIONS = {
+    "fetch": 1,
     "games": 1,
     "trajectories": 1,
     "backbone": 1,

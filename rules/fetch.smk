@@ -1,0 +1,114 @@
+# Data from elsewhere: downloaded once into folders that outlive the results, checked and unpacked; what is there already
+# and matches is kept. These jobs run where Snakemake runs: compute nodes often have no network.
+ETO = "eto"
+DOWNLOAD_FOLDERS = {
+    "alfworld": config["benchmarks"]["alfworld"]["data_dir"],
+    "webshop": config["benchmarks"]["webshop"]["data_dir"],
+    ETO: "resources/eto",
+}
+
+
+localrules:
+    fetch,
+
+
+def plays_eto(benchmark):
+    """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
+    settings = config["benchmarks"][benchmark]
+    return settings["trajectories"] == ETO and not settings["trajectories_file"]
+
+
+def fetched(benchmark):
+    """The record of a benchmark's downloads, where it is made from the released data."""
+    if config["benchmarks"][benchmark]["source"] == "dataset":
+        return f"<results>/fetch/{benchmark}.json"
+    return []
+
+
+rule fetch:
+    output:
+        "<results>/fetch/{collection}.json",
+    log:
+        "<logs>/fetch/{collection}.log",
+    benchmark:
+        "<benchmarks>/fetch/{collection}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    wildcard_constraints:
+        collection="|".join(DOWNLOAD_FOLDERS),
+    params:
+        folder=lambda wildcards: DOWNLOAD_FOLDERS[wildcards.collection],
+        version=STAGE_VERSIONS["fetch"],
+    message:
+        "fetch: {wildcards.collection} into {params.folder}"
+    shell:
+        "PRISM_LOG={log} python -m prism fetch {wildcards.collection} --folder {params.folder:q} --out {output}"
+
+
+if plays_eto("alfworld"):
+
+    rule alfworld_eto_trajectories:
+        input:
+            fetched="<results>/fetch/eto.json",
+            games="<results>/data/alfworld/games",
+        output:
+            trajectories="<results>/data/alfworld/trajectories.jsonl",
+            manifest="<results>/data/alfworld/trajectories.json",
+        log:
+            "<logs>/data/alfworld/trajectories.log",
+        benchmark:
+            "<benchmarks>/alfworld_eto_trajectories/trajectories.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        container:
+            image("cpu")
+        threads: 4
+        params:
+            source=f"{DOWNLOAD_FOLDERS[ETO]}/alfworld_sft.json",
+            recipe=json_text(
+                {"max_steps": config["benchmarks"]["alfworld"]["expert"]["max_steps"]}
+            ),
+            version=STAGE_VERSIONS["trajectories"],
+        message:
+            "trajectories: ETO's conversations, played again in ALFWorld"
+        shell:
+            "PRISM_LOG={log} python -m prism eto-trajectories --benchmark alfworld --source {params.source:q}"
+            " --games {input.games} --recipe {params.recipe:q} --workers {threads}"
+            " --out {output.trajectories} --manifest {output.manifest}"
+
+
+if plays_eto("webshop"):
+
+    rule webshop_eto_trajectories:
+        input:
+            fetched="<results>/fetch/eto.json",
+            games="<results>/data/webshop/games",
+        output:
+            trajectories="<results>/data/webshop/trajectories.jsonl",
+            manifest="<results>/data/webshop/trajectories.json",
+        log:
+            "<logs>/data/webshop/trajectories.log",
+        benchmark:
+            "<benchmarks>/webshop_eto_trajectories/trajectories.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        container:
+            image("cpu")
+        params:
+            source=f"{DOWNLOAD_FOLDERS[ETO]}/webshop_sft.json",
+            recipe=json_text(
+                {
+                    "max_steps": config["benchmarks"]["webshop"]["expert"]["max_steps"],
+                    "goals": config["benchmarks"]["webshop"]["goals"],
+                    "split": config["benchmarks"]["webshop"]["split"],
+                }
+            ),
+            version=STAGE_VERSIONS["trajectories"],
+        message:
+            "trajectories: ETO's conversations, played again in WebShop"
+        shell:
+            "PRISM_LOG={log} python -m prism eto-trajectories --benchmark webshop --source {params.source:q}"
+            " --games {input.games} --recipe {params.recipe:q}"
+            " --out {output.trajectories} --manifest {output.manifest}"
