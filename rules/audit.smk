@@ -54,3 +54,97 @@ rule audit:
     shell:
         "PRISM_LOG={log} python -m prism audit --paper {params.folder:q}"
         " --out-csv {output.csv:q} --out-md {output.md:q}"
+
+
+def targets_with_methods():
+    """Tables and figures of this run that are made of evaluations."""
+    described = {
+        **{name: config["tables"][name] for name in config["targets"]["tables"]},
+        **{name: config["figures"][name] for name in config["targets"]["figures"]},
+    }
+    # table 3 is made of times
+    return {
+        name: target
+        for name, target in described.items()
+        if "methods" in target and name != "table3"
+    }
+
+
+def compared_evaluations():
+    """Every evaluation that a table or figure of this run rests on."""
+    paths = set()
+    for name, target in targets_with_methods().items():
+        for benchmark in target.get("benchmarks", [target.get("benchmark")]):
+            panels = {"webshop": ["test"], "alfworld": ["seen", "unseen"]}[benchmark]
+            paths |= set(
+                collect(
+                    "<results>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json",
+                    benchmark=benchmark,
+                    backbone=target["backbones"],
+                    method=target["methods"],
+                    seed=config["seeds"],
+                    panel=panels[:1] if name == "table4" else panels,
+                )
+            )
+    return sorted(paths)
+
+
+def built_target(kind, name, path):
+    """A file that a claim may use, if this run builds it."""
+    return [path] if name in config["targets"][kind] else []
+
+
+rule comparison:
+    input:
+        paper=PAPER_FILES,
+        times=built_target("tables", "table3", "<results>/tables/table3.csv"),
+        sensitivity=built_target(
+            "tables", "appendix_g", "<results>/tables/appendix_g.csv"
+        ),
+        scores=built_target(
+            "figures",
+            "figure5",
+            "<results>/scores/{benchmark}/{backbones[0]}.csv".format(
+                **config["figures"]["figure5"]
+            ),
+        ),
+        evaluations=compared_evaluations(),
+        source=[source("comparison"), source("audit/paper")],
+    output:
+        csv="<results>/comparison.csv",
+        md=report(
+            "<results>/comparison.md",
+            caption="../report/comparison.rst",
+            category="Audit",
+        ),
+    log:
+        "<logs>/audit/comparison.log",
+    benchmark:
+        "<benchmarks>/comparison/comparison.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        folder=lambda wildcards, input: os.path.dirname(input.paper[0]),
+        options=lambda wildcards, input: [
+            f"--{option}={path}"
+            for option in ("times", "sensitivity", "scores")
+            for path in input.get(option)
+        ],
+        recipe=json_text(
+            {
+                "scale": config["scale"],
+                "targets": config["targets"]["tables"] + config["targets"]["figures"],
+                "backbones": {
+                    name: target["backbones"]
+                    for name, target in {
+                        **config["tables"],
+                        **config["figures"],
+                    }.items()
+                },
+            }
+        ),
+    message:
+        "the paper's claims beside this run"
+    shell:
+        "PRISM_LOG={log} python -m prism compare --paper {params.folder:q} --recipe {params.recipe:q}"
+        " --out-csv {output.csv:q} --out-md {output.md:q} {params.options:q} {input.evaluations:q}"

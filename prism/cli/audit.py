@@ -15,6 +15,7 @@ OutMd = Annotated[Path, typer.Option(help="The same for people (Markdown).")]
 def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command()(audit)
+    app.command()(compare)
 
 
 def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:
@@ -22,3 +23,23 @@ def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:
     from prism.stages.audit import audit_paper
 
     audit_paper(paper, out_csv, out_md)
+
+
+def compare(
+    paper: PaperFolder,
+    recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
+    out_csv: OutCsv,
+    out_md: OutMd,
+    evaluations: Annotated[list[Path] | None, typer.Argument(help="All evaluations of the run.")] = None,
+    times: Annotated[Path | None, typer.Option(help="Table 3 of the run (CSV).")] = None,
+    scores: Annotated[
+        list[Path] | None, typer.Option(help="Score table {benchmark}/{backbone}.csv; repeatable.")
+    ] = None,
+    sensitivity: Annotated[Path | None, typer.Option(help="Appendix G of the run (CSV).")] = None,
+) -> None:
+    """Set each claim of the paper beside this run: estimate, interval, verdict."""
+    from prism.core.recipes import build_recipe
+    from prism.stages.comparison import ComparisonRecipe, compare_with_paper
+
+    settings = build_recipe(ComparisonRecipe, recipe, "--recipe")
+    compare_with_paper(paper, evaluations or [], settings, out_csv, out_md, times, scores or [], sensitivity)
