@@ -32,12 +32,12 @@ rule fetch:
         "<logs>/fetch/{collection}.log",
     benchmark:
         "<benchmarks>/fetch/{collection}.tsv"
+    wildcard_constraints:
+        collection="|".join(DOWNLOAD_FOLDERS),
     conda:
         "../envs/cpu.yaml"
     container:
         image("cpu")
-    wildcard_constraints:
-        collection="|".join(DOWNLOAD_FOLDERS),
     params:
         folder=lambda wildcards: DOWNLOAD_FOLDERS[wildcards.collection],
         version=STAGE_VERSIONS["fetch"],
@@ -100,7 +100,9 @@ if plays_eto("webshop"):
             source=f"{DOWNLOAD_FOLDERS[ETO]}/webshop_sft.json",
             recipe=json_text(
                 {
-                    "max_steps": config["benchmarks"]["webshop"]["expert"]["max_steps"],
+                    "max_steps": config["benchmarks"]["webshop"]["expert"][
+                        "max_steps"
+                    ],
                     "goals": config["benchmarks"]["webshop"]["goals"],
                     "split": config["benchmarks"]["webshop"]["split"],
                 }
