@@ -1,4 +1,4 @@
-"""Commands that make results: cells, tables, figures, summaries."""
+"""Commands that make results: cells, tables, summaries."""
 
 from __future__ import annotations
 
@@ -10,8 +10,6 @@ import typer
 from prism import __version__
 
 Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
-Svg = Annotated[Path, typer.Option(help="Figure as svg.")]
-Png = Annotated[Path, typer.Option(help="Figure as png.")]
 
 
 def register(app: typer.Typer) -> None:
@@ -20,8 +18,6 @@ def register(app: typer.Typer) -> None:
     app.command()(show)
     app.command("table1-row")(table1_row)
     app.command("table1")(table1)
-    app.command("figure-case-study")(figure_case_study)
-    app.command("figure-consensus")(figure_consensus)
     app.command("benchmark-summary")(benchmark_summary)
 
 
@@ -65,33 +61,6 @@ def table1(
     from prism.stages.tables import build_table1
 
     build_table1(cells, methods.split(","), scale, out_csv, out_md)
-
-
-def figure_case_study(
-    scores: Annotated[Path, typer.Option()],
-    trajectories: Annotated[Path, typer.Option()],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    norms: Annotated[list[Path], typer.Argument(help="Gradient norms, all shards.")],
-) -> None:
-    """Draw Figure 1: the most diffuse and the most concentrated trajectory."""
-    from prism.stages.figures import draw_case_study
-
-    draw_case_study(norms, scores, trajectories, scale, svg, png)
-
-
-def figure_consensus(
-    scores: Annotated[Path, typer.Option()],
-    title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-) -> None:
-    """Draw Figure 5: the overlap of the three metrics' high-conflict halves."""
-    from prism.stages.figures import draw_consensus
-
-    draw_consensus(scores, title, scale, svg, png)
 
 
 def benchmark_summary(

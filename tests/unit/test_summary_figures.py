@@ -1,4 +1,4 @@
-"""The summary of seconds by rule, and the figures of the demo."""
+"""The summary of seconds by rule, and the figures of one corpus: case study, consensus, distributions."""
 
 import numpy as np
 import pandas as pd
@@ -8,7 +8,10 @@ import pytest
 
 from prism.core.errors import BadInput
 from prism.core.trajectories import Step, Trajectory, write_trajectories
-from prism.stages.figures import MODULES, draw_case_study, draw_consensus, profile_matrix
+from prism.stages.figures.case_study import MODULES, draw_case_study, profile_matrix
+from prism.stages.figures.consensus import draw_consensus
+from prism.stages.figures.score_distributions import draw_score_distributions
+from prism.stages.figures.scores_file import extreme_trajectories
 from prism.stages.summary import summarise_benchmarks
 
 
@@ -47,8 +50,11 @@ def results(tmp_path):
     names = [f"layers.{layer}.{module}" for layer in range(2) for module in MODULES]
     norms = {name: [float(index + row) + 1 for row in range(4)] for index, name in enumerate(names)}
     pq.write_table(pa.table({"id": list("abcd"), **norms}), tmp_path / "norms.parquet")
-    step = Step("room", ("look",), "think", "look")
-    corpus = [Trajectory(name, "alfworld", "g", "find it", "pick", "x", True, (step,)) for name in "abcd"]
+    long = tuple(Step("room", ("look",), "think", f"pay $1 and $2, {number}") for number in range(20))
+    corpus = [
+        Trajectory(name, "alfworld", "g", "find it", "pick", "x", True, long if name == "d" else long[:1])
+        for name in "abcd"
+    ]
     write_trajectories(tmp_path / "t.jsonl", corpus)
     return tmp_path
 
@@ -66,14 +72,32 @@ def test_the_case_study_is_drawn(results):
     text = out[0].read_text()
     assert "Gini 0.100" in text
     assert "Gini 0.400" in text
+    assert "14. pay $1 and $2, 13" in text  # a price is not a formula
+    assert "15. pay" not in text
+    assert "20 steps in all" in text
     assert "DEMO SCALE" in text
     assert out[1].stat().st_size > 10_000
+
+
+def test_a_trajectory_that_the_corpus_lacks_is_named(results):
+    lines = (results / "t.jsonl").read_text().splitlines()
+    (results / "t.jsonl").write_text("\n".join(lines[:-1]))
+    out = results / "f.svg", results / "f.png"
+    with pytest.raises(BadInput, match="'d' of the score table is missing"):
+        draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
+
+
+def test_the_extremes_are_by_gini_and_ties_by_id(results):
+    (results / "scores.csv").write_text("id,gini,kurtosis,cv\nb,1,1,1\na,1,1,1\nd,2,1,1\nc,2,1,1\n")
+    assert extreme_trajectories(results / "scores.csv") == ("a", "d")
 
 
 def test_the_consensus_is_drawn_and_repeats_byte_for_byte(results):
     for name in ("one", "two"):
         draw_consensus(results / "scores.csv", "t", "demo", results / f"{name}.svg", results / f"{name}.png")
-    assert "In all three: 2 of 2 (100%)" in (results / "one.svg").read_text()
+    text = (results / "one.svg").read_text()
+    assert "In all three: 2 of 2 (100% of a half)" in text
+    assert "halves: 25%" in text  # what chance alone gives
     assert (results / "one.svg").read_bytes() == (results / "two.svg").read_bytes()
     assert (results / "one.png").read_bytes() == (results / "two.png").read_bytes()
 
@@ -82,3 +106,15 @@ def test_scores_without_a_metric_are_refused(results):
     (results / "scores.csv").write_text("id,gini\na,1\n")
     with pytest.raises(BadInput, match="'kurtosis' is missing"):
         draw_consensus(results / "scores.csv", "t", "demo", results / "a.svg", results / "a.png")
+
+
+def test_the_distributions_show_the_median_of_every_metric(results):
+    scores = [results / "scores.csv"] * 2
+    out = results / "d.svg", results / "d.png"
+    draw_score_distributions(scores, ["first", "second"], "demo", *out)
+    text = out[0].read_text()
+    assert text.count("median 0.25") == 2
+    assert text.count("median 1.5") == 2
+    assert "second" in text
+    with pytest.raises(BadInput, match="1 names for 2 score tables"):
+        draw_score_distributions(scores, ["first"], "demo", *out)

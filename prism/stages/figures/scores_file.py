@@ -1,0 +1,35 @@
+"""The score table as the figures read it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from prism.core.errors import BadInput
+
+METRICS = ("gini", "kurtosis", "cv")
+
+
+def read_scores(path: Path) -> pd.DataFrame:
+    """The score table of one (benchmark, backbone).
+
+    Raises:
+        BadInput: the file is no table, has no row, or lacks the id or a metric.
+    """
+    try:
+        table = pd.read_csv(path, comment="#", dtype={"id": str})
+    except (OSError, ValueError) as error:
+        raise BadInput(path, "is not a score table", "rebuild it with its rule") from error
+    for column in ("id", *METRICS):
+        if column not in table:
+            raise BadInput(path, f"column {column!r} is missing", "rebuild it with its rule")
+    if table.empty:
+        raise BadInput(path, "holds no trajectory", "rebuild it with its rule")
+    return table
+
+
+def extreme_trajectories(path: Path) -> tuple[str, str]:
+    """Ids of the trajectories of lowest and highest Gini; ties go by id."""
+    ordered = read_scores(path).sort_values(["gini", "id"])["id"]
+    return ordered.iloc[0], ordered.iloc[-1]

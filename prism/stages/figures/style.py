@@ -1,0 +1,108 @@
+"""What all figures share: size, colours, the note below, and files that repeat byte for byte."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import matplotlib.pyplot as plt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from prism.core.files import atomic_path
+from prism.stages.tables import scale_note
+
+# inches: one column and the whole width of a two-column page
+COLUMN, PAGE = 3.3, 6.9
+# Okabe-Ito: told apart with every common form of colour blindness
+BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
+    "#000000",
+    "#E69F00",
+    "#56B4E9",
+    "#009E73",
+    "#F0E442",
+    "#0072B2",
+    "#D55E00",
+    "#CC79A7",
+)
+# in the order in which they are given out; yellow is too pale for lines on white
+SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+GREY = "0.35"
+METRIC_NAMES = {"gini": "Gini", "kurtosis": "Kurtosis", "cv": "CV", "l2": "L2 norm"}
+
+NOTE_SIZE, LABEL_SIZE, TEXT_SIZE = 5.5, 6.5, 7
+# letters of the note's size that fit into one inch
+NOTE_LETTERS_PER_INCH = 23
+NOTE_LINE_INCHES = 0.095
+PNG_DPI = 300
+
+plt.rcParams.update(
+    {
+        "font.family": "sans-serif",
+        "font.sans-serif": ["DejaVu Sans", "Verdana", "Arial", "sans-serif"],
+        "font.size": TEXT_SIZE,
+        "axes.titlesize": TEXT_SIZE,
+        "axes.labelsize": TEXT_SIZE,
+        "axes.linewidth": 0.6,
+        "axes.spines.top": False,
+        "axes.spines.right": False,
+        "xtick.labelsize": LABEL_SIZE,
+        "ytick.labelsize": LABEL_SIZE,
+        "xtick.major.width": 0.6,
+        "ytick.major.width": 0.6,
+        "xtick.major.size": 2.5,
+        "ytick.major.size": 2.5,
+        "legend.fontsize": LABEL_SIZE,
+        "legend.frameon": False,
+        "lines.linewidth": 1.2,
+        "lines.markersize": 3.5,
+        "hatch.linewidth": 0.5,
+        # the same data gives the same bytes, and text stays text
+        "svg.hashsalt": "prism",
+        "svg.fonttype": "none",
+    }
+)
+
+
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **options):
+    """A figure of `width` x `height` inches, note not counted, and its axes as an array [rows, columns]."""
+    return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
+
+
+def finish(figure: Figure, notes: Sequence[str], scale: str, out_svg: Path, out_png: Path) -> None:
+    """Put the notes and the scale's meaning below a figure and write both formats.
+
+    The figure grows by the height of the note; nothing in the files depends on the time or the machine.
+    """
+    width, height = figure.get_size_inches()
+    letters = int(width * NOTE_LETTERS_PER_INCH)
+    lines = [line for note in (*notes, scale_note(scale)) for line in textwrap.wrap(note, letters)]
+    figure.set_size_inches(width, height + len(lines) * NOTE_LINE_INCHES + 0.05)
+    figure.supxlabel("\n".join(lines), fontsize=NOTE_SIZE, color=GREY, x=0.01, ha="left", linespacing=1.25)
+    # laid out once, for both formats
+    figure.draw_without_rendering()
+    figure.set_layout_engine("none")
+    with atomic_path(out_svg) as temporary:
+        figure.savefig(temporary, format="svg", metadata={"Date": None})
+    with atomic_path(out_png) as temporary:
+        figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    plt.close(figure)
+
+
+def panel_title(axes: Axes, text: str) -> None:
+    """A bold title over the left edge."""
+    axes.set_title(text, loc="left", fontweight="bold", fontsize=TEXT_SIZE)
+
+
+def percent_axis(axes: Axes, label: str) -> None:
+    """A vertical axis in percent with light lines."""
+    axes.set_ylim(0, 100)
+    axes.set_yticks(range(0, 101, 20))
+    axes.set_ylabel(label)
+    axes.grid(axis="y", color="0.9", linewidth=0.5)
+    axes.set_axisbelow(True)
