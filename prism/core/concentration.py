@@ -5,12 +5,23 @@ Every function takes norms of shape (samples, N) with N = 7L and returns one val
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 # eq. 5-7: "a small constant (1e-8) added for numerical stability"
 EPSILON = 1e-8
+Metric = Callable[[np.ndarray, float], np.ndarray]
+SHAPE_METRICS: dict[str, Metric] = {}
 
 
+def shape_metric(metric: Metric) -> Metric:
+    """Make a function of the norms' shape a score: a column of its name, and one of its variant ``_normalised``."""
+    SHAPE_METRICS[metric.__name__] = metric
+    return metric
+
+
+@shape_metric
 def gini(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Gini coefficient, eq. 5: 0 when all matrices have equal norms, near 1 when one holds everything."""
     count = norms.shape[1]
@@ -20,6 +31,7 @@ def gini(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     return weighted.sum(axis=1) / (count * norms.sum(axis=1) + epsilon)
 
 
+@shape_metric
 def kurtosis(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Excess kurtosis with population moments, eq. 6."""
     squares = np.square(norms - norms.mean(axis=1, keepdims=True))
@@ -28,6 +40,7 @@ def kurtosis(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     return np.square(squares).mean(axis=1) / (deviation + epsilon) ** 4 - 3
 
 
+@shape_metric
 def cv(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Coefficient of variation with the population standard deviation, eq. 7."""
     return norms.std(axis=1) / (norms.mean(axis=1) + epsilon)
@@ -38,7 +51,9 @@ def l2(norms: np.ndarray) -> np.ndarray:
     return np.sqrt((norms**2).sum(axis=1))
 
 
-SHAPE_METRICS = {"gini": gini, "kurtosis": kurtosis, "cv": cv}
+def score_names() -> tuple[str, ...]:
+    """Columns of the score table that depend on gradient norms alone."""
+    return (*SHAPE_METRICS, "l2", *(f"{name}_normalised" for name in SHAPE_METRICS))
 
 
 def concentration_scores(
@@ -53,7 +68,7 @@ def concentration_scores(
         epsilon: keeps the denominators of eq. 5-7 away from zero.
 
     Returns:
-        Score name to (samples,) values: gini, kurtosis, cv, l2, and the first three ``_normalised``.
+        Score name to (samples,) values, in the order of `score_names`.
     """
     scores = {name: metric(norms, epsilon) for name, metric in SHAPE_METRICS.items()}
     scores["l2"] = l2(norms)

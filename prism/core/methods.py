@@ -10,12 +10,11 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from prism.core.concentration import score_names
 from prism.core.errors import BadInput
 
 ALL = "all"
 BASE = "base"
-NORM_SCORES = ("gini", "kurtosis", "cv", "l2")
-NORMALISED_SCORES = ("gini_normalised", "kurtosis_normalised", "cv_normalised")
 # scores whose split depends on more than the gradient norms
 RANDOM, PASS_RATE = "random", "pass_rate"
 ALGORITHMS = ("grpo", "gigpo")
@@ -105,7 +104,7 @@ def build_methods(config: dict) -> dict[str, Method]:
             raise BadInput(place, f"unknown algorithm {method.algorithm!r}", f"use one of {', '.join(ALGORITHMS)}")
         for subset in filter(None, (method.sft, method.rl)):
             part = parse_slice(subset, place)
-            known = (*NORM_SCORES, *NORMALISED_SCORES, RANDOM, PASS_RATE)
+            known = (*score_names(), RANDOM, PASS_RATE)
             if part and part.score not in known:
                 raise BadInput(place, f"unknown score {part.score!r}", f"use one of {', '.join(known)}")
         methods[name] = method
