@@ -39,12 +39,14 @@ localrules:
     all,
     audit,
     backbone,
-    table1_row,
-    table1,
-    sensitivity,
-    figure_case_study,
-    figure_consensus,
     benchmark_summary,
+    comparison,
+    learning_table,
+    sensitivity,
+
+
+RULE_NAMES = [made.name for made in workflow.rules]
+workflow.localrules(*[name for name in RULE_NAMES if name.startswith(("figure_", "table"))])
 
 
 rule all:

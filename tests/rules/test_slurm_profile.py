@@ -1,0 +1,50 @@
+"""The SLURM profile and the rules fit together."""
+
+import re
+
+import yaml
+
+PROFILE = "slurm/config.v9+.yaml"
+
+
+def profile_of(root) -> dict:
+    return yaml.safe_load((root / PROFILE).read_text())
+
+
+def is_local(rule: str, root) -> bool:
+    """Whether the Snakefile keeps a rule where Snakemake runs: by its name in a list, or as a table or figure."""
+    text = "".join(path.read_text() for path in [root / "Snakefile", *(root / "rules").glob("*.smk")])
+    blocks = re.findall(r"^localrules:\n((?:    .*\n)+)", text, re.MULTILINE)
+    return rule.startswith(("figure_", "table")) or rule in re.findall(r"\w+", "".join(blocks))
+
+
+def rule_names(root) -> set[str]:
+    text = "".join(path.read_text() for path in sorted((root / "rules").glob("*.smk")))
+    return set(re.findall(r"^ *(?:use rule \w+ as|rule) (\w+)(?: with)?:", text, re.MULTILINE))
+
+
+def test_every_rule_has_a_place_on_the_cluster(root):
+    """Local, in a group of small jobs, or with requests of its own: a rule that was forgotten would be a job a file."""
+    profile = profile_of(root)
+    rules = rule_names(root)
+    assert {"probe", "sft", "rl", "evaluate", "table1"} <= rules
+    placed = set(profile["groups"]) | set(profile["set-resources"])
+    assert [rule for rule in sorted(rules - placed) if not is_local(rule, root)] == []
+
+
+def test_the_requests_fit_the_config(root):
+    """As many GPUs as the stage starts processes for."""
+    requests = profile_of(root)["set-resources"]
+    paper = yaml.safe_load((root / "config/paper.yaml").read_text())
+    for stage in ("sft", "rl"):
+        assert requests[stage]["gres"] == f"gpu:a100:{paper[stage]['gpus']}"
+        assert requests[stage].get("nodes", 1) == paper[stage].get("nodes", 1)
+    for stage in ("probe", "evaluate", "pass_rates"):
+        assert requests[stage]["gres"] == "gpu:a100:1"
+
+
+def test_retries_are_the_profiles(root):
+    """A rule's own retries would repeat inside the same SLURM job, with the same time and memory."""
+    assert profile_of(root)["retries"] >= 1
+    for path in [*(root / "rules").glob("*.smk"), root / "Snakefile"]:
+        assert not re.search(r"^\s+retries:", path.read_text(), re.MULTILINE), path
