@@ -46,7 +46,9 @@ localrules:
 
 
 RULE_NAMES = [made.name for made in workflow.rules]
-workflow.localrules(*[name for name in RULE_NAMES if name.startswith(("figure_", "table"))])
+workflow.localrules(
+    *[name for name in RULE_NAMES if name.startswith(("figure_", "table"))]
+)
 
 
 rule all:
