@@ -11,10 +11,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
+# tests with a command of their own
+HEAVY := container or faults or slurm or gpu_stack
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo test lint format report backbones lock clean
+.PHONY: help setup demo smoke test test-container test-faults lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -36,8 +38,18 @@ demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on 
 	@$(SNAKEMAKE)
 	@$(RUN) prism show results/demo/tables/table1.csv
 
-test: $(READY) ## run the tests
-	$(RUN) pytest -q -n $(CORES) --dist loadfile tests
+smoke: $(READY) ## every row of every table and every point of every figure once, with the fewest steps (about 1 h)
+	@$(SNAKEMAKE) --configfile config/smoke.yaml
+	@$(RUN) prism show results/smoke/tables/table1.csv
+
+test: $(READY) ## run the tests, but for the heavy ones below
+	$(RUN) pytest -q -n $(CORES) --dist loadfile -m "not ($(HEAVY))" tests
+
+test-container: $(READY) ## build the CPU image and a table in it; equal byte for byte to one built outside
+	$(RUN) pytest -q -m container tests/container
+
+test-faults: $(READY) ## kills at random moments, full disk, lost workers, two runs at once (up to half an hour)
+	$(RUN) pytest -q -m faults tests/faults
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
@@ -49,6 +61,12 @@ format: $(READY) ## format Python and rules
 
 report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
 	@$(SNAKEMAKE) --report results/demo/report.html
+
+docs: $(READY) ## the documentation with the code's reference, as a site in site/; a warning is an error
+	$(RUN) NO_MKDOCS_2_WARNING=1 mkdocs build --strict
+
+sbom: $(READY) ## the software bill of materials of .venv (CycloneDX)
+	$(RUN) cyclonedx-py environment --output-reproducible --output-file sbom.json $(VENV)
 
 backbones: $(READY) ## train the tiny backbones of resources/backbones again (about 20 min)
 	@$(SNAKEMAKE) --snakefile resources/backbones/Snakefile --forceall

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 
 import pytest
-from conftest import Checkout, finished_jobs, started_jobs
+from fault_checkout import Checkout, finished_jobs, started_jobs
 
 pytestmark = pytest.mark.faults
 

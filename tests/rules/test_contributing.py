@@ -1,0 +1,54 @@
+"""The worked example of CONTRIBUTING.md, followed to the letter."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from snakemake_plan import dry_run, job_counts
+
+TARGET = "results/demo/eval/alfworld/tiny-qwen3/mine/seed0/seen.json"
+
+
+def blocks(root: Path, language: str) -> list[str]:
+    """Code blocks of a language in the section about scores."""
+    section = (root / "CONTRIBUTING.md").read_text().split("## Add a score")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def follower(root, tmp_path_factory) -> Path:
+    """A checkout in which a new contributor did what the section says."""
+    folder = tmp_path_factory.mktemp("contributor") / "prism"
+    folder.mkdir()
+    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+    names = [name for name in tracked.decode().split("\0") if name and (root / name).is_file()]
+    subprocess.run(["cp", "--parents", *names, folder], cwd=root, check=True)
+    (function,), (method,) = blocks(root, "python"), blocks(root, "yaml")
+    with (folder / "prism/core/concentration.py").open("a") as module:
+        module.write("\n\n" + function)
+    (folder / "mine.yaml").write_text(method)
+    return folder
+
+
+def test_the_example_is_short(root):
+    lines = [line for block in (*blocks(root, "python"), *blocks(root, "yaml")) for line in block.splitlines()]
+    assert len(lines) < 20
+
+
+def test_the_new_score_is_a_column_and_routes(follower, tmp_path):
+    """The CLI scores and routes by it; a diffuse gradient is 0, one in a single matrix is 1."""
+    program = (
+        "import numpy as np; from prism.core.concentration import concentration_scores as s; "
+        "n = np.array([[1., 1, 1, 1], [0, 0, 0, 7]]); print(*s(n, np.ones(4))['concentration_entropy'].round(6))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=follower, text=True, capture_output=True, check=True)
+    assert [abs(float(value)) for value in result.stdout.split()] == [0.0, 1.0]
+
+
+def test_the_new_method_is_planned(follower):
+    counts = job_counts(dry_run(follower, "--forceall", TARGET, "--configfile", "mine.yaml"))
+    assert counts["split"] == counts["sft"] == counts["rl"] == counts["evaluate"] == 1
