@@ -21,6 +21,14 @@ from prism.stages.evaluate import EvaluationRecipe, load_generator, open_pool, p
 PROMPT = PromptFormat("compact", "actions:14", "steps", 512)
 
 
+@dataclasses.dataclass(frozen=True)
+class Seconds:
+    """Time taken: by the clock, and by this process on a CPU (sampling and bookkeeping, not the environments)."""
+
+    wall: float
+    cpu: float
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for name in ("model", "games", "panel"):
@@ -35,20 +43,25 @@ def main() -> None:
         prompt=PROMPT, max_steps=options.max_steps, temperature=0.0, top_p=1.0, max_new_tokens=32, batch_size=64,
         workers=1, threads=options.threads,
     )  # fmt: skip
-    together, batched_seconds = play([panel], options, recipe)
+    together, batched = play([panel], options, recipe)
     each = [dataclasses.replace(panel, tasks=(task,)) for task in panel.tasks]
-    alone, single_seconds = play(each, options, dataclasses.replace(recipe, batch_size=1))
+    alone, single = play(each, options, dataclasses.replace(recipe, batch_size=1))
     same = [first.record() == second.record() for first, second in zip(together, alone, strict=True)]
     solved = sum(episode.success for episode in together)
     print(f"{len(same)} episodes, {sum(len(episode.replies) for episode in together)} steps, {solved} solved, greedy")
-    print(f"one at a time: {single_seconds:6.1f} s, {len(same) / single_seconds:6.2f} episodes/s")
-    print(f"all together:  {batched_seconds:6.1f} s, {len(same) / batched_seconds:6.2f} episodes/s")
-    print(f"ratio {single_seconds / batched_seconds:.1f}, {sum(same)} of {len(same)} episodes identical")
+    for name, taken in (("one at a time", single), ("all together", batched)):
+        print(
+            f"{name:14} {taken.wall:6.1f} s, {len(same) / taken.wall:6.2f} episodes/s, sampler {taken.cpu:6.1f} CPU s"
+        )
+    print(
+        f"ratio {single.wall / batched.wall:.1f} of the wall clock, {single.cpu / batched.cpu:.1f} of the sampler's CPU"
+    )
+    print(f"{sum(same)} of {len(same)} episodes identical")
     if not all(same):
         sys.exit("the two differ")
 
 
-def play(panels: list[Panel], options: argparse.Namespace, recipe: EvaluationRecipe) -> tuple[list[Episode], float]:
+def play(panels: list[Panel], options: argparse.Namespace, recipe: EvaluationRecipe) -> tuple[list[Episode], Seconds]:
     """Play panels one after the other.
 
     Returns:
@@ -59,10 +72,10 @@ def play(panels: list[Panel], options: argparse.Namespace, recipe: EvaluationRec
         # the first answer of the environment processes comes after their imports
         pool.start([])
         episodes: list[Episode] = []
-        started = time.perf_counter()
+        wall, cpu = time.perf_counter(), time.process_time()
         for panel in panels:
             episodes += play_panel(pool, generator, tokenizer, panel, recipe, report=lambda _: None)
-        return episodes, time.perf_counter() - started
+        return episodes, Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,8 @@ MILESTONES = (
     ("sampler process and model", "all initialize finished"),
     ("agent loops, first weights", "Training Progress:   0%"),
 )
-STEP_PARTS = ("seconds_generation", "seconds_old_log_prob", "seconds_update")
+WORK = ("seconds_generation", "seconds_old_log_prob", "seconds_reference_log_prob", "seconds_update")
+REST = ("seconds_weights", "seconds_checkpoint", "seconds_other")
 DEMO = {
     "prompt": {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 512},
     "max_env_steps": 20,
@@ -79,15 +80,21 @@ def report(folder: Path) -> None:
         reached = second
     print(f"{'start-up':32}{reached:8.1f} s")
     with (folder / "out" / "metrics.csv").open() as table:
-        for row in csv.DictReader(table):
-            total = float(row["seconds_step"])
-            parts = [float(row[name]) for name in STEP_PARTS]
-            shares = ", ".join(f"{name[8:]} {value:.1f}" for name, value in zip(STEP_PARTS, parts, strict=True))
-            accounted = sum(parts) / total
-            print(
-                f"{'step ' + row['step']:32}{total:8.1f} s  ({shares}, environment CPU "
-                f"{float(row['seconds_environment']):.1f}; {accounted:.0%} accounted for; {row['rows']} rows)"
-            )
+        rows = list(csv.DictReader(table))
+    for row in rows:
+        parts = ", ".join(f"{name[8:]} {seconds(row, name):.1f}" for name in (*WORK, *REST))
+        print(
+            f"{'step ' + row['step']:32}{seconds(row, 'seconds_step'):8.1f} s  ({parts}, environment CPU "
+            f"{seconds(row, 'seconds_environment'):.1f}; {row['rows']} rows)"
+        )
+    total = sum(seconds(row, "seconds_step") for row in rows)
+    for title, names in (("generation, environment, update", WORK), ("environment CPU", ("seconds_environment",))):
+        print(f"{title:32}{sum(seconds(row, name) for row in rows for name in names) / total:8.1%} of the steps")
+
+
+def seconds(row: dict[str, str], column: str) -> float:
+    """A time of metrics.csv; 0 where the run had no such part."""
+    return float(row[column] or 0)
 
 
 def second_of(line: str) -> float:

@@ -1,7 +1,7 @@
 """A ``cpu`` platform for verl 0.9.1, so that the stock trainer runs on a machine without a GPU.
 
 Used with ``VERL_PLATFORM=cpu`` and ``VERL_USE_EXTERNAL_MODULES=prism.verl_plugin.cpu_platform,...``. Never loaded on
-GPUs. Two functions of verl are replaced, each with its reason; the replacement fails loudly where a later version no
+GPUs. Three names of verl are replaced, each with its reason; the replacement fails loudly where a later version no
 longer has what is replaced.
 """
 
@@ -182,6 +182,14 @@ def _vectorise_log_probs() -> None:
     replace(functional, "logprobs_from_logits_v2", log_probs_of_labels)
 
 
+def _keep_reference_where_it_is() -> None:
+    # verl offloads a reference policy to pinned CPU memory; it is on the CPU, and pinning needs an accelerator.
+    # None is what verl gives the trained policy. The FSDP engine takes the name from here when it is imported.
+    import verl.utils.fsdp_utils as fsdp_utils
+
+    replace(fsdp_utils, "CPUOffloadPolicy", lambda **_: None)
+
+
 def _register_hf_rollout() -> None:
     from verl.workers.rollout import base
     from verl.workers.rollout.replica import RolloutReplicaRegistry
@@ -198,4 +206,5 @@ def _register_hf_rollout() -> None:
 
 _use_one_gloo_group()
 _vectorise_log_probs()
+_keep_reference_where_it_is()
 _register_hf_rollout()

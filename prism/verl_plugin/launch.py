@@ -53,6 +53,8 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
         "TOKENIZERS_PARALLELISM": "false",
         "RAY_USAGE_STATS_ENABLED": "0",
         "RAY_DEDUP_LOGS": "0",
+        # on a machine that is busy with other work Ray's services start slowly, which is no reason to give up
+        "RAY_gcs_server_request_timeout_seconds": "600",
         # other users of a shared machine cannot speak to this Ray
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN": secrets.token_hex(32),

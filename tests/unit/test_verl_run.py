@@ -92,7 +92,9 @@ def test_one_step_gives_a_model_a_rollout_log_and_metrics(root, games, tmp_path)
 
 
 def test_a_killed_run_continues_and_ends_with_the_same_number_of_steps(root, games, tmp_path):
-    run = subprocess.Popen(command(root, games, tmp_path, steps=3), env=ENVIRONMENT)
+    # GiGPO with a reference policy: the other algorithm and the other models that a run may hold
+    changes = {"algorithm": "gigpo", "kl_coefficient": 0.01, "steps": 3}
+    run = subprocess.Popen(command(root, games, tmp_path, **changes), env=ENVIRONMENT)
     tracker = tmp_path / "work" / "checkpoints" / "latest_checkpointed_iteration.txt"
     while not tracker.exists():
         assert run.poll() is None
@@ -102,8 +104,15 @@ def test_a_killed_run_continues_and_ends_with_the_same_number_of_steps(root, gam
     assert marked() == []
     assert not (tmp_path / "out").exists()
     done = int(tracker.read_text())
-    subprocess.run(command(root, games, tmp_path, steps=3), check=True, env=ENVIRONMENT, timeout=600)
+    # as a kill in the middle of a line leaves it
+    [log] = (tmp_path / "work" / "rollouts").glob("*.jsonl")
+    with log.open("ab") as out:
+        out.write('{"task_id": "é'.encode()[:-1])
+    subprocess.run(command(root, games, tmp_path, **changes), check=True, env=ENVIRONMENT, timeout=600)
     rows = list(csv.DictReader((tmp_path / "out" / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [1, 2, 3]
     assert all(int(row["episodes"]) == 8 for row in rows)
+    # the reference is the initial policy: the KL to it starts at 0
+    assert all(abs(float(row["kl_to_initial_policy"])) < 1 for row in rows)
+    assert all(float(row["seconds_reference_log_prob"]) > 0 for row in rows)
     assert f"from-{done:06d}.jsonl" in {path.name for path in (tmp_path / "work" / "metrics").iterdir()}

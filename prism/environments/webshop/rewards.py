@@ -8,6 +8,7 @@ r_type is 1, or less where the product is of another kind: 0.5 without a match o
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -124,6 +125,9 @@ def options_match(chosen: str, wanted: str | tuple[str, str]) -> bool:
     return _alike(normalize_color(chosen), normalize_color(wanted))
 
 
+_ONE_TAGGER = threading.Lock()
+
+
 def score_title(bought: str, wanted: str) -> float:
     """Share of the nouns of the wanted title that the bought title has; 0.2 where there are none."""
     wanted_nouns = nouns(wanted)
@@ -135,7 +139,9 @@ def score_title(bought: str, wanted: str) -> float:
 @lru_cache(maxsize=1 << 17)
 def nouns(title: str) -> tuple[str, ...]:
     """Nouns and names of a title, lower-cased, in order, repeats included."""
-    return tuple(token.text.lower() for token in _noun_pipeline()(title) if token.pos_ in NOUN_TAGS)
+    # RL steps its environments in threads; spaCy makes no promise about calls at the same time
+    with _ONE_TAGGER:
+        return tuple(token.text.lower() for token in _noun_pipeline()(title) if token.pos_ in NOUN_TAGS)
 
 
 @lru_cache(maxsize=1)
