@@ -14,7 +14,7 @@ def register(app: typer.Typer) -> None:
     @app.command("tiny-backbone")
     def tiny_backbone(
         family: Annotated[str, typer.Option(help="Model family: qwen3 or llama3.")],
-        transcripts: Annotated[Path, typer.Option(help="Random-policy transcripts (JSONL).")],
+        transcripts: Annotated[list[Path], typer.Option(help="Random-policy transcripts (JSONL); one option a file.")],
         out: Annotated[Path, typer.Option(help="Folder of the backbone.")],
         recipe: Annotated[str, typer.Option(help="Settings of the pre-training, as JSON.")],
     ) -> None:

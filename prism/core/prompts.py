@@ -109,7 +109,9 @@ def _render_compact(moment: Moment, history: str) -> str:
 
 
 def _situation_compact(moment: Moment) -> list[str]:
-    return [f"now : {moment.observation}", "actions : " + " , ".join(_choices(moment))]
+    # a store's page comes in quoted parts; one mark between them says as much
+    observation = moment.observation.replace("' [SEP] '", " ; ")
+    return [f"now : {observation}", "actions : " + " , ".join(_choices(moment))]
 
 
 _ROLES = {

@@ -1,7 +1,8 @@
 """Tiny language models with a real family's architecture and chat tokens, and a word-level vocabulary.
 
 They stand in for the 8B backbones where no GPU is: everything that reads a model folder (probe, SFT, RL, evaluation)
-treats them as any other. A word of the benchmark is one token, so that an environment step is about a hundred tokens.
+treats them as any other. A word of the benchmark is one token, so that an environment step is a few hundred tokens.
+Any other word is spelled letter by letter: a model that meets one reads badly, but copies what it reads.
 """
 
 from __future__ import annotations
@@ -23,6 +24,11 @@ CONTEXT_LENGTH = 1024
 LARGEST_NUMBER = 60
 # rows of the embedding are a multiple of this, as in the large models; the spare rows are never used
 VOCABULARY_MULTIPLE = 32
+# marks a token that continues a word
+CONTINUED = "##"
+
+
+_TIGHT = {" [": "[", "[ ": "[", " ]": "]", "( ": "(", " )": ")", " - ": "-"}
 
 
 @dataclass(frozen=True)
@@ -107,22 +113,33 @@ def find_family(name: str) -> Family:
 
 
 def build_vocabulary(family: Family, words: Iterable[str]) -> dict[str, int]:
-    """Word -> id: the family's chat tokens, the tags, punctuation, numbers, then `words` in alphabetical order."""
+    """Word -> id: the family's chat tokens, the tags, punctuation, numbers, letters, then `words` in order."""
     fixed = [*family.chat_tokens, UNKNOWN, THINK, END_THINK, ACTION, END_ACTION, "system", "user", "assistant"]
     fixed += [*string.punctuation, *(str(number) for number in range(LARGEST_NUMBER + 1))]
+    fixed += [*string.ascii_lowercase, *(CONTINUED + letter for letter in string.ascii_lowercase + string.digits)]
     ordered = dict.fromkeys([*fixed, *sorted({word.lower() for word in words})])
     return {word: index for index, word in enumerate(ordered)}
 
 
 def build_tokenizer(family: Family, words: Iterable[str]) -> PreTrainedTokenizerFast:
     """A lower-casing word-level tokenizer with the family's chat tokens; think and action tags are one token each."""
-    from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+    from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers
     from transformers import PreTrainedTokenizerFast
 
-    core = Tokenizer(models.WordLevel(build_vocabulary(family, words), unk_token=UNKNOWN))
+    # the longest match comes first: a word of the vocabulary is one token, only others are spelled
+    vocabulary = build_vocabulary(family, words)
+    core = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN, continuing_subword_prefix=CONTINUED))
     core.normalizer = normalizers.Lowercase()
     core.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Punctuation(behavior="isolated")]
+    )
+    core.decoder = decoders.Sequence(
+        [
+            decoders.WordPiece(prefix=CONTINUED, cleanup=False),
+            decoders.Fuse(),
+            # actions are read back as they are written: click[x-large], click[8 ounce (pack of 1)]
+            *(decoders.Replace(spaced, tight) for spaced, tight in _TIGHT.items()),
+        ]
     )
     core.add_special_tokens([AddedToken(token, normalized=False, special=True) for token in family.chat_tokens])
     # as in Qwen3 itself: tags are tokens of their own, but not special, so that decoding keeps them

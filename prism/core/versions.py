@@ -8,7 +8,7 @@ STAGE_VERSIONS = {
     "fetch": 1,
     "games": 1,
     "trajectories": 1,
-    "backbone": 1,
+    "backbone": 2,
     "probe": 1,
     "sft": 1,
     "rl": 1,

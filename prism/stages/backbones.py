@@ -11,6 +11,7 @@ import math
 import platform
 import random
 import re
+import string
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
@@ -21,8 +22,10 @@ from prism.core.errors import BadInput, NotFinite
 from prism.core.files import atomic_path, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
 from prism.core.prompts import PromptEncoder, PromptFormat, Row
-from prism.core.tiny import Shape, build_model, build_tokenizer, find_family
+from prism.core.tiny import CONTINUED, Family, Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Trajectory, read_trajectories
+from prism.environments.webshop.generator import ASIN_PREFIX, catalog_texts
+from prism.environments.webshop.goals import PRICE_LIMITS
 
 PROVENANCE = "provenance.json"
 LOSS_WINDOW = 200
@@ -33,7 +36,7 @@ class BackboneRecipe:
     """Settings of a tiny backbone's pre-training.
 
     Attributes:
-        prompt: prompt format of the rows.
+        prompts: prompt format of each benchmark's rows.
         shape: size of the model.
         epochs: passes over the rows.
         batch_tokens: tokens of a batch, padding included; rows of like length share a batch.
@@ -43,7 +46,7 @@ class BackboneRecipe:
         threads: CPU threads; part of the recipe, since the sums depend on it.
     """
 
-    prompt: PromptFormat
+    prompts: dict[str, PromptFormat]
     shape: Shape
     epochs: int
     batch_tokens: int
@@ -54,6 +57,16 @@ class BackboneRecipe:
     max_grad_norm: float
     seed: int
     threads: int
+
+    def prompt_of(self, benchmark: str) -> PromptFormat:
+        """The prompt format of a benchmark.
+
+        Raises:
+            BadInput: the recipe has none.
+        """
+        if benchmark not in self.prompts:
+            raise BadInput("prompts", f"has no format for {benchmark}", f"it has: {', '.join(self.prompts)}")
+        return self.prompts[benchmark]
 
 
 def alfworld_words() -> set[str]:
@@ -81,7 +94,35 @@ sliced turned turn
 """
 
 
-def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: str | Path, out: str | Path) -> None:
+# the store's pages and buttons, and the shopper's thoughts
+_STORE_WORDS = """
+webshop instruction sep search click your query page total results back to next prev price rating n a description features reviews
+buy now and lower than dollars thank you for shopping with us i try fits open it choose what was asked all that is
+chosen none of these look at the first
+"""
+# a product number is two tokens: the prefix with the number's first digits, and its last two
+# a price that is not told counts as 100 dollars: the highest limit that an instruction names is four steps above
+MAX_LIMIT = 140
+_DIGIT_PAIRS = [f"{pair:02d}" for pair in range(100)]
+
+
+def webshop_words() -> set[str]:
+    """Every word of a generated WebShop catalog of up to 10,000 products, of its pages, and of the shopper."""
+    texts = [_STORE_WORDS, *catalog_texts(), *(f"{limit:.2f}" for limit in PRICE_LIMITS if limit <= MAX_LIMIT)]
+    numbers = {f"{ASIN_PREFIX.lower()}0000{pair}" for pair in _DIGIT_PAIRS} | {
+        CONTINUED + pair for pair in _DIGIT_PAIRS
+    }
+    return set(re.findall(r"[a-z0-9]+", " ".join(texts).lower())) | numbers
+
+
+def build_benchmark_tokenizer(family: Family) -> Any:
+    """The tokenizer of a family's tiny model: it knows the words of both benchmarks."""
+    return build_tokenizer(family, alfworld_words() | webshop_words())
+
+
+def train_tiny_backbone(
+    recipe: BackboneRecipe, family_name: str, transcripts: Sequence[str | Path], out: str | Path
+) -> None:
     """Pre-train a tiny backbone on random-policy transcripts and write it as a Hugging Face folder.
 
     Deterministic for one recipe, corpus, machine type and library version.
@@ -89,7 +130,7 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
     Args:
         recipe: the settings.
         family_name: ``qwen3`` or ``llama3``.
-        transcripts: JSONL in the format of trajectories.
+        transcripts: files in the format of trajectories, each of a benchmark that `recipe.prompts` has a format for.
         out: folder; gets safetensors weights, config, tokenizer and ``provenance.json``.
 
     Raises:
@@ -100,10 +141,14 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
 
     started = time.monotonic()
     family = find_family(family_name)
-    corpus = read_trajectories(transcripts)
-    _check_training_games(corpus, transcripts)
-    tokenizer = build_tokenizer(family, alfworld_words())
-    rows = encode_corpus(corpus, tokenizer, recipe.prompt, transcripts)
+    tokenizer = build_benchmark_tokenizer(family)
+    corpus: list[Trajectory] = []
+    rows: list[Row] = []
+    for path in transcripts:
+        played = read_trajectories(path)
+        _check_training_games(played, path)
+        corpus += played
+        rows += encode_corpus(played, tokenizer, recipe.prompt_of(played[0].benchmark), path)
     model = build_model(family, recipe.shape, tokenizer, recipe.seed)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"tiny-{family_name}: {parameters} parameters, {len(tokenizer)} words, {len(rows)} rows")
@@ -119,7 +164,7 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
         provenance = {
             "family": family_name,
             "recipe": asdict(recipe),
-            "corpus_sha256": sha256_file(transcripts),
+            "corpus_sha256": [sha256_file(path) for path in transcripts],
             "corpus_games_sha256": sha256_json(sorted({trajectory.game for trajectory in corpus})),
             "corpus_trajectories": len(corpus),
             "corpus_rows": len(rows),
@@ -133,9 +178,12 @@ def train_tiny_backbone(recipe: BackboneRecipe, family_name: str, transcripts: s
 
 
 def _check_training_games(corpus: Sequence[Trajectory], place: object) -> None:
-    """Refuse transcripts of games that a panel may hold: the backbone must not have seen them."""
+    """Refuse transcripts of games that a panel may hold: the backbone must not have seen them.
+
+    A WebShop goal's name does not say which part of the list it is in; the recipe plays a catalog of its own.
+    """
     for trajectory in corpus:
-        if not trajectory.game.startswith("train/"):
+        if trajectory.benchmark == "alfworld" and not trajectory.game.startswith("train/"):
             raise BadInput(place, f"{trajectory.game} is not a training game", "play games of the training split only")
 
 
@@ -150,20 +198,32 @@ def encode_corpus(corpus: Sequence[Trajectory], tokenizer: Any, form: PromptForm
     """All rows of a corpus.
 
     Raises:
-        BadInput: a row holds an unknown word; the vocabulary must cover the corpus.
+        BadInput: a row holds an unknown word, or is longer than the context: the backbone must read the corpus whole.
     """
     encoder = PromptEncoder(tokenizer, form)
-    rows = [row for trajectory in corpus for row in encoder.encode_trajectory(trajectory)[0]]
-    if any(tokenizer.unk_token_id in row.input_ids for row in rows):
-        words = ", ".join(unknown_words(corpus, tokenizer)[:5])
-        raise BadInput(place, f"words outside the vocabulary: {words}", "add them to the vocabulary's sources")
+    strange = _spelling_ids(tokenizer)
+    rows = []
+    for trajectory in corpus:
+        encoded, truncated = encoder.encode_trajectory(trajectory)
+        if truncated:
+            raise BadInput(f"{place}: {trajectory.id}", "does not fit the context", "raise prompt.context_length")
+        if any(not strange.isdisjoint(row.input_ids) for row in encoded):
+            words = ", ".join(unknown_words([trajectory], tokenizer)[:5])
+            raise BadInput(place, f"words outside the vocabulary: {words}", "add them to the vocabulary's sources")
+        rows += encoded
     return rows
 
 
+def _spelling_ids(tokenizer: Any) -> set[int]:
+    """Ids of the tokens that only words outside the vocabulary are made of."""
+    letters = [CONTINUED + letter for letter in string.ascii_lowercase + string.digits]
+    return {tokenizer.unk_token_id, *tokenizer.convert_tokens_to_ids(letters)}
+
+
 def unknown_words(corpus: Sequence[Trajectory], tokenizer: Any) -> list[str]:
-    """Words of a corpus that the tokenizer does not know, in alphabetical order."""
+    """Words of a corpus that the tokenizer does not know or has to spell, in alphabetical order."""
     core = tokenizer.backend_tokenizer
-    known, missing = tokenizer.get_vocab(), set()
+    strange, known, missing = _spelling_ids(tokenizer), set(), set()
     for trajectory in corpus:
         texts = [trajectory.task]
         for step in trajectory.steps:
@@ -171,7 +231,10 @@ def unknown_words(corpus: Sequence[Trajectory], tokenizer: Any) -> list[str]:
         for text in texts:
             normalized = core.normalizer.normalize_str(text)
             pieces = core.pre_tokenizer.pre_tokenize_str(normalized)
-            missing.update(piece for piece, _ in pieces if piece not in known)
+            words = {piece for piece, _ in pieces} - known
+            spelled = {word for word in words if not strange.isdisjoint(core.encode(word).ids)}
+            missing |= spelled
+            known |= words - spelled
     return sorted(missing)
 
 
@@ -264,7 +327,7 @@ def check_shipped_backbone(folder: str | Path) -> Iterator[str]:
     provenance = read_json(folder / PROVENANCE)
     recipe = build_recipe(BackboneRecipe, provenance["recipe"], str(folder / PROVENANCE))
     family = find_family(provenance["family"])
-    rebuilt = build_tokenizer(family, alfworld_words())
+    rebuilt = build_benchmark_tokenizer(family)
     shipped = AutoTokenizer.from_pretrained(folder)
     if shipped.get_vocab() != rebuilt.get_vocab():
         yield "vocabulary"

@@ -12,7 +12,9 @@ def test_the_provenance_is_the_recipe(root, name):
     recipe = yaml.safe_load((folder / "recipe.yaml").read_text())
     made = json.loads((folder / f"tiny-{name}/provenance.json").read_text())
     assert made["family"] == recipe["families"][name]
-    assert made["corpus_trajectories"] == recipe["transcripts"]["games"] * recipe["transcripts"]["episodes"]
+    alfworld, webshop = recipe["alfworld"]["transcripts"], recipe["webshop"]["transcripts"]
+    played = alfworld["games"] * alfworld["episodes"] + webshop["tasks"] * webshop["episodes"]
+    assert made["corpus_trajectories"] == played
     for key, value in recipe["training"].items():
         if isinstance(value, dict):
             assert value.items() <= made["recipe"][key].items(), key

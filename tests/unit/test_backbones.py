@@ -4,20 +4,31 @@ import dataclasses
 import os
 import random
 from pathlib import Path
+from string import ascii_lowercase
 
 import pytest
 from toy_corpus import FORM, SHAPE, toy_corpus
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
-from prism.core.prompts import PromptEncoder, render_response
+from prism.core.prompts import PromptEncoder, parse_reply, render_response
 from prism.core.tiny import FAMILIES, build_tokenizer, find_family
 from prism.core.trajectories import read_trajectories, write_trajectories
+from prism.environments.webshop import rewards
+from prism.environments.webshop.environment import GoalSplit
+from prism.environments.webshop.generator import CatalogRecipe
 from prism.stages import backbones
+from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
+from prism.stages.webshop_trajectories import (
+    WebshopTrajectoriesRecipe,
+    WebshopTranscriptsRecipe,
+    collect_random_transcripts,
+    collect_trajectories,
+)
 
 SHIPPED = Path(__file__).parents[2] / "resources" / "backbones"
 RECIPE = backbones.BackboneRecipe(
-    prompt=FORM,
+    prompts={"alfworld": FORM},
     shape=SHAPE,
     epochs=2,
     batch_tokens=512,
@@ -38,7 +49,7 @@ def family(request):
 
 @pytest.fixture(scope="module")
 def tokenizer(family):
-    return build_tokenizer(family, backbones.alfworld_words())
+    return backbones.build_benchmark_tokenizer(family)
 
 
 def test_chat_tokens_are_the_familys_own(family, tokenizer):
@@ -70,9 +81,52 @@ def test_a_reply_is_read_back_as_it_was_written(family, tokenizer):
 
 
 def test_vocabulary_is_small_and_the_same_every_time(family, tokenizer):
-    again = build_tokenizer(family, sorted(backbones.alfworld_words(), reverse=True))
+    words = backbones.alfworld_words() | backbones.webshop_words()
+    again = build_tokenizer(family, sorted(words, reverse=True))
     assert again.get_vocab() == tokenizer.get_vocab()
-    assert len(tokenizer) < 400
+    assert len(tokenizer) < 900
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        ("click[x-large]", ["click", "[", "x", "-", "large", "]"]),
+        ("click[8 ounce (pack of 1)]", ["click", "[", "8", "ounce", "(", "pack", "of", "1", ")", "]"]),
+        ("click[b000004217]", ["click", "[", "b0000042", "##17", "]"]),
+        ("click[< prev]", ["click", "[", "<", "prev", "]"]),
+        ("search[salt & vinegar chips]", ["search", "[", "salt", "&", "vinegar", "chips", "]"]),
+        # a word that the vocabulary lacks is spelled, and comes back whole
+        ("search[zither]", ["search", "[", "z", "##i", "##t", "##h", "##e", "##r", "]"]),
+    ],
+)
+def test_actions_of_the_store_are_read_back_as_they_are_written(tokenizer, text, tokens):
+    ids = tokenizer(text)["input_ids"]
+    assert tokenizer.convert_ids_to_tokens(ids) == tokens
+    assert tokenizer.decode(ids) == text
+
+
+def test_vocabulary_covers_the_generated_store(tokenizer, tmp_path, monkeypatch):
+    """Every page, instruction and thought of random and expert play in a catalog with all kinds of products."""
+    pytest.importorskip("thefuzz")
+    monkeypatch.setattr(rewards, "nouns", lambda title: tuple(title.lower().split()))
+    make_catalog(tmp_path / "catalog", CatalogRecipe(products=200, seed=7))
+    compile_catalog(tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=7))
+    split = GoalSplit(test=10, dev=0)
+    collect_random_transcripts(
+        tmp_path / "store", tmp_path / "random.jsonl", WebshopTranscriptsRecipe("human", 100, 1, 8, 0, split)
+    )
+    collect_trajectories(
+        tmp_path / "store", tmp_path / "expert.jsonl", tmp_path / "m.json",
+        WebshopTrajectoriesRecipe("human", 8, 0, 100, split),
+    )  # fmt: skip
+    form = dataclasses.replace(FORM, context_length=512)
+    for name in ("random", "expert"):
+        corpus = read_trajectories(tmp_path / f"{name}.jsonl")
+        assert backbones.unknown_words(corpus, tokenizer) == []
+        assert backbones.encode_corpus(corpus, tokenizer, form, name)
+    replies = [render_response(step.thought, step.action) for trajectory in corpus for step in trajectory.steps]
+    read_back = [parse_reply(tokenizer.decode(tokenizer(reply)["input_ids"])).action for reply in replies]
+    assert read_back == [step.action for trajectory in corpus for step in trajectory.steps]
 
 
 def test_vocabulary_covers_what_alfworld_says(tokenizer):
@@ -86,7 +140,8 @@ def test_vocabulary_covers_what_alfworld_says(tokenizer):
     texts += ["You are carrying: a mug 1.", "There's nothing special about mug 1.", "Nothing happens."]
     # "put all mugs" is a goal that neither ALFRED nor ALFWorld asks for
     texts = [text for text in texts if "mugs" not in text]
-    assert not [text for text in texts if tokenizer.unk_token_id in tokenizer(text)["input_ids"]]
+    spelled = {tokenizer.unk_token_id, *tokenizer.convert_tokens_to_ids([f"##{letter}" for letter in ascii_lowercase])}
+    assert not [text for text in texts if spelled & set(tokenizer(text)["input_ids"])]
 
 
 @pytest.mark.demo
@@ -107,11 +162,24 @@ def test_unknown_words_are_named(tokenizer, tmp_path):
         backbones.encode_corpus([strange], tokenizer, FORM, "corpus.jsonl")
 
 
+def test_a_corpus_that_does_not_fit_the_context_is_refused(tokenizer):
+    short = dataclasses.replace(FORM, context_length=40)
+    with pytest.raises(BadInput, match="does not fit the context"):
+        backbones.encode_corpus(toy_corpus(1), tokenizer, short, "corpus.jsonl")
+
+
+def test_a_benchmark_without_a_prompt_format_is_refused(tmp_path):
+    corpus = [dataclasses.replace(trajectory, benchmark="webshop") for trajectory in toy_corpus(1)]
+    write_trajectories(tmp_path / "corpus.jsonl", corpus)
+    with pytest.raises(BadInput, match="has no format for webshop"):
+        backbones.train_tiny_backbone(RECIPE, "qwen3", [tmp_path / "corpus.jsonl"], tmp_path / "out")
+
+
 def test_games_of_the_panels_are_refused(tmp_path):
     corpus = [dataclasses.replace(trajectory, game="seen/1") for trajectory in toy_corpus(1)]
     write_trajectories(tmp_path / "corpus.jsonl", corpus)
     with pytest.raises(BadInput, match="seen/1 is not a training game"):
-        backbones.train_tiny_backbone(RECIPE, "qwen3", tmp_path / "corpus.jsonl", tmp_path / "out")
+        backbones.train_tiny_backbone(RECIPE, "qwen3", [tmp_path / "corpus.jsonl"], tmp_path / "out")
 
 
 def test_batches_hold_every_row_once_within_the_budget():
@@ -128,22 +196,22 @@ def test_batches_hold_every_row_once_within_the_budget():
 def test_pretraining_learns_and_repeats_byte_for_byte(tmp_path, capsys):
     write_trajectories(tmp_path / "corpus.jsonl", toy_corpus(20))
     for name in ("a", "b"):
-        backbones.train_tiny_backbone(RECIPE, "llama3", tmp_path / "corpus.jsonl", tmp_path / name)
+        backbones.train_tiny_backbone(RECIPE, "llama3", [tmp_path / "corpus.jsonl"], tmp_path / name)
     weights = [sha256_file(tmp_path / name / "model.safetensors") for name in ("a", "b")]
     assert weights[0] == weights[1]
     provenance = read_json(tmp_path / "a" / "provenance.json")
     assert provenance["weights_sha256"] == weights[0]
-    assert provenance["corpus_sha256"] == sha256_file(tmp_path / "corpus.jsonl")
+    assert provenance["corpus_sha256"] == [sha256_file(tmp_path / "corpus.jsonl")]
     assert list(backbones.check_shipped_backbone(tmp_path / "a")) == []
     (last, _) = [line for line in capsys.readouterr().err.splitlines() if "response loss" in line]
-    # the mean over the run; a random model starts at ln(352) = 5.9
-    assert float(last.rsplit(" ", 1)[1]) < 5.0
+    # the mean over the run; a random model starts at ln(865) = 6.8
+    assert float(last.rsplit(" ", 1)[1]) < 5.9
 
 
 def test_a_changed_backbone_does_not_pass_its_check(tmp_path):
     write_trajectories(tmp_path / "corpus.jsonl", toy_corpus(4))
     recipe = dataclasses.replace(RECIPE, epochs=1)
-    backbones.train_tiny_backbone(recipe, "qwen3", tmp_path / "corpus.jsonl", tmp_path / "model")
+    backbones.train_tiny_backbone(recipe, "qwen3", [tmp_path / "corpus.jsonl"], tmp_path / "model")
     config = tmp_path / "model" / "config.json"
     config.write_text(config.read_text().replace('"intermediate_size": 48', '"intermediate_size": 64'))
     weights = tmp_path / "model" / "model.safetensors"
@@ -157,5 +225,5 @@ def test_shipped_backbones_are_what_their_recipe_says(name):
     folder = SHIPPED / name
     assert list(backbones.check_shipped_backbone(folder)) == []
     provenance = read_json(folder / "provenance.json")
-    assert len(provenance["corpus_sha256"]) == 64
+    assert [len(digest) for digest in provenance["corpus_sha256"]] == [64, 64]
     assert (folder / "model.safetensors").stat().st_size < 2_000_000

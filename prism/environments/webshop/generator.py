@@ -1,7 +1,8 @@
 """A made-up catalog in the original file formats, for runs without the published one.
 
 Departments, product kinds and their attributes and options are in the style of the real store; brands are invented.
-Equal seeds give equal bytes.
+Equal seeds give equal bytes. All that can be written is a few hundred words (`catalog_texts`), so that a word-level
+model can read it: titles are short, prices lie below sixty dollars, product numbers are a prefix and eight digits.
 """
 
 from __future__ import annotations
@@ -15,7 +16,11 @@ from pathlib import Path
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path, write_json
 
-ASIN_LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
+ASIN_PREFIX = "B0"
+# a catalog that is no larger than this has product numbers below it: their first digits are all alike
+SMALL_CATALOG = 10_000
+LARGEST_CATALOG = 10**8
+DEAREST = 59
 
 
 @dataclass(frozen=True)
@@ -38,6 +43,8 @@ class CatalogRecipe:
         for name in ("products", "instructions"):
             if getattr(self, name) < 1:
                 raise BadInput(name, f"{getattr(self, name)} is too few", "give at least 1")
+        if self.products > LARGEST_CATALOG:
+            raise BadInput("products", f"{self.products} is too many", f"give at most {LARGEST_CATALOG}")
 
 
 @dataclass(frozen=True)
@@ -52,10 +59,8 @@ class _Kind:
     options: tuple[tuple[str, tuple[str, ...]], ...]
 
 
-_BRANDS = ("Acmora", "Belvane", "Corvida", "Dunmere", "Eltrix", "Farrow", "Glenhart", "Hollin", "Ivarsen", "Juniperi",
-           "Kestrelo", "Lumaro", "Mirelle", "Norvald", "Oakmont", "Pellara", "Quorra", "Rivenna", "Solace",
-           "Tindral")  # fmt: skip
-_USES = ("for Home", "for Travel", "for Daily Use", "for Gift", "for Women and Men", "for Beginners")
+_BRANDS = ("Acmora", "Belvane", "Corvida", "Dunmere", "Eltrix", "Farrow", "Glenhart", "Hollin", "Kestrelo", "Lumaro",
+           "Norvald", "Tindral")  # fmt: skip
 _COLORS = ("black", "white", "navy blue", "wine red", "army green", "light grey", "rose gold", "brown", "yellow",
            "purple")  # fmt: skip
 _CLOTHES_SIZES = ("small", "medium", "large", "x-large", "3x-large")
@@ -73,47 +78,27 @@ _KINDS = (
     _Kind("fashion", "Clothing, Shoes & Jewelry › Women › Shoes › Sandals", "women sandals",
           ("Womens Flat Sandals", "Womens Wedge Sandals", "Womens Slide Sandals"),
           ("rubber sole", "open toe", "arch support", "ankle strap", "non slip", "memory foam"),
-          (("color", _COLORS), ("size", ("6", "7", "8", "9.5", "10 wide")))),
+          (("color", _COLORS), ("size", ("6", "7", "8", "9", "10 wide")))),
     _Kind("beauty", "Beauty & Personal Care › Makeup › Makeup Palettes", "makeup palettes",
           ("Eyeshadow Palette", "Contour Palette", "Blush Palette"),
           ("highly pigmented", "cruelty free", "long lasting", "easy apply", "paraben free", "travel size"),
           (("color", _COLORS[3:8]), ("style", ("matte", "shimmer", "glitter")))),
-    _Kind("beauty", "Beauty & Personal Care › Hair Care › Shampoo", "shampoo",
-          ("Argan Oil Shampoo", "Repair Shampoo", "Volume Shampoo"),
-          ("sulfate free", "dry hair", "hair growth", "coconut oil", "natural ingredients", "damaged hair"),
-          (("scent", ("lavender", "citrus", "unscented")), ("size", ("8 fl oz", "16 fl oz", "33 fl oz")))),
     _Kind("grocery", "Grocery & Gourmet Food › Snack Foods › Chips & Crisps", "chips",
           ("Potato Chips", "Corn Chips", "Veggie Chips"),
           ("gluten free", "non gmo", "low sodium", "plant based", "protein serving", "artificial flavors"),
           (("flavor name", ("sea salt", "salt & vinegar", "barbecue", "sour cream")), ("size", _PACKS))),
-    _Kind("grocery", "Grocery & Gourmet Food › Beverages › Coffee", "coffee",
-          ("Ground Coffee", "Whole Bean Coffee", "Instant Coffee"),
-          ("fair trade", "certified organic", "sugar free", "dairy free", "ready use", "rich flavor"),
-          (("flavor name", ("dark roast", "medium roast", "vanilla", "hazelnut")), ("size", _PACKS))),
     _Kind("garden", "Home & Kitchen › Furniture › Living Room Furniture › Sofas", "sofas",
           ("Sectional Sofa", "Loveseat Sofa", "Sleeper Sofa"),
           ("mid century", "solid wood", "easy assemble", "living room", "high density", "button tufted"),
           (("color", _COLORS), ("size", ("2-seater", "3-seater", "corner")))),
-    _Kind("garden", "Home & Kitchen › Home Décor › Rugs › Area Rugs", "area rugs",
-          ("Shaggy Area Rug", "Washable Area Rug", "Braided Area Rug"),
-          ("machine washable", "non slip", "easy clean", "dining room", "stain resistant", "spot clean"),
-          (("color", _COLORS), ("size", ("2' x 3'", "4' x 6'", "5' 3\" x 7'", "8' x 10'")))),
     _Kind("electronics", "Electronics › Headphones › Earbud Headphones", "wireless earbuds",
           ("Wireless Earbuds", "Sport Earbuds", "Mini Earbuds"),
           ("noise cancelling", "fast charging", "stereo sound", "water resistant", "hands free", "wireless bluetooth"),
           (("color", _COLORS[:6]),)),
-    _Kind("electronics", "Electronics › Television & Video › Accessories › TV Mounts", "tv mounts",
-          ("Full Motion Mount", "Tilting Mount", "Ceiling Mount"),
-          ("heavy duty", "wall mounted", "carbon steel", "easy install", "height adjustable", "quick release"),
-          (("size", ("26-55 inch", "32-70 inch", "37-82 inch")),)),
     _Kind("office", "Office Products › Office Supplies › Notebooks", "notebooks",
           ("Dotted Notebook", "Ruled Notebook", "Spiral Notebook"),
           ("thick paper", "hard cover", "acid free", "lay flat", "recycled paper", "bleed resistant"),
           (("color", _COLORS), ("size", ("a4", "a5", "pocket")))),
-    _Kind("office", "Office Products › Furniture › Chairs", "office chairs",
-          ("Mesh Office Chair", "Executive Office Chair", "Kneeling Chair"),
-          ("lumbar support", "height adjustable", "pu leather", "easy assemble", "heavy duty", "swivel base"),
-          (("color", _COLORS[:5]),)),
     _Kind("sports", "Sports & Outdoors › Exercise & Fitness › Yoga Mats", "yoga mats",
           ("Foam Yoga Mat", "Cork Yoga Mat", "Folding Yoga Mat"),
           ("non slip", "eco friendly", "extra thick", "easy carry", "moisture resistant", "double sided"),
@@ -154,15 +139,26 @@ def generate_catalog(folder: str | Path, recipe: CatalogRecipe) -> None:
         write_json(temporary / "items_human_ins.json", {asin: texts for asin, texts in instructions.items() if texts})
 
 
+def catalog_texts() -> Iterator[str]:
+    """Texts that hold every word of any generated catalog; the filler of descriptions is left out."""
+    yield from _BRANDS
+    yield from _OPENINGS
+    for kind in _KINDS:
+        yield from (kind.department, kind.query, *kind.nouns, *kind.attributes)
+        for name, values in kind.options:
+            yield from (name, *values)
+    yield _description("", "", "")
+    yield _bullet("", "")
+    yield "and with"
+    yield from (f"${dollars}.99" for dollars in range(DEAREST + 1))
+
+
 def _products(recipe: CatalogRecipe, rng: random.Random) -> Iterator[tuple[dict, _Kind, list[str]]]:
-    asins: set[str] = set()
-    for number in range(recipe.products):
-        kind = _KINDS[number % len(_KINDS)]
-        asin = ""
-        while not asin or asin in asins:
-            asin = "B0" + "".join(rng.choices(ASIN_LETTERS, k=8))
-        asins.add(asin)
+    numbers = range(SMALL_CATALOG if recipe.products <= SMALL_CATALOG else LARGEST_CATALOG)
+    for place, number in enumerate(rng.sample(numbers, recipe.products)):
+        kind = _KINDS[place % len(_KINDS)]
         attributes = rng.sample(kind.attributes, rng.randint(2, 4))
+        asin = f"{ASIN_PREFIX}{number:08d}"
         yield _product(asin, kind, attributes, recipe.description_words, rng), kind, attributes
 
 
@@ -172,15 +168,12 @@ def _product(asin: str, kind: _Kind, attributes: list[str], filler: int, rng: ra
     words = " ".join(rng.choices(_FILLER, k=filler))
     return {
         "asin": asin,
-        "name": f"{brand} {noun}, {shown} {kind.query.title()} {rng.choice(_USES)}",
+        "name": f"{brand} {noun}, {shown}",
         "category": kind.department,
         "query": kind.query,
         "product_category": kind.path,
-        "full_description": f"The {brand} {noun.lower()} is {attributes[0]}. {words}".strip(),
-        "small_description": [
-            f"{attribute.upper()}: this {noun.lower()} is {attribute} and made for every day."
-            for attribute in attributes
-        ],
+        "full_description": f"{_description(brand, noun, attributes[0])} {words}".strip(),
+        "small_description": [_bullet(attribute, noun) for attribute in attributes],
         "pricing": _pricing(rng),
         "images": [f"https://images.invalid/{asin}.jpg"],
         "customization_options": _customization(kind, rng),
@@ -189,12 +182,20 @@ def _product(asin: str, kind: _Kind, attributes: list[str], filler: int, rng: ra
     }
 
 
+def _description(brand: str, noun: str, attribute: str) -> str:
+    return f"The {brand} {noun.lower()} is {attribute}."
+
+
+def _bullet(attribute: str, noun: str) -> str:
+    return f"{attribute.upper()}: this {noun.lower()} is {attribute} and made for every day."
+
+
 def _pricing(rng: random.Random) -> str:
     """Mostly one price, now and then a range or none, as in the real files."""
-    low, kind = rng.uniform(5, 200), rng.random()
+    low, kind = rng.randint(5, DEAREST - 1), rng.random()
     if kind < 0.8:
-        return f"${low:.2f}"
-    return f"${low:.2f}${low * rng.uniform(1.1, 2):.2f}" if kind < 0.95 else ""
+        return f"${low}.99"
+    return f"${low}.99${rng.randint(low + 1, DEAREST)}.99" if kind < 0.95 else ""
 
 
 def _customization(kind: _Kind, rng: random.Random) -> dict[str, list[dict]]:
@@ -243,8 +244,8 @@ def _instructions(
 
 def _sentence(kind: _Kind, wanted: list[str], options: dict[str, str], rng: random.Random) -> str:
     noun = rng.choice(kind.nouns).lower() if rng.random() < 0.3 else kind.query
-    features = " and ".join(wanted)
     opening = rng.choice(_OPENINGS)
+    features = " and ".join(wanted)
     text = rng.choice((f"{opening} {features} {noun}", f"{opening} {noun} with {features}"))
     ending = ", ".join(f"{name} {value}" for name, value in options.items())
     return (f"{text}, {ending}" if ending else text) + "."

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from prism.core.episodes import Feedback
 from prism.core.trajectories import Step
 from prism.environments.webshop.environment import WebshopEnvironment
-from prism.environments.webshop.goals import NO_LIMIT, Goal
+from prism.environments.webshop.goals import Goal
 from prism.environments.webshop.pages import BUY, NEXT_PAGE
 from prism.environments.webshop.rewards import options_match
 
@@ -63,11 +63,12 @@ class _Shopper:
         query = query_of(self.environment.task)
         if not query:
             return Rejection("not found")
-        self._act(f"search[{query}]", f"I have to find this: {query}. I search for it.")
+        # the reply holds the query as it is: the thought does not have to
+        self._act(f"search[{query}]", "I search.")
         if not self._open_target():
             return Rejection("not found")
         self._choose_options()
-        self._act(f"click[{BUY.lower()}]", self._buying_thought())
+        self._act(f"click[{BUY.lower()}]", "All that was asked for is chosen, I buy it.")
         if len(self.steps) > self.max_steps:
             return Rejection("too many steps")
         return tuple(self.steps) if self.feedback.success else Rejection("score")
@@ -79,8 +80,8 @@ class _Shopper:
             listed = any(kind.kind == "product" for kind in self.environment.page.clickables.values())
             if not listed or len(self.steps) > self.max_steps:
                 return False
-            self._act(following, "None of these fits. I look at the next page.")
-        self._act(target, f"{self.goal.asin} fits: {self.goal.name}. I open it.")
+            self._act(following, "None of these fits, I look at the next page.")
+        self._act(target, f"{self.goal.asin} fits, I open it.")
         return True
 
     def _choose_options(self) -> None:
@@ -93,13 +94,7 @@ class _Shopper:
         for want in wanted:
             choice = want if want in offered else next((text for text in offered if options_match(text, want)), None)
             if choice is not None:
-                self._act(f"click[{choice}]", f"The {offered[choice]} has to be {want}. I choose {choice}.")
-
-    def _buying_thought(self) -> str:
-        asked = "All options that were asked for are chosen" if self.goal.options else "No option was asked for"
-        limit = self.goal.price_upper
-        price = "" if limit == NO_LIMIT else f" and the price has to be below {limit:.2f} dollars"
-        return f"{asked}{price}. I buy it."
+                self._act(f"click[{choice}]", f"I choose {offered[choice]} {choice}.")
 
     def _act(self, action: str, thought: str) -> None:
         self.steps.append(Step(self.feedback.observation, self.feedback.admissible, thought, action))
