@@ -96,9 +96,9 @@ sliced turned turn
 
 # the store's pages and buttons, and the shopper's thoughts
 _STORE_WORDS = """
-webshop instruction sep search click your query page total results back to next prev price rating n a description features reviews
-buy now and lower than dollars thank you for shopping with us i try fits open it choose what was asked all that is
-chosen none of these look at the first
+webshop instruction sep search click your query page total results back to next prev price rating n a description
+features reviews buy now and lower than dollars thank you for shopping with us i try fits open it choose what was
+asked all that is chosen none of these look at the first
 """
 # a product number is two tokens: the prefix with the number's first digits, and its last two
 # a price that is not told counts as 100 dollars: the highest limit that an instruction names is four steps above
