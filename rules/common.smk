@@ -13,7 +13,6 @@ sys.path.insert(0, workflow.basedir)
 from prism.core.config import check_config
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
-from prism.core.tablenames import TABLE1_COLUMNS, TABLE1_PANELS
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.stages.containers import check_image
@@ -38,7 +37,7 @@ wildcard_constraints:
     seed=r"\d+",
     panel="train|seen|unseen|test",
     percent=r"\d{1,2}",
-    table=r"table\d",
+    number="[1-4]",
 
 
 @functools.cache
@@ -81,7 +80,13 @@ def stage_settings(stage, benchmark, algorithm=None):
 
 def source(name):
     """A light stage's own source: its jobs rerun when it changes. Heavy stages carry a version instead."""
-    return f"prism/stages/{name}.py"
+    folder = f"prism/stages/{name}"
+    if Path(workflow.basedir, folder).is_dir():
+        return sorted(
+            f"{folder}/{path.name}"
+            for path in Path(workflow.basedir, folder).glob("*.py")
+        )
+    return f"{folder}.py"
 
 
 def checkpoint_folder(method, benchmark, backbone, seed):
@@ -130,35 +135,6 @@ def shard_files_of(benchmark, backbone):
 def work_folder(output):
     """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
     return output.replace(config["results"], f"{config['results']}/work", 1)
-
-
-def everything_of(table):
-    """Splits, evaluations and cells of a table.
-
-    Snakemake does not miss an intermediate file as long as what was made from it is up to date; what a reader may look
-    into or delete is therefore asked for by name.
-    """
-    if table != "table1":
-        return []
-    target = config["tables"][table]
-    benchmark, (backbone,) = target["benchmark"], target["backbones"]
-    splits, evaluations, cells = set(), [], []
-    for name in target["methods"]:
-        for seed in config["seeds"]:
-            run = METHODS[name].at_seed(seed)
-            splits |= {
-                split_file(subset, benchmark, backbone)
-                for subset in (run.sft, run.rl)
-                if parts_corpus(subset)
-            }
-            folder = f"<results>/eval/{benchmark}/{backbone}/{name}/seed{seed}"
-            evaluations += [f"{folder}/{panel}.json" for panel in TABLE1_PANELS]
-        cells += [
-            f"<results>/cells/{table}/{panel}/{name}/{column}.json"
-            for panel in TABLE1_PANELS
-            for column in TABLE1_COLUMNS
-        ]
-    return [*sorted(splits), *evaluations, *cells]
 
 
 def parts_corpus(subset):

@@ -16,8 +16,10 @@ def register(app: typer.Typer) -> None:
     """Add the commands of this group."""
     app.command()(version)
     app.command()(show)
-    app.command("table1-row")(table1_row)
-    app.command("table1")(table1)
+    app.command()(cells)
+    app.command("timing-cells")(timing_cells)
+    app.command("table-statistics")(table_statistics)
+    app.command()(table)
     app.command("benchmark-summary")(benchmark_summary)
 
 
@@ -33,34 +35,59 @@ def show(file: Annotated[Path, typer.Argument(help="A table of results (CSV).")]
     print_table(file)
 
 
-def table1_row(
-    split: Annotated[str, typer.Option(help="seen or unseen.")],
-    method: Annotated[str, typer.Option()],
-    backbone: Annotated[str, typer.Option()],
-    sft: Annotated[str, typer.Option(help="Percent of the corpus that SFT saw, - for none.")],
-    rl: Annotated[str, typer.Option(help="Percent of the corpus that RL saw, - for none.")],
-    scale: Scale,
-    paper: Annotated[Path, typer.Option(help="The paper's values.")],
+def cells(
+    row: Annotated[str, typer.Option(help="Table, row, method and scale, as JSON (CellRecipe).")],
+    paper: Annotated[Path, typer.Option(help="The paper's values of this table.")],
     out: Annotated[Path, typer.Option(help="Folder of the row's cells.")],
     evaluations: Annotated[list[Path], typer.Argument(help="One evaluation a seed.")],
 ) -> None:
-    """Write the cells of one row of Table 1."""
-    from prism.stages.cells import CellContext, write_table1_row
+    """Write the cells of one row of Table 1, 2 or 4 from its evaluations."""
+    from prism.core.recipes import build_recipe
+    from prism.stages.cells import CellRecipe, write_evaluation_cells
 
-    write_table1_row(CellContext(split, method, backbone, sft, rl, scale), evaluations, paper, out)
+    write_evaluation_cells(build_recipe(CellRecipe, row, "--row"), evaluations, paper, out)
 
 
-def table1(
-    methods: Annotated[str, typer.Option(help="Methods in the order of the rows, separated by commas.")],
+def timing_cells(
+    row: Annotated[str, typer.Option(help="Row, method and scale, as JSON (CellRecipe).")],
+    files: Annotated[str, typer.Option(help="Benchmark files by phase and seed, as JSON (TimingFiles).")],
+    paper: Annotated[Path, typer.Option(help="The paper's values of Table 3.")],
+    out: Annotated[Path, typer.Option(help="Folder of the row's cells.")],
+) -> None:
+    """Write the cells of one row of Table 3 from Snakemake's run times."""
+    from prism.core.recipes import build_recipe
+    from prism.stages.cells import CellRecipe
+    from prism.stages.timings import TimingFiles, write_timing_cells
+
+    recipe = build_recipe(CellRecipe, row, "--row")
+    write_timing_cells(recipe, build_recipe(TimingFiles, files, "--files"), paper, out)
+
+
+def table_statistics(
+    table: Annotated[str, typer.Option(help="table1, table2 or table4.")],
+    scale: Scale,
+    out: Annotated[Path, typer.Option(help="The tests (CSV).")],
+    cells: Annotated[list[Path], typer.Argument(help="The cells whose methods are compared.")],
+) -> None:
+    """Compare a table's methods in pairs on the same tasks."""
+    from prism.stages.tables.tests import write_tests
+
+    write_tests(table, cells, scale, out)
+
+
+def table(
+    table: Annotated[str, typer.Option(help="table1 to table4.")],
     scale: Scale,
     out_csv: Annotated[Path, typer.Option()],
     out_md: Annotated[Path, typer.Option()],
-    cells: Annotated[list[Path], typer.Argument(help="The table's cells.")],
+    out_tex: Annotated[Path, typer.Option()],
+    cells: Annotated[list[Path], typer.Argument(help="The table's cells, in the order of its rows.")],
+    tests: Annotated[Path | None, typer.Option(help="The table's paired tests.")] = None,
 ) -> None:
-    """Assemble Table 1 from its cells."""
-    from prism.stages.tables import build_table1
+    """Assemble a table from its cells: CSV, Markdown and LaTeX."""
+    from prism.stages.tables import build_table
 
-    build_table1(cells, methods.split(","), scale, out_csv, out_md)
+    build_table(table, cells, tests, scale, out_csv, out_md, out_tex)
 
 
 def benchmark_summary(

@@ -11,7 +11,7 @@ from snakemake_plan import dry_run, job_counts, planned_jobs
 
 pytestmark = pytest.mark.demo
 RESULTS = Path("results/demo")
-AFTER_TABLE = ["summary: seconds by rule", "table 1"]
+AFTER_TABLE = ["summary: seconds by rule", "paired tests of table 1", "table 1"]
 
 
 @pytest.fixture(scope="module")
@@ -83,7 +83,7 @@ def counts_with(finished: Path, override: str) -> dict[str, int]:
 
 
 FIGURES = {"figure_case_study", "figure_consensus"}
-TABLE = {"table1_row", "table1"}
+TABLE = {"table1_row", "table_statistics", "table1"}
 TRAINED = {"split", "sft", "rl", "evaluate"}
 
 

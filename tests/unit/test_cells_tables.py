@@ -1,41 +1,86 @@
-"""Cells and Table 1: every number is recomputed here from the episodes by other means."""
+"""Cells and tables: every number is recomputed here from the episodes by other means."""
 
 import json
+import re
 
+import numpy as np
 import pandas as pd
 import pytest
+from jsonschema import Draft202012Validator
 from scipy.stats import norm
 
 from prism.core.errors import BadInput
-from prism.core.files import write_json
+from prism.core.files import sha256_file, write_json
+from prism.core.recipes import build_recipe
 from prism.core.statistics import wilson_rate
-from prism.core.tablenames import TABLE1_COLUMNS
-from prism.stages.cells import CellContext, write_table1_row
-from prism.stages.tables import build_table1, print_table
+from prism.core.tablenames import TABLE1_COLUMNS, TABLES
+from prism.stages.cells import CellRecipe, write_evaluation_cells
+from prism.stages.tables import build_table, print_table
+from prism.stages.tables.frames import duration
+from prism.stages.tables.tests import build_tests, write_tests
+from prism.stages.timings import RunFiles, TimingFiles, write_timing_cells
 
-PAPER = (
-    "split,method,sft,rl,pick,look,clean,heat,cool,pick2,all\n"
-    "seen,sft,100,-,78.57,78.57,42.86,16.67,26.92,28.57,45.31\n"
-)
+PAPER = {
+    "table1": "split,method,sft,rl,pick,look,clean,heat,cool,pick2,all\n"
+    "seen,sft,100,-,78.57,78.57,42.86,16.67,26.92,28.57,45.31\n",
+    "table2": "backbone,method,sft,rl,sr,score\nQwen3-8B,sft,100,-,42.97,73.87\n",
+    "table3": "benchmark,method,sft,rl,probe_seconds,sft_seconds,rl_seconds,total_seconds,speedup\n"
+    "webshop,grpo,-,100,-,-,21180,21180,1.00\nwebshop,prism-gini,50,50,108,480,11400,11940,1.76\n",
+    "table4": "method,webshop_score,alfworld_sr\nmagnitude-l2,79.75,90.63\nprism-gini,85.15,95.31\n",
+}
+PANEL = "ab" * 32
 
 
-def evaluation(path, seed, outcomes, panel="p"):
-    episodes = [{"task_type": kind, "success": success} for kind, success in outcomes]
-    write_json(path, {"seed": seed, "panel": "seen", "panel_sha256": panel, "episodes": episodes})
+def evaluation(path, seed, episodes, benchmark="alfworld", panel=PANEL):
+    """Write an evaluation; `episodes` are (task type, score), a task is solved at score 1."""
+    records = [
+        {"task_id": f"t{index}", "task_type": kind, "success": score == 1, "score": float(score)}
+        for index, (kind, score) in enumerate(episodes)
+    ]
+    run = {"benchmark": benchmark, "panel": "p", "panel_sha256": panel, "seed": seed, "recipe": {"top_p": 1.0}}
+    write_json(path, {**run, "episodes": records})
+    return path
+
+
+def cell_recipe(table, method="sft", columns=(), settings=None, stands_for="Qwen3-8B", **row):
+    values = {
+        "table": table,
+        "row": {**row, "method": method},
+        "backbone": "tiny-qwen3",
+        "stands_for": stands_for,
+        "method": {"sft": "all", "rl": "", "algorithm": ""},
+        "sft": "100",
+        "rl": "-",
+        "scale": "demo",
+        "columns": list(columns),
+        "settings": settings or {},
+    }
+    return build_recipe(CellRecipe, values, "--row")
+
+
+def paper_file(folder, table):
+    path = folder / f"{table}.csv"
+    path.write_text("# source\n" + PAPER[table])
     return path
 
 
 @pytest.fixture
 def row(tmp_path):
-    """Two seeds of one method on a panel without look tasks."""
-    (tmp_path / "paper.csv").write_text("# source\n" + PAPER)
+    """Two seeds of one method of Table 1 on a panel without look tasks."""
     runs = [
-        evaluation(tmp_path / "s0.json", 0, [("pick", True), ("pick", False), ("heat", False)]),
-        evaluation(tmp_path / "s1.json", 1, [("pick", True), ("pick", True), ("heat", False)]),
+        evaluation(tmp_path / "s0.json", 0, [("pick", 1), ("pick", 0), ("heat", 0)]),
+        evaluation(tmp_path / "s1.json", 1, [("pick", 1), ("pick", 1), ("heat", 0)]),
     ]
-    context = CellContext("seen", "sft", "tiny", "100", "-", "demo")
-    write_table1_row(context, runs, tmp_path / "paper.csv", tmp_path / "cells")
+    write_evaluation_cells(cell_recipe("table1", split="seen"), runs, paper_file(tmp_path, "table1"), tmp_path / "c")
     return tmp_path
+
+
+def in_order(folder, table):
+    return [folder / f"{column}.json" for column in TABLES[table].columns]
+
+
+def read_cells(folder, table):
+    return {path.stem: json.loads(path.read_text()) for path in in_order(folder, table)}
 
 
 def wilson_by_formula(successes, n):
@@ -61,62 +106,279 @@ def test_the_papers_interval():
     assert (round(rate.low, 1), round(rate.high, 1)) == (90.2, 97.8)
 
 
-def test_cells(row):
-    cells = {column: json.loads((row / "cells" / f"{column}.json").read_text()) for column in TABLE1_COLUMNS}
+def test_cells_of_table_1(row):
+    cells = read_cells(row / "c", "table1")
     assert cells["pick"]["value"] == 75.0
     assert cells["pick"]["seeds"]["0"]["value"] == 50.0
+    assert cells["pick"]["seeds"]["0"]["interval"]["method"] == "Wilson score"
     assert cells["heat"]["value"] == 0.0
+    assert cells["heat"]["interval"]["method"].startswith("Wilson score on the tasks")
     assert cells["look"]["value"] is None
-    assert cells["all"]["value"] == 50.0
-    assert cells["all"]["episodes"] == 6
+    assert cells["all"]["value"] == pytest.approx(50.0)
+    assert cells["all"]["interval"]["method"] == "bootstrap over seeds, then tasks"
+    assert (cells["all"]["episodes"], cells["all"]["tasks"]) == (6, 3)
     assert cells["all"]["paper"]["value"] == 45.31
-    assert len(cells["all"]["evaluations"]) == 2
+    assert cells["all"]["difference"] == pytest.approx(4.69)
+    assert [source["sha256"] for source in cells["all"]["evaluations"]] == [
+        sha256_file(row / "s0.json"),
+        sha256_file(row / "s1.json"),
+    ]
 
 
-def test_table(row):
-    files = list((row / "cells").glob("*.json"))
-    build_table1(files, ["sft"], "demo", row / "t.csv", row / "t.md")
+def test_table_2_counts_full_scores_and_averages_scores(tmp_path):
+    episodes = [("home", 1), ("home", 0.5), ("toys", 0.25), ("toys", 0)]
+    runs = [evaluation(tmp_path / "s0.json", 0, episodes, "webshop")]
+    recipe = cell_recipe("table2", backbone="tiny-qwen3")
+    write_evaluation_cells(recipe, runs, paper_file(tmp_path, "table2"), tmp_path / "c")
+    cells = read_cells(tmp_path / "c", "table2")
+    assert cells["sr"]["value"] == 25.0
+    assert cells["score"]["value"] == pytest.approx(43.75)
+    assert cells["score"]["interval"]["method"] == "bootstrap over tasks"
+    assert [cell["paper"]["value"] for cell in cells.values()] == [42.97, 73.87]
+
+
+def test_the_paper_has_no_value_for_another_backbone(tmp_path):
+    runs = [evaluation(tmp_path / "s0.json", 0, [("pick", 1)])]
+    recipe = cell_recipe("table1", split="seen", stands_for="Llama-3.1-8B-Instruct")
+    write_evaluation_cells(recipe, runs, paper_file(tmp_path, "table1"), tmp_path / "c")
+    cell = read_cells(tmp_path / "c", "table1")["all"]
+    assert cell["paper"]["value"] is None
+    assert cell["difference"] is None
+
+
+def test_table_1(row):
+    build_table("table1", in_order(row / "c", "table1"), None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
     first = (row / "t.csv").read_text().splitlines()[0]
-    assert first.startswith("#")
+    assert first.startswith("# Table 1, ALFWorld")
     assert "DEMO SCALE" in first
     table = pd.read_csv(row / "t.csv", comment="#", dtype={"rl": str})
-    low, high = wilson_by_formula(3, 6)
+    contract = "split,method,sft,rl,pick,look,clean,heat,cool,pick2,all,all_low,all_high,episodes,seeds,paper_all"
+    assert list(table.columns)[:16] == contract.split(",")
     assert table.loc[0, ["split", "method", "sft", "rl"]].tolist() == ["seen", "sft", 100, "-"]
     assert table.loc[0, ["pick", "heat", "all"]].tolist() == [75.0, 0.0, 50.0]
-    assert table.loc[0, ["all_low", "all_high"]].tolist() == pytest.approx([low, high], abs=0.01)
     assert table.loc[0, ["episodes", "seeds"]].tolist() == [6, 2]
     assert "DEMO SCALE" in (row / "t.md").read_text()
 
 
+def two_methods(folder, table="table2", n=40, **row):
+    """A good method and the reference on the same tasks: cells of both rows, in the order of the table."""
+    outcomes = np.random.default_rng(0).random(n)
+    paths = []
+    for method, scores in (("sft-then-rl", outcomes < 0.3), ("prism-gini", outcomes < 0.8)):
+        run = evaluation(folder / f"{method}.json", 0, [("home", int(score)) for score in scores], "webshop")
+        recipe = cell_recipe(table, method, backbone="tiny-qwen3")
+        write_evaluation_cells(recipe, [run], paper_file(folder, table), folder / method)
+        paths += in_order(folder / method, table)
+    return paths
+
+
+def test_table_2_with_its_tests(tmp_path):
+    cells = two_methods(tmp_path)
+    write_tests("table2", cells, "demo", tmp_path / "tests.csv")
+    tests = pd.read_csv(tmp_path / "tests.csv", comment="#")
+    rate = tests[tests["column"] == "sr"].iloc[0]
+    outcomes = np.random.default_rng(0).random(40)
+    better = int(((outcomes >= 0.3) & (outcomes < 0.8)).sum())
+    assert (rate["method"], rate["reference"], rate["better"], rate["worse"]) == (
+        "prism-gini",
+        "sft-then-rl",
+        better,
+        0,
+    )
+    assert rate["p"] == pytest.approx(2 * 0.5**better, rel=1e-3)
+    assert rate["significant"] == "yes"
+    build_table("table2", cells, tmp_path / "tests.csv", "demo", *(tmp_path / f"t.{x}" for x in ("csv", "md", "tex")))
+    table = pd.read_csv(tmp_path / "t.csv", comment="#")
+    contract = "backbone,method,sft,rl,sr,sr_low,sr_high,score,score_low,score_high,episodes,seeds,paper_sr,paper_score"
+    assert list(table.columns)[:14] == contract.split(",")
+    markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
+    half = (table.loc[1, "sr_high"] - table.loc[1, "sr_low"]) / 2
+    value = f"{table.loc[1, 'sr']:.1f} ± {half:.1f}"
+    assert f"**{value}**†" in markdown
+    assert rf"\textbf{{{value.replace('±', '$' + chr(92) + 'pm$')}}}$^{{\dagger}}$" in latex
+    assert len(re.findall(r"\\toprule|\\bottomrule", latex)) == 2
+    assert "DEMO SCALE" in latex.splitlines()[0]
+    # every row of the tabular has as many cells as it has columns
+    columns = re.search(r"\\begin\{tabular\}\{(\w+)\}", latex)[1]
+    rows = [line for line in latex.splitlines() if line.endswith(r"\\")]
+    assert {len(re.findall(r"(?<!\\)&", line)) + 1 for line in rows} == {len(columns)}
+
+
+def test_the_frame_of_the_tests_does_not_depend_on_the_order_of_columns(tmp_path):
+    """Holm over the methods of one column and reference; a method is not compared with itself."""
+    frame = build_tests("table2", two_methods(tmp_path), "demo")
+    assert frame.groupby(["backbone", "column", "reference"]).size().tolist() == [1, 1]
+    assert not (frame["method"] == frame["reference"]).any()
+    assert (frame["p"] == frame["p_holm"]).all()  # families of one
+
+
+def test_a_changed_evaluation_is_noticed(tmp_path):
+    cells = two_methods(tmp_path)
+    evaluation(tmp_path / "prism-gini.json", 0, [("home", 1)] * 40, "webshop")
+    with pytest.raises(BadInput, match="not the evaluation that its cell was made from"):
+        write_tests("table2", cells, "demo", tmp_path / "tests.csv")
+
+
+def test_methods_on_different_panels_are_not_compared(tmp_path):
+    cells = two_methods(tmp_path)
+    for path in cells[:2]:
+        write_json(path, {**json.loads(path.read_text()), "panel_sha256": "cd" * 32})
+    with pytest.raises(BadInput, match="another panel"):
+        write_tests("table2", cells, "demo", tmp_path / "tests.csv")
+
+
+def benchmark_file(path, seconds):
+    path.write_text(f"s\th:m:s\tmax_rss\n{seconds}\t0:00:00\t1.0\n")
+    return str(path)
+
+
+@pytest.fixture
+def timing_cells(tmp_path):
+    """GRPO and PRISM with two probe shards and two seeds."""
+    for seed, steps in ((0, 8), (1, 8)):
+        (tmp_path / f"run{seed}").mkdir()
+        write_json(tmp_path / f"run{seed}/run.json", {"steps": steps})
+    paper = paper_file(tmp_path, "table3")
+    settings = {"steps_rule": "epochs (0.77)", "hardware": "CPU, 1 thread of torch"}
+    grpo = {seed: benchmark_file(tmp_path / f"grpo{seed}.tsv", 1000 + 100 * seed) for seed in (0, 1)}
+    seeds = {
+        str(seed): RunFiles(
+            benchmark_file(tmp_path / f"sft{seed}.tsv", 20),
+            benchmark_file(tmp_path / f"rl{seed}.tsv", 400 + 100 * seed),
+            str(tmp_path / f"run{seed}"),
+            grpo[seed],
+        )
+        for seed in (0, 1)
+    }
+    probe = tuple(benchmark_file(tmp_path / f"probe{shard}.tsv", 5 + shard) for shard in (0, 1))
+    recipe = cell_recipe("table3", "prism-gini", benchmark="webshop", settings=settings)
+    write_timing_cells(recipe, TimingFiles(probe, seeds), paper, tmp_path / "prism-gini")
+    alone = {str(seed): RunFiles("", grpo[seed], str(tmp_path / f"run{seed}"), grpo[seed]) for seed in (0, 1)}
+    recipe = cell_recipe("table3", "grpo", benchmark="webshop", settings=settings)
+    write_timing_cells(recipe, TimingFiles((), alone), paper, tmp_path / "grpo")
+    return tmp_path
+
+
+def test_cells_of_table_3(timing_cells):
+    cells = read_cells(timing_cells / "prism-gini", "table3")
+    assert {column: cell["value"] for column, cell in cells.items()} == {
+        "probe": 6.0,  # shards run side by side
+        "sft": 20.0,
+        "rl": 450.0,
+        "total": 476.0,
+        "speedup": pytest.approx((1000 / 426 + 1100 / 526) / 2),
+    }
+    assert cells["total"]["paper"]["value"] == 11940
+    assert cells["rl"]["training_steps"] == 8
+    # Student's interval of 400 and 500: 450 ± 12.706 * 50
+    assert cells["rl"]["interval"]["high"] == pytest.approx(450 + 12.706 * 50, abs=0.1)
+    assert len(cells["total"]["timings"]) == 8
+    alone = read_cells(timing_cells / "grpo", "table3")
+    assert alone["probe"]["value"] is None
+    assert alone["speedup"]["value"] == 1.0
+
+
+def test_table_3(timing_cells):
+    cells = [path for method in ("grpo", "prism-gini") for path in in_order(timing_cells / method, "table3")]
+    out = [timing_cells / f"t.{suffix}" for suffix in ("csv", "md", "tex")]
+    build_table("table3", cells, None, "demo", *out)
+    text = out[0].read_text()
+    assert "CPU, 1 thread of torch" in text
+    assert "epochs (0.77)" in text
+    table = pd.read_csv(out[0], comment="#")
+    assert table["total_time"].tolist() == ["17m 30s", "7m 56s"]
+    assert table["paper_speedup"].tolist() == [1.0, 1.76]
+    assert pd.isna(table.loc[0, "probe_seconds"])
+
+
+def test_a_missing_benchmark_file_is_one_line(tmp_path):
+    missing = TimingFiles((), {"0": RunFiles("", str(tmp_path / "none.tsv"))})
+    with pytest.raises(BadInput, match=r"none\.tsv.*benchmark file is missing"):
+        write_timing_cells(
+            cell_recipe("table3", "grpo", benchmark="webshop"), missing, paper_file(tmp_path, "table3"), tmp_path
+        )
+
+
+@pytest.mark.parametrize(
+    ("seconds", "shown"), [(None, "-"), (12, "12s"), (108, "1m 48s"), (11940, "3h 19m"), (3600, "1h 00m")]
+)
+def test_durations_as_the_paper_prints_them(seconds, shown):
+    assert duration(seconds) == shown
+
+
+def test_table_4_has_a_cell_a_benchmark(tmp_path):
+    paper = paper_file(tmp_path, "table4")
+    for benchmark in ("webshop", "alfworld"):
+        run = evaluation(tmp_path / f"{benchmark}.json", 0, [("pick", 1), ("pick", 0.5)], benchmark)
+        write_evaluation_cells(cell_recipe("table4", "prism-gini", (benchmark,)), [run], paper, tmp_path / "c")
+    cells = read_cells(tmp_path / "c", "table4")
+    assert (cells["webshop"]["value"], cells["alfworld"]["value"]) == (75.0, 50.0)
+    assert (cells["webshop"]["paper"]["value"], cells["alfworld"]["paper"]["value"]) == (85.15, 95.31)
+    out = [tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")]
+    build_table("table4", in_order(tmp_path / "c", "table4"), None, "demo", *out)
+    assert pd.read_csv(out[0], comment="#").loc[0, ["webshop_score", "alfworld_sr"]].tolist() == [75.0, 50.0]
+    build_table("table4", [tmp_path / "c/alfworld.json"], None, "demo", *out)
+    assert "webshop_score" not in pd.read_csv(out[0], comment="#")
+
+
 def test_a_cell_of_another_scale_is_refused(row):
-    files = list((row / "cells").glob("*.json"))
     with pytest.raises(BadInput, match="made at scale 'demo'"):
-        build_table1(files, ["sft"], "paper", row / "t.csv", row / "t.md")
+        build_table("table1", in_order(row / "c", "table1"), None, "paper", row / "t.csv", row / "t.md", row / "t.tex")
 
 
 def test_a_missing_cell_is_named(row):
-    files = [path for path in (row / "cells").glob("*.json") if path.stem != "heat"]
+    files = [path for path in in_order(row / "c", "table1") if path.stem != "heat"]
     with pytest.raises(BadInput, match="'heat' is missing"):
-        build_table1(files, ["sft"], "demo", row / "t.csv", row / "t.md")
+        build_table("table1", files, None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
 
 
-def test_seeds_on_different_panels_are_refused(tmp_path):
-    (tmp_path / "paper.csv").write_text(PAPER)
-    runs = [evaluation(tmp_path / f"{seed}.json", seed, [("pick", True)], panel=str(seed)) for seed in (0, 1)]
-    with pytest.raises(BadInput, match="another panel"):
-        write_table1_row(
-            CellContext("seen", "sft", "t", "100", "-", "demo"), runs, tmp_path / "paper.csv", tmp_path / "c"
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [({"panel": "cd" * 32}, "another panel"), ({"seed": 0}, "second evaluation of seed 0")],
+)
+def test_seeds_that_cannot_be_pooled_are_refused(tmp_path, change, message):
+    runs = [
+        evaluation(tmp_path / "0.json", 0, [("pick", 1)]),
+        evaluation(tmp_path / "1.json", **{"seed": 1, **change}, episodes=[("pick", 1)]),
+    ]
+    with pytest.raises(BadInput, match=message):
+        write_evaluation_cells(
+            cell_recipe("table1", split="seen"), runs, paper_file(tmp_path, "table1"), tmp_path / "c"
         )
     assert not (tmp_path / "c").exists()
 
 
-@pytest.mark.parametrize("content", ["{}", '{"panel_sha256": "x", "seed": 0, "episodes": []}', "[1]", "nonsense"])
+@pytest.mark.parametrize(
+    "content",
+    ["{}", '{"panel_sha256": "x", "seed": 0, "episodes": []}', "[1]", "nonsense"],
+)
 def test_what_is_not_an_evaluation_is_refused(tmp_path, content):
-    (tmp_path / "paper.csv").write_text(PAPER)
     (tmp_path / "e.json").write_text(content)
-    context = CellContext("seen", "sft", "t", "100", "-", "demo")
     with pytest.raises(BadInput, match=r"e\.json"):
-        write_table1_row(context, [tmp_path / "e.json"], tmp_path / "paper.csv", tmp_path / "c")
+        write_evaluation_cells(
+            cell_recipe("table1", split="seen"), [tmp_path / "e.json"], paper_file(tmp_path, "table1"), tmp_path / "c"
+        )
+
+
+@pytest.mark.parametrize(("field", "value"), [("score", 1.5), ("success", "yes"), ("task_id", "t1")])
+def test_a_broken_episode_is_refused(tmp_path, field, value):
+    path = evaluation(tmp_path / "e.json", 0, [("pick", 1), ("pick", 0)])
+    run = json.loads(path.read_text())
+    run["episodes"][0][field] = value
+    write_json(path, run)
+    with pytest.raises(BadInput, match=r"e\.json"):
+        write_evaluation_cells(
+            cell_recipe("table1", split="seen"), [path], paper_file(tmp_path, "table1"), tmp_path / "c"
+        )
+
+
+@pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4"])
+def test_the_papers_values_can_be_placed(root, table):
+    """The file of every table has the columns that its cells look for, and config keys as names."""
+    frame = pd.read_csv(root / f"resources/paper/{table}.csv", comment="#")
+    layout = TABLES[table]
+    assert set(layout.row) | set(layout.columns.values()) <= set(frame.columns)
+    assert not frame.duplicated(list(layout.row)).any()
 
 
 def test_the_papers_table_is_what_was_published(root):
@@ -128,7 +390,7 @@ def test_the_papers_table_is_what_was_published(root):
 
 
 def test_a_table_is_printed(row, capsys):
-    build_table1(list((row / "cells").glob("*.json")), ["sft"], "demo", row / "t.csv", row / "t.md")
+    build_table("table1", in_order(row / "c", "table1"), None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
     print_table(row / "t.csv")
     shown = capsys.readouterr().out
     assert "DEMO SCALE" in shown
@@ -136,3 +398,52 @@ def test_a_table_is_printed(row, capsys):
     assert "75.0" in shown
     with pytest.raises(BadInput, match="snakemake first"):
         print_table(row / "none.csv")
+
+
+@pytest.fixture(scope="module")
+def schema(root):
+    schema = json.loads((root / "resources/schemas/cell.json").read_text())
+    Draft202012Validator.check_schema(schema)
+    return Draft202012Validator(schema)
+
+
+def test_cells_follow_the_schema(row, timing_cells, schema):
+    cells = [*(row / "c").glob("*.json"), *(timing_cells / "grpo").glob("*.json")]
+    assert len(cells) == len(TABLE1_COLUMNS) + 5
+    for path in cells:
+        schema.validate(json.loads(path.read_text()))
+    broken = {**json.loads(cells[0].read_text()), "evaluations": []}
+    assert list(schema.iter_errors(broken))
+
+
+@pytest.mark.demo
+def test_every_cell_of_the_demo_is_recomputed(root, schema, monkeypatch):
+    """All cells of the finished demo against their evaluation files, by pandas alone."""
+    monkeypatch.chdir(root)
+    cells = sorted((root / "results/demo/cells").glob("table[124]/**/*.json"))
+    if not cells:
+        pytest.skip("results/demo is not built: run `make demo` first")
+    for path in cells:
+        cell = json.loads(path.read_text())
+        schema.validate(cell)
+        frames = []
+        for source in cell["evaluations"]:
+            assert sha256_file(source["path"]) == source["sha256"], path
+            run = json.loads((root / source["path"]).read_text())
+            frames.append(pd.DataFrame(run["episodes"]).assign(seed=run["seed"]))
+        episodes = pd.concat(frames)
+        if cell["table"] == "table1" and cell["column"] != "all":
+            episodes = episodes[episodes["task_type"] == cell["column"]]
+        outcome = episodes["success"].astype(float)
+        if cell["unit"].startswith("average score"):
+            outcome = episodes["score"]
+        if cell["value"] is None:
+            assert episodes.empty, path
+            continue
+        assert cell["value"] == pytest.approx(100 * outcome.mean(), abs=1e-9), path
+        assert cell["episodes"] == len(episodes), path
+        by_seed = 100 * outcome.groupby(episodes["seed"]).mean()
+        assert {seed: values["value"] for seed, values in cell["seeds"].items()} == pytest.approx(
+            {str(seed): value for seed, value in by_seed.items()}
+        ), path
+        assert cell["interval"]["low"] <= cell["value"] <= cell["interval"]["high"], path

@@ -1,0 +1,40 @@
+"""Tables: cells and paired tests side by side, as CSV for programs, Markdown for people and LaTeX for print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import pandas as pd
+
+from prism.core.errors import BadInput
+from prism.core.files import write_text
+from prism.core.progress import say
+from prism.stages.tables.frames import build_frame
+from prism.stages.tables.notes import scale_note
+from prism.stages.tables.render import as_csv, as_latex, as_markdown
+from prism.stages.tables.terminal import print_table
+
+__all__ = ["build_table", "print_table", "scale_note"]
+
+
+def build_table(
+    table: str, cells: Iterable[Path], tests_csv: Path | None, scale: str, out_csv: Path, out_md: Path, out_tex: Path
+) -> None:
+    """Assemble a table from its cells, rows in the order of the cells.
+
+    Args:
+        tests_csv: what `prism.stages.tables.tests.write_tests` wrote; None for a table without tests.
+
+    Raises:
+        BadInput: a cell is missing from a row or was made at another scale, or the tests cannot be read.
+    """
+    try:
+        tests = None if tests_csv is None else pd.read_csv(tests_csv, comment="#", keep_default_na=False)
+    except (OSError, ValueError) as error:
+        raise BadInput(tests_csv, "is not a table of tests", "rebuild it with its rule") from error
+    built = build_frame(table, cells, tests, scale)
+    write_text(out_csv, as_csv(built, scale))
+    write_text(out_md, as_markdown(built, scale))
+    write_text(out_tex, as_latex(built, scale))
+    say(f"{table}: {len(built.frame)} rows")

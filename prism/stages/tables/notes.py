@@ -1,0 +1,15 @@
+"""What a result of a scale means."""
+
+from __future__ import annotations
+
+SCALE_NOTES = {
+    "paper": "paper scale",
+    "demo": "DEMO SCALE: tiny backbones, generated games; shows that the machinery works, not that the paper is right",
+}
+
+
+def scale_note(scale: str) -> str:
+    """One sentence on what a result of this scale means; every table and figure carries it."""
+    return SCALE_NOTES.get(
+        scale, f"{scale.upper()} SCALE: tiny backbones; it shows that the machinery works, not that the paper is right"
+    )

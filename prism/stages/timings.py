@@ -1,0 +1,132 @@
+"""Cells of Table 3: wall-clock times from Snakemake's benchmark files, and the speed-up against GRPO."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.stats import sem, t
+
+from prism.core.errors import BadInput
+from prism.core.files import read_json, sha256_file
+from prism.core.progress import say
+from prism.core.statistics import CONFIDENCE
+from prism.core.tablenames import TABLE3_COLUMNS
+from prism.stages.cells import CellRecipe, PaperRow, cell_head, config_slice, write_cells
+
+PHASES = ("probe", "sft", "rl")
+
+
+@dataclass(frozen=True)
+class RunFiles:
+    """Where the times of one seed lie; an empty name is a phase that the method skips.
+
+    Attributes:
+        sft, rl: benchmark files of the two trainings.
+        checkpoint: folder of the RL run.
+        baseline: benchmark file of the same seed's GRPO on the whole corpus; empty where the config has none.
+    """
+
+    sft: str = ""
+    rl: str = ""
+    checkpoint: str = ""
+    baseline: str = ""
+
+
+@dataclass(frozen=True)
+class TimingFiles:
+    """Where the times of a method lie.
+
+    Attributes:
+        probe: benchmark files of what its split is made from, one a shard: gradient norms, or pass rates.
+        seeds: the trainings of every seed.
+    """
+
+    probe: tuple[str, ...]
+    seeds: dict[str, RunFiles]
+
+
+def write_timing_cells(recipe: CellRecipe, files: TimingFiles, paper_table: Path, out_dir: Path) -> None:
+    """Write ``{out_dir}/{column}.json`` for one row of Table 3, in seconds; the speed-up has no unit.
+
+    Shards of the probe run side by side: the longest counts. A training that was interrupted and went on is timed from
+    where it went on, because Snakemake times the job that finished.
+
+    Raises:
+        BadInput: a benchmark file is missing or not one.
+    """
+    seconds = {seed: _phases(files, run) for seed, run in sorted(files.seeds.items(), key=lambda item: int(item[0]))}
+    shared = {
+        "evaluations": [],
+        "timings": [{"path": path, "sha256": sha256_file(path)} for path in _all_files(files)],
+        "panel_sha256": None,
+        "episodes": 0,
+        "config": config_slice(recipe),
+    }
+    steps = [read_json(Path(run.checkpoint) / "run.json")["steps"] for run in files.seeds.values() if run.checkpoint]
+    cells = {}
+    for column in TABLE3_COLUMNS:
+        by_seed = {seed: values[column] for seed, values in seconds.items()}
+        cells[column] = {
+            **cell_head(recipe, column, "ratio to GRPO's total" if column == "speedup" else "seconds"),
+            **_estimate(list(by_seed.values())),
+            "seeds": {seed: {"value": value, "interval": None, "episodes": 0} for seed, value in by_seed.items()},
+            **shared,
+        }
+    if steps:
+        cells["rl"]["training_steps"] = sum(steps) / len(steps)
+    write_cells(cells, PaperRow.read(recipe, paper_table), out_dir)
+    say(f"{recipe.name}: {cells['total']['value'] or 0:.0f} s in all")
+
+
+def _all_files(files: TimingFiles) -> list[str]:
+    """All benchmark files, without those that are used twice."""
+    named = [*files.probe]
+    for run in files.seeds.values():
+        named += [run.sft, run.rl, run.baseline]
+    return list(dict.fromkeys(filter(None, named)))
+
+
+def _phases(files: TimingFiles, run: RunFiles) -> dict[str, float | None]:
+    """Seconds of every phase of one seed, their total and the speed-up; None for a phase that is skipped."""
+    times = {
+        "probe": max(map(read_seconds, files.probe), default=None),
+        "sft": read_seconds(run.sft) if run.sft else None,
+        "rl": read_seconds(run.rl) if run.rl else None,
+    }
+    spent = [value for value in times.values() if value is not None]
+    total = sum(spent) if spent else None
+    speedup = read_seconds(run.baseline) / total if run.baseline and total else None
+    return {**times, "total": total, "speedup": speedup}
+
+
+def read_seconds(path: str | Path) -> float:
+    """Wall-clock seconds of a job, from the benchmark file that Snakemake writes beside it.
+
+    Raises:
+        BadInput: the file is missing or not a benchmark file.
+    """
+    try:
+        return float(pd.read_csv(path, sep="\t")["s"].mean())
+    except OSError as error:
+        remedy = "the job was timed when it ran: bring its file back, or run the job again with --forcerun"
+        raise BadInput(path, "Snakemake's benchmark file is missing", remedy) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise BadInput(path, "is not a benchmark file", "delete it and run its rule again") from error
+
+
+def _estimate(values: Sequence[float | None]) -> dict[str, Any]:
+    """Mean over the seeds with Student's interval; one seed, or equal values, have none."""
+    known = np.array([value for value in values if value is not None], dtype=float)
+    if not known.size:
+        return {"value": None, "interval": None}
+    mean = float(known.mean())
+    if known.size == 1 or np.ptp(known) == 0:
+        return {"value": mean, "interval": None}
+    low, high = t.interval(CONFIDENCE, known.size - 1, loc=mean, scale=sem(known))
+    interval = {"low": float(low), "high": float(high), "level": CONFIDENCE, "method": "Student's t over seeds"}
+    return {"value": mean, "interval": interval}

@@ -1,0 +1,197 @@
+# What the cells and tables are made of: which evaluations, splits, checkpoints and run times a config asks for.
+import os
+
+from prism.core.methods import RANDOM
+from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
+
+CELL_SOURCES = [
+    source("cells"),
+    "prism/core/evaluations.py",
+    "prism/core/statistics.py",
+    "prism/core/tablenames.py",
+]
+# the method that Table 3's speed-ups are relative to
+BASELINE = "grpo"
+
+
+def everything_of(table):
+    """Splits, evaluations and cells of a table.
+
+    Snakemake does not miss an intermediate file as long as what was made from it is up to date; what a reader may look
+    into or delete is therefore asked for by name.
+    """
+    if table not in TABLES:
+        return []
+    return [*splits_of(table), *evaluations_of(table), *cells_of(table)]
+
+
+def splits_of(table):
+    """The splits that a table's methods rest on."""
+    target = config["tables"][table]
+    splits = set()
+    for benchmark in target.get("benchmarks", [target.get("benchmark")]):
+        for backbone in target["backbones"]:
+            for name in target["methods"]:
+                runs = [METHODS[name].at_seed(seed) for seed in config["seeds"]]
+                subsets = [subset for run in runs for subset in (run.sft, run.rl)]
+                splits |= {
+                    split_file(subset, benchmark, backbone)
+                    for subset in filter(parts_corpus, subsets)
+                }
+    return sorted(splits)
+
+
+def evaluation_files(benchmark, backbone, method, panel):
+    """A method's evaluations on one panel, one a seed."""
+    folder = f"<results>/eval/{benchmark}/{backbone}/{method}"
+    return [f"{folder}/seed{seed}/{panel}.json" for seed in config["seeds"]]
+
+
+def evaluations_of(table):
+    """The evaluations that a table is made of; Table 3 is made of run times."""
+    target = config["tables"][table]
+    if table == "table3":
+        return []
+    if table == "table4":
+        panels = [(name, TABLE4_PANELS[name]) for name in target["benchmarks"]]
+    else:
+        names = TABLE1_PANELS if table == "table1" else (TABLE2_PANEL,)
+        panels = [(target["benchmark"], name) for name in names]
+    return [
+        path
+        for benchmark, panel in panels
+        for backbone in target["backbones"]
+        for method in target["methods"]
+        for path in evaluation_files(benchmark, backbone, method, panel)
+    ]
+
+
+def cells_of(table, columns=None):
+    """A table's cells, row by row in the order of the table; `columns` restricts them."""
+    target = config["tables"][table]
+    groups = {
+        "table1": TABLE1_PANELS,
+        "table2": target["backbones"],
+        "table3": target.get("benchmarks"),
+        "table4": ("",),
+    }[table]
+    if columns is None:
+        columns = target["benchmarks"] if table == "table4" else TABLES[table].columns
+    return [
+        os.path.join("<results>/cells", table, group, method, f"{column}.json")
+        for group in groups
+        for method in target["methods"]
+        for column in columns
+    ]
+
+
+def tested_cells_of(table):
+    """The cells whose methods are compared in pairs."""
+    columns = (
+        config["tables"][table]["benchmarks"]
+        if table == "table4"
+        else TABLES[table].tested
+    )
+    return cells_of(table, columns)
+
+
+def cell_recipe(table, backbone, method, settings=None, columns=(), **row):
+    """What the cells of a row are told."""
+    definition = METHODS[method]
+    sft, rl = definition.shares()
+    return json_text(
+        {
+            "table": table,
+            "row": {**row, "method": method},
+            "backbone": backbone,
+            "stands_for": config["backbones"][backbone].get("stands_for", backbone),
+            "method": {
+                "sft": definition.sft or "",
+                "rl": definition.rl or "",
+                "algorithm": definition.algorithm or "",
+            },
+            "sft": sft,
+            "rl": rl,
+            "scale": config["scale"],
+            "columns": list(columns),
+            "settings": settings or {},
+        }
+    )
+
+
+def timing_settings(benchmark):
+    """What a run time depends on besides the data: the rule for RL's steps, and the hardware that the config asks for."""
+    settings = stage_settings("rl", benchmark)
+    threads = settings.get("threads", 2)
+    hardware = f"CPU, {threads} thread{'s' if threads > 1 else ''} of torch"
+    if settings.get("platform", "cpu") == "gpu":
+        hardware = f"{settings['gpus']} GPUs on {settings.get('nodes', 1)} node(s)"
+    rule_name = settings["steps_rule"]
+    return {
+        "steps_rule": f"{rule_name} ({settings['steps'] if rule_name == 'constant' else settings['epochs']})",
+        "hardware": hardware,
+    }
+
+
+def probe_outputs(benchmark, backbone, method):
+    """What a method's split costs before any training, and the rule that makes it: gradient norms, or pass rates."""
+    scores = {
+        parse_slice(subset).score
+        for subset in (METHODS[method].sft, METHODS[method].rl)
+        if parts_corpus(subset)
+    }
+    if PASS_RATE in scores:
+        return "pass_rates", [f"<results>/passrates/{benchmark}/{backbone}.csv"]
+    if scores - {RANDOM}:
+        return "probe", shard_files_of(benchmark, backbone)
+    return "", []
+
+
+def timed_outputs(benchmark, method):
+    """What a row of Table 3 is the cost of, and GRPO's runs that it is compared with."""
+    (backbone,) = config["tables"]["table3"]["backbones"]
+    _, outputs = probe_outputs(benchmark, backbone, method)
+    for seed in config["seeds"]:
+        run = METHODS[method].at_seed(seed)
+        if run.sft:
+            outputs.append(initial_folder(run.init, benchmark, backbone, seed))
+        for name in [
+            name for name in (method, BASELINE) if name in METHODS and METHODS[name].rl
+        ]:
+            outputs.append(checkpoint_folder(name, benchmark, backbone, seed))
+    return list(dict.fromkeys(outputs))
+
+
+def timing_files(benchmark, method):
+    """The benchmark files of `timed_outputs`, by phase."""
+    (backbone,) = config["tables"]["table3"]["backbones"]
+    probe_rule, probed = probe_outputs(benchmark, backbone, method)
+    seeds = {}
+    for seed in config["seeds"]:
+        run = METHODS[method].at_seed(seed)
+        trained = checkpoint_folder(method, benchmark, backbone, seed)
+        initial = initial_folder(run.init, benchmark, backbone, seed)
+        baseline = (
+            time_file(checkpoint_folder(BASELINE, benchmark, backbone, seed), "rl")
+            if BASELINE in METHODS
+            else ""
+        )
+        seeds[seed] = {
+            "sft": time_file(initial, "sft") if run.sft else "",
+            "rl": time_file(trained, "rl") if run.rl else "",
+            "checkpoint": in_results(trained) if run.rl else "",
+            "baseline": baseline,
+        }
+    probe = [time_file(os.path.splitext(path)[0], probe_rule) for path in probed]
+    return json_text({"probe": probe, "seeds": seeds})
+
+
+def time_file(output, rule_name):
+    """Where Snakemake writes the run time of the job that made an output of a rule."""
+    _, _, wildcards = output.split("/", 2)
+    return in_results(f"<results>/benchmarks/{rule_name}/{wildcards}.tsv")
+
+
+def in_results(path):
+    """A path with the results folder written out, for params: Snakemake fills it in for inputs and outputs only."""
+    return path.replace("<results>", config["results"], 1)
