@@ -64,6 +64,7 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> 
         f"{actor}.optim.weight_decay": recipe.weight_decay,
         f"{actor}.grad_clip": recipe.max_grad_norm,
         f"{actor}.optim.clip_grad": recipe.max_grad_norm,
+        f"{actor}.ppo_epochs": recipe.ppo_epochs,
         f"{actor}.clip_ratio": recipe.clip_ratio,
         f"{actor}.clip_ratio_low": recipe.clip_ratio,
         f"{actor}.clip_ratio_high": recipe.clip_ratio,

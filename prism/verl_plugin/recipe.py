@@ -29,6 +29,7 @@ class RlRecipe:
         steps: training steps (rule ``constant``).
         max_env_steps: environment steps after which an episode ends (paper: 50 ALFWorld, 15 WebShop).
         learning_rate: AdamW, constant.
+        ppo_epochs: passes of the optimizer over the rows of one training step.
         clip_ratio: PPO's clip range on both sides.
         temperature: of the rollouts.
         top_p: of the rollouts.
@@ -76,6 +77,7 @@ class RlRecipe:
     group_size: int = 8
     epochs: float = 0.0
     steps: int = 0
+    ppo_epochs: int = 1
     clip_ratio: float = 0.2
     temperature: float = 1.0
     top_p: float = 1.0
