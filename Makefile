@@ -16,7 +16,7 @@ HEAVY := container or faults or slurm or gpu_stack
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke test test-container test-faults lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning test test-container test-faults lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,11 @@ demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on 
 smoke: $(READY) ## every row of every table and every point of every figure once, with the fewest steps (about 1 h)
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(RUN) prism show results/smoke/tables/table1.csv
+
+learning: $(READY) ## base, SFT and SFT-then-RL on held-out games, with the learning curve (docs/learning.md)
+	@$(SNAKEMAKE) --configfile config/learning.yaml -- \
+	    results/learning/tables/learning.csv results/learning/figures/learning-seed0.svg
+	@$(RUN) prism show results/learning/tables/learning.csv
 
 test: $(READY) ## run the tests, but for the heavy ones below
 	$(RUN) pytest -q -n $(CORES) --dist loadfile -m "not ($(HEAVY))" tests
