@@ -6,6 +6,7 @@ import dataclasses
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 from toy_corpus import FORM, save_toy_model
@@ -145,3 +146,12 @@ def test_a_panel_of_nothing_or_of_an_unknown_benchmark_is_refused(model, tmp_pat
         write_panel(tmp_path / "panel.json", panel)
         with pytest.raises(BadInput, match=word):
             passrates.measure_pass_rates(model, tmp_path, tmp_path / "panel.json", tmp_path / "out.csv", RECIPE)
+
+
+@pytest.mark.parametrize("benchmark", ["alfworld", "webshop"])
+def test_the_config_gives_every_key_of_the_recipe(root, benchmark):
+    config = yaml.safe_load((root / "config/config.yaml").read_text())
+    own = config["benchmarks"][benchmark]
+    values = {**config["evaluation"], **config["pass_rates"], "prompt": own["prompt"], "max_steps": own["max_steps"]}
+    recipe = build_recipe(passrates.PassRatesRecipe, values, "config")
+    assert (recipe.rollouts, recipe.seed, recipe.temperature) == (8, 0, 1.0)
