@@ -8,7 +8,8 @@ model folder with ``rollouts.jsonl``, ``metrics.csv`` and ``run.json`` in it.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -20,6 +21,7 @@ from prism.core.progress import following, say
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
+from prism.verl_plugin.multinode import ray_cluster, read_allocation
 from prism.verl_plugin.overrides import RunPaths, verl_command, verl_overrides
 from prism.verl_plugin.recipe import RlRecipe
 from prism.verl_plugin.run_inputs import agent_loop_config, write_tasks
@@ -187,12 +189,25 @@ def _run_verl(
         loop = agent_loop_config(recipe, benchmark, GAMES[benchmark], games_dir, paths.rollouts, seed)
         write_json(paths.agent_loops, [loop])
         variables = verl_environment(recipe.platform, recipe.threads, work, metrics_log)
-        with following(metrics_log, partial(_describe_step, steps)):
+        with (
+            _more_nodes(recipe, variables, work) as ray_address,
+            following(metrics_log, partial(_describe_step, steps)),
+        ):
             run_watched(
                 verl_command(recipe, verl_overrides(recipe, paths, len(tasks), seed)),
-                variables | {FOLDER_VARIABLE: str(ray_folder)},
+                variables | {FOLDER_VARIABLE: str(ray_folder)} | ray_address,
                 work / "verl.log",
             )
+
+
+@contextmanager
+def _more_nodes(recipe: RlRecipe, variables: Mapping[str, str], work: Path) -> Iterator[dict[str, str]]:
+    """Where verl finds Ray: nowhere on one node, where it starts its own; else a cluster over the SLURM job's nodes."""
+    if recipe.nodes == 1:
+        yield {}
+        return
+    with ray_cluster(read_allocation(recipe.nodes, "rl.nodes"), recipe.gpus, variables, work) as address:
+        yield {"RAY_ADDRESS": address}
 
 
 def _describe_step(steps: int, record: dict[str, Any]) -> str | None:

@@ -25,6 +25,7 @@ from prism.core.progress import following, say
 from prism.core.prompts import PromptEncoder, PromptFormat, Row
 from prism.core.splits import read_split
 from prism.core.trajectories import Trajectory, read_trajectories
+from prism.verl_plugin.multinode import read_allocation, rendezvous_command, rendezvous_environment
 
 REGIMES = ("sft", "rl")
 IGNORED_LABEL = -100
@@ -50,7 +51,8 @@ class SftRecipe:
         template: LLaMA-Factory's name of the chat template (``qwen3``, ``llama3``). The rows are tokenised before; it
             only has to know the family's tokens.
         deepspeed: DeepSpeed settings, empty for none.
-        gpus: processes, one a GPU; 0 trains on the CPU.
+        gpus: processes a node, one a GPU; 0 trains on the CPU.
+        nodes: nodes of the SLURM job; with more than one, torchrun's processes meet on the first.
         threads: CPU threads of a process.
     """
 
@@ -79,6 +81,7 @@ class SftRecipe:
     deepspeed: dict[str, Any] = field(default_factory=dict)
 
     gpus: int = 0
+    nodes: int = 1
     threads: int = 2
 
 
@@ -221,7 +224,7 @@ def llamafactory_arguments(
     run_dir: Path,
 ) -> dict[str, Any]:
     """The YAML that ``llamafactory-cli train`` gets; LLaMA-Factory refuses keys that it does not know."""
-    own = {"prompt", "deepspeed", "gpus", "threads"}
+    own = {"prompt", "deepspeed", "gpus", "nodes", "threads"}
     arguments = {key: value for key, value in asdict(recipe).items() if key not in own}
     arguments |= {
         "stage": "sft",
@@ -282,7 +285,12 @@ def _run_llamafactory(arguments: dict[str, Any], yaml_path: Path, recipe: SftRec
 
     yaml_path.write_text(yaml.safe_dump(arguments, sort_keys=True), encoding="utf-8")
     command = [_find_program("llamafactory-cli"), "train", str(yaml_path)]
-    status = subprocess.run(command, env=llamafactory_environment(recipe), stdout=sys.stderr, check=False).returncode
+    environment = llamafactory_environment(recipe)
+    if recipe.nodes > 1:
+        allocation = read_allocation(recipe.nodes, "sft.nodes")
+        command = rendezvous_command(command, allocation)
+        environment |= rendezvous_environment(allocation)
+    status = subprocess.run(command, env=environment, stdout=sys.stderr, check=False).returncode
     if status != 0:
         raise PrismError(f"llamafactory-cli train {yaml_path} ended with status {status}; its output is above")
 

@@ -56,7 +56,7 @@ class RlRecipe:
         platform: ``cpu`` or ``gpu``.
         rollout_engine: ``hf`` on CPU, ``vllm`` on GPU.
         gpus: GPUs a node (1 on CPU: one logical device).
-        nodes: nodes of the Ray cluster; more than one needs ``RAY_ADDRESS``.
+        nodes: nodes of the SLURM job; with more than one, a Ray cluster is started over them.
         tensor_parallel: of the rollout engine.
         threads: torch threads of the training process and of the sampler, which take turns.
         environment_threads: threads that step environments, in each agent-loop worker.

@@ -1,0 +1,62 @@
+"""What is started on the nodes of an allocation, and what is refused."""
+
+import subprocess
+from types import SimpleNamespace
+
+import pytest
+
+from prism.core.errors import BadInput
+from prism.verl_plugin import multinode
+from prism.verl_plugin.multinode import Allocation, read_allocation, rendezvous_command, rendezvous_environment
+
+TWO = Allocation(("node7", "node9"), "10.0.0.7", 20123)
+
+
+@pytest.fixture
+def scontrol(monkeypatch):
+    """Two nodes, as scontrol describes them."""
+
+    def answer(command, **_):
+        text = "node7\nnode9\n" if command[2] == "hostnames" else "NodeName=node7 Arch=x\n   NodeAddr=10.0.0.7 X=1\n"
+        return SimpleNamespace(returncode=0, stdout=text, stderr="")
+
+    monkeypatch.setattr(multinode.shutil, "which", lambda name: name)
+    monkeypatch.setattr(multinode.subprocess, "run", answer)
+    monkeypatch.setenv("SLURM_JOB_NODELIST", "node[7,9]")
+    monkeypatch.setenv("SLURM_JOB_ID", "123")
+
+
+def test_the_allocation_is_read_from_slurm(scontrol):
+    assert read_allocation(2, "rl.nodes") == TWO
+
+
+def test_two_jobs_do_not_meet_at_one_port(scontrol, monkeypatch):
+    first = read_allocation(2, "rl.nodes").port
+    monkeypatch.setenv("SLURM_JOB_ID", "124")
+    assert read_allocation(2, "rl.nodes").port != first
+
+
+def test_too_small_an_allocation_is_refused(scontrol):
+    with pytest.raises(BadInput, match=r"sft\.nodes: 3 nodes, but the SLURM job has 2"):
+        read_allocation(3, "sft.nodes")
+
+
+def test_more_nodes_without_slurm_are_refused(monkeypatch):
+    monkeypatch.delenv("SLURM_JOB_NODELIST", raising=False)
+    with pytest.raises(BadInput, match="not a SLURM job"):
+        read_allocation(2, "sft.nodes")
+
+
+def test_every_node_runs_the_command_with_its_rank():
+    command = rendezvous_command(["llamafactory-cli", "train", "a b.yaml"], TWO)
+    assert command[: command.index("sh")] == TWO.srun(TWO.hosts)
+    # the part behind srun, run as a node would run it: show the rank and the words that the program gets
+    shell = command[command.index("sh") : -3]
+    program = ["sh", "-c", 'echo rank $NODE_RANK; printf "%s\\n" "$@"', "sh", "train", "a b.yaml"]
+    result = subprocess.run([*shell, *program], env={"SLURM_PROCID": "1"}, capture_output=True, text=True)
+    assert result.stdout == "rank 1\ntrain\na b.yaml\n"
+
+
+def test_the_rendezvous_is_on_the_first_node():
+    variables = rendezvous_environment(TWO)
+    assert (variables["NNODES"], variables["MASTER_ADDR"], variables["MASTER_PORT"]) == ("2", "10.0.0.7", "20123")
