@@ -1,6 +1,6 @@
 # PRISM, rebuildable. One stage a file in rules/; every stage is a `prism` command that also runs without Snakemake.
 #
-#   snakemake                                               the demo: Table 1, Figures 1 and 5, on two CPU cores
+#   snakemake                                               the demo: Table 1 and its figures, on two CPU cores
 #   snakemake --profile slurm results/tables/table1.csv     the paper's scale, on A100 nodes
 from snakemake.utils import min_version
 
@@ -8,6 +8,9 @@ min_version("9.27.1")
 
 
 configfile: "config/config.yaml"
+
+
+report: "report/workflow.rst"
 
 
 pathvars:
@@ -31,6 +34,7 @@ include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/audit.smk"
+include: "rules/report.smk"
 include: "rules/learning.smk"
 
 
@@ -39,7 +43,16 @@ localrules:
     all,
     audit,
     backbone,
+    figure_inverse_ablation,
+    figure_ratio_sweep,
+    figure_score_distributions,
+    figure_training_curves,
+    figure_training_curve,
+    figure_forest,
+    figure_schedule,
     benchmark_summary,
+    index_page,
+    crate,
     comparison,
     learning_table,
     sensitivity,
@@ -61,4 +74,6 @@ rule all:
             format=["svg", "png"],
         ),
         "<results>/benchmarks/summary.csv",
+        "<results>/index.html",
+        "<results>/ro-crate-metadata.json",
         [everything_of(table) for table in config["targets"]["tables"]],

@@ -140,6 +140,7 @@ rule comparison:
                         **config["tables"],
                         **config["figures"],
                     }.items()
+                    if "backbones" in target
                 },
             }
         ),

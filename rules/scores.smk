@@ -37,7 +37,11 @@ rule sensitivity:
         ),
         source=source("sensitivity"),
     output:
-        "<results>/tables/appendix_g.csv",
+        report(
+            "<results>/tables/appendix_g.csv",
+            caption="../report/appendix_g.rst",
+            category="Tables",
+        ),
     log:
         "<logs>/tables/appendix_g.log",
     benchmark:

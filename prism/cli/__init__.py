@@ -22,6 +22,7 @@ from prism.cli import (
     learning,
     plan,
     probing,
+    reports,
     results,
     rl,
     sft,
@@ -57,6 +58,7 @@ for module in (
     figures,
     learning,
     plan,
+    reports,
     why,
 ):
     module.register(app)

@@ -10,9 +10,8 @@ import numpy as np
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
-from prism.core.statistics import CONFIDENCE, wilson_rate
+from prism.core.statistics import estimate_mean
 
-BOOTSTRAP_DRAWS = 2000
 OUTCOMES = {"sr": "success", "score": "score"}
 INTERVAL_NOTE = (
     "Bars: 95% intervals, by Wilson for the success rate of one seed, else by bootstrap over seeds, then tasks."
@@ -63,25 +62,8 @@ def estimate(files: Sequence[Path], measure: str) -> Estimate:
     """
     outcomes = _read_outcomes(files, OUTCOMES[measure])
     seeds, tasks = outcomes.shape
-    if measure == "sr" and seeds == 1:
-        rate = wilson_rate(int(outcomes.sum()), tasks)
-        return Estimate(rate.value, rate.low, rate.high, seeds, tasks)
-    low, high = _bootstrap_interval(outcomes)
-    return Estimate(100 * outcomes.mean(), 100 * low, 100 * high, seeds, tasks)
-
-
-def _bootstrap_interval(outcomes: np.ndarray) -> tuple[float, float]:
-    """Percentile interval of the mean of [seeds, tasks]: seeds are drawn first, then the tasks all of them share."""
-    generator = np.random.default_rng(0)
-    seeds, tasks = outcomes.shape
-    drawn_seeds = generator.integers(seeds, size=(BOOTSTRAP_DRAWS, seeds))
-    drawn_tasks = generator.integers(tasks, size=(BOOTSTRAP_DRAWS, tasks))
-    means = np.array(
-        [outcomes[np.ix_(rows, columns)].mean() for rows, columns in zip(drawn_seeds, drawn_tasks, strict=True)]
-    )
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(means, (tail, 1 - tail))
-    return float(low), float(high)
+    found = estimate_mean(outcomes)
+    return Estimate(100 * found.value, 100 * found.low, 100 * found.high, seeds, tasks)
 
 
 def _read_outcomes(files: Sequence[Path], key: str) -> np.ndarray:

@@ -1,0 +1,255 @@
+"""The page that a person opens first: a run's tables, figures, cost and versions, in one HTML file that asks nobody."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+import prism
+from prism.core.errors import BadInput
+from prism.core.files import read_json, write_text
+from prism.core.progress import say
+from prism.stages.tables import scale_note
+
+PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
+TITLES = {
+    "table1": "Table 1: ALFWorld",
+    "table2": "Table 2: WebShop",
+    "table3": "Table 3: training time",
+    "table4": "Table 4: concentration or magnitude",
+    "appendix_g": "Appendix G: normalised norms",
+    "figure1": "Figure 1: case study",
+    "figure3": "Figure 3: inverse ablation",
+    "figure4": "Figure 4: ratio sweep",
+    "figure5": "Figure 5: consensus of the metrics",
+    "score_distributions": "Score distributions",
+    "training_curves": "Training curves",
+    "forest": "All methods with intervals",
+    "schedule": "Schedule of the run",
+}
+# what else a finished run may hold, and what it is
+MORE_FILES = {
+    "comparison.md": "claim by claim, this run beside the paper",
+    "report.html": "Snakemake's report: rules, code and run times",
+    "ro-crate-metadata.json": "provenance as a Workflow Run RO-Crate",
+    "benchmarks/summary.csv": "seconds and memory by rule",
+}
+# a row of a table repeats these: they are shown once, as a heading
+GROUP_COLUMNS = ("split", "backbone", "benchmark")
+LOW, HIGH = "_low", "_high"
+SVG_WIDTH = re.compile(r'<svg [^>]*?width="([0-9.]+)pt"')
+PIXELS_PER_POINT, ENLARGED = 96 / 72, 1.4
+
+
+@dataclass(frozen=True)
+class PageCell:
+    """One field of a table: its text, what is shown on hover, and the file of the cell it came from."""
+
+    text: str
+    hover: str = ""
+    link: str = ""
+
+
+@dataclass(frozen=True)
+class PageTable:
+    """A table of the page: notes of its file, headings, and rows in groups of (heading, rows)."""
+
+    name: str
+    title: str
+    notes: tuple[str, ...]
+    columns: tuple[str, ...]
+    groups: tuple[tuple[str, tuple[tuple[PageCell, ...], ...]], ...]
+
+
+@dataclass(frozen=True)
+class PageFigure:
+    """A figure of the page, `pixels` wide; its files are linked relative to the page."""
+
+    name: str
+    title: str
+    caption: str
+    pixels: int
+
+
+def build_index_page(
+    results: Path,
+    tables: Sequence[str],
+    figures: Sequence[str],
+    captions: Path,
+    scale: str,
+    seeds: Sequence[int],
+    out: Path,
+) -> None:
+    """Write the page of a finished run; links are relative to `results`.
+
+    Args:
+        results: the run's folder, with ``tables/``, ``cells/``, ``figures/`` and ``benchmarks/summary.csv``.
+        captions: folder of the captions, ``{table or figure}.rst``.
+
+    Raises:
+        BadInput: a table, a figure or the summary is missing.
+    """
+    page = {
+        "scale": scale,
+        "note": scale_note(scale),
+        "seeds": ", ".join(map(str, seeds)),
+        "version": prism.__version__,
+        "versions": _versions(),
+        "tables": [_page_table(results, name) for name in tables],
+        "figures": [_page_figure(results, name, captions) for name in figures],
+        "cost": _cost(results / "benchmarks/summary.csv"),
+        "files": [(name, what) for name, what in MORE_FILES.items() if (results / name).exists()],
+        "results": Path(results).as_posix(),
+    }
+    environment = Environment(
+        loader=PackageLoader("prism.stages", "templates"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    write_text(out, environment.get_template("index.html.jinja").render(page))
+    say(f"index page: {len(tables)} tables, {len(figures)} figures")
+
+
+def _page_table(results: Path, name: str) -> PageTable:
+    path = Path(results) / "tables" / f"{name}.csv"
+    try:
+        frame = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
+        notes = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
+    except (OSError, ValueError) as error:
+        raise BadInput(path, "is not a table of results", "build it with its rule") from error
+    cells = _cells_by_column(results, name)
+    group = next((column for column in GROUP_COLUMNS if column == frame.columns[0]), None)
+    shown = [column for column in frame.columns if column != group and not _is_bound(column, frame.columns)]
+    groups: dict[str, list[tuple[PageCell, ...]]] = {}
+    for row in frame.to_dict("records"):
+        fields = tuple(_page_cell(row, column, cells) for column in shown)
+        groups.setdefault(row[group] if group else "", []).append(fields)
+    headings = tuple(column.replace("_", " ") for column in shown)
+    blocks = tuple((heading, tuple(rows)) for heading, rows in groups.items())
+    return PageTable(name, TITLES.get(name, name), tuple(notes), headings, blocks)
+
+
+def _is_bound(column: str, columns: Sequence[str]) -> bool:
+    """Whether a column is an end of another one's interval: it is shown on hover."""
+    return any(column.endswith(end) and column.removesuffix(end) in columns for end in (LOW, HIGH))
+
+
+def _cells_by_column(results: Path, table: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
+    """Cells of a table as (cell, path relative to the results), by column."""
+    cells: dict[str, list[tuple[dict[str, Any], str]]] = {}
+    for path in sorted((Path(results) / "cells" / table).rglob("*.json")):
+        cell = read_json(path)
+        cells.setdefault(cell["column"], []).append((cell, path.relative_to(results).as_posix()))
+    return cells
+
+
+def _page_cell(row: dict[str, str], column: str, cells: dict[str, list[tuple[dict[str, Any], str]]]) -> PageCell:
+    for cell, link in cells.get(column, ()):
+        if all(row.get(key) == value for key, value in cell["row"].items()):
+            percent = cell["value"] is not None and cell["unit"].endswith("percent")
+            text = f"{cell['value']:.1f}" if percent else _number(row[column])
+            return PageCell(text, _describe_cell(cell), link)
+    low, high = row.get(column + LOW), row.get(column + HIGH)
+    hover = f"95% interval {_number(low)} to {_number(high)}" if low and high else ""
+    return PageCell(_number(row[column]), hover)
+
+
+def _describe_cell(cell: dict[str, Any]) -> str:
+    """Unit, interval, size and the paper's value of a cell, in one line."""
+    if cell["value"] is None:
+        return "not measured"
+    parts = [cell["unit"]]
+    interval = cell["interval"]
+    if interval:
+        level = f"{100 * interval['level']:.0f}%"
+        parts.append(f"{level} interval {interval['low']:.1f} to {interval['high']:.1f} ({interval['method']})")
+    if cell["episodes"]:
+        parts.append(f"{cell['episodes']} episodes")
+    parts.append(f"{len(cell['seeds'])} seed{'s' if len(cell['seeds']) > 1 else ''}")
+    if cell["paper"]["value"] is not None:
+        parts.append(f"paper: {cell['paper']['value']}")
+    return "; ".join(parts)
+
+
+def _number(text: str) -> str:
+    """A number as people read it; anything else as it is."""
+    try:
+        value = float(text)
+    except ValueError:
+        return text
+    if text.lstrip("-").isdigit():
+        return text
+    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
+
+
+def _page_figure(results: Path, name: str, captions: Path) -> PageFigure:
+    path = Path(results) / "figures" / f"{name}.svg"
+    if not path.exists():
+        raise BadInput(path, "is missing", "build it with its rule")
+    caption = Path(captions) / f"{name}.rst"
+    text = caption.read_text(encoding="utf-8").strip() if caption.exists() else ""
+    return PageFigure(name, TITLES.get(name, name), text, _screen_width(path))
+
+
+def _screen_width(svg: Path) -> int:
+    """Width on the screen: figures are drawn at the size of print, where letters may be smaller."""
+    match = SVG_WIDTH.search(svg.read_text(encoding="utf-8"))
+    if match is None:
+        raise BadInput(svg, "has no width", "build it with its rule")
+    return round(float(match[1]) * PIXELS_PER_POINT * ENLARGED)
+
+
+def _cost(summary: Path) -> dict[str, Any]:
+    """Seconds and memory by rule, the share of the longest for the bars, and the totals."""
+    try:
+        table = pd.read_csv(summary)
+        longest = table["seconds"].max()
+        rows = [
+            {
+                "rule": row["rule"],
+                "jobs": int(row["jobs"]),
+                "time": _duration(row["seconds"]),
+                "memory": "" if pd.isna(row["peak_mib"]) else f"{row['peak_mib']:.0f}",
+                "percent": round(100 * row["seconds"] / longest, 1) if longest else 0.0,
+            }
+            for row in table.to_dict("records")
+        ]
+    except (OSError, ValueError, KeyError) as error:
+        raise BadInput(summary, "is not a summary of run times", "build it with its rule") from error
+    return {
+        "rows": rows,
+        "jobs": int(table["jobs"].sum()),
+        "time": _duration(table["seconds"].sum()),
+        "memory": f"{table['peak_mib'].max():.0f}",
+    }
+
+
+def _duration(seconds: float) -> str:
+    """Hours, minutes and seconds: 1 h 02 min, 3 min 20 s, 4.5 s."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _versions() -> list[tuple[str, str]]:
+    """Versions of what the run rests on, as installed where the page is made; nothing of it is imported."""
+    found = [("Python", platform.python_version())]
+    for package in PACKAGES:
+        try:
+            found.append((package, version(package)))
+        except PackageNotFoundError:
+            continue
+    return found

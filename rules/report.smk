@@ -1,0 +1,60 @@
+# What wraps up a run: the page that a person opens first, and its provenance.
+REPORTED = [*config["targets"]["tables"], *config["targets"]["figures"]]
+
+
+rule index_page:
+    input:
+        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
+        collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
+        [everything_of(table) for table in config["targets"]["tables"]],
+        "<results>/benchmarks/summary.csv",
+        captions=collect("report/{name}.rst", name=REPORTED),
+        source=[source("index_page"), "prism/stages/templates/index.html.jinja"],
+    output:
+        "<results>/index.html",
+    log:
+        "<logs>/index.log",
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    params:
+        results=config["results"],
+        tables=",".join(config["targets"]["tables"]),
+        figures=",".join(config["targets"]["figures"]),
+        captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
+        scale=config["scale"],
+        seeds=",".join(map(str, config["seeds"])),
+    message:
+        "index page: {output}"
+    shell:
+        "PRISM_LOG={log} python -m prism index-page --results {params.results} --tables {params.tables}"
+        " --figures {params.figures} --captions {params.captions} --scale {params.scale} --seeds {params.seeds}"
+        " --out {output}"
+
+
+rule crate:
+    input:
+        "<results>/index.html",
+        licences="resources/licences.csv",
+        source=source("crate"),
+    output:
+        metadata="<results>/ro-crate-metadata.json",
+        workflow=directory("<results>/workflow"),
+    log:
+        "<logs>/crate.log",
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    params:
+        results=config["results"],
+        # what names the run; every evaluation and training records its own settings
+        config=json_text(
+            {key: config[key] for key in ("scale", "results", "seeds", "targets")}
+        ),
+    message:
+        "provenance: {output.metadata}"
+    shell:
+        "PRISM_LOG={log} python -m prism crate --results {params.results} --workflow . --config {params.config:q}"
+        " --snapshot {output.workflow} --out {output.metadata}"
