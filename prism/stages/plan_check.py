@@ -1,0 +1,291 @@
+"""Stage: every command of a plan, checked before anything is submitted.
+
+A dry run of Snakemake says which commands a target needs. Each is parsed by the command line without running it; its
+recipe is built; and what it would hand on is checked by those who get it: an SFT's YAML by LLaMA-Factory's own parser,
+an RL run's overrides by Hydra against verl's config tree and by verl's dataclasses. The batch arithmetic is asserted.
+Nothing here needs a GPU, a model or data.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput, PrismError
+from prism.core.progress import say
+from prism.core.recipes import build_recipe
+from prism.stages.sft import SftRecipe, llamafactory_arguments
+from prism.verl_plugin.overrides import RunPaths, verl_overrides
+from prism.verl_plugin.recipe import RlRecipe
+
+_SHELL = re.compile(r"^ *Shell command: (.*(?:\n(?!\s*\n|\[|\s+\[|\s*Job ).+)*)", re.MULTILINE)
+_PROGRAM = ["python", "-m", "prism"]
+# tasks of a run whose number is not known before its split exists; more than any step takes
+MANY_TASKS = 3000
+
+RECIPES = {
+    "probe": "prism.stages.probe:ProbeRecipe",
+    "sft": "prism.stages.sft:SftRecipe",
+    "rl": "prism.verl_plugin.recipe:RlRecipe",
+    "evaluate": "prism.stages.evaluate:EvaluationRecipe",
+    "pass-rates": "prism.stages.passrates:PassRatesRecipe",
+    "panel": "prism.stages.panels:PanelRecipe",
+    "webshop-panel": "prism.stages.webshop_trajectories:WebshopPanelRecipe",
+    "webshop-store": "prism.stages.webshop_catalog:StoreRecipe",
+    "eto-trajectories": "prism.stages.eto:EtoRecipe",
+    "trajectories": "prism.stages.trajectories:TrajectoriesRecipe",
+    "webshop-trajectories": "prism.stages.webshop_trajectories:WebshopTrajectoriesRecipe",
+    "score": "prism.stages.scores:ScoresRecipe",
+    "games": "prism.stages.games:GamesRecipe",
+    "webshop-catalog": "prism.environments.webshop.generator:CatalogRecipe",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One prism command of a plan: its name and arguments."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(["prism", self.name, *self.arguments])
+
+
+def check_plan(targets: Sequence[str], profile: str, configfiles: Sequence[Path]) -> Counter[str]:
+    """Check every command that a target needs, done or not; returns how many commands of each kind there are.
+
+    Raises:
+        PrismError: the target cannot be planned.
+        BadInput: a command would be refused; names it.
+    """
+    commands = planned_commands(dry_run(targets, profile, configfiles))
+    counts = check_commands(commands)
+    say(f"{len(commands)} commands are sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return counts
+
+
+def dry_run(targets: Sequence[str], profile: str, configfiles: Sequence[Path]) -> str:
+    """Snakemake's plan of a target from nothing, with shell commands."""
+    options = ["--profile", profile] if profile else []
+    options += ["--configfile", *map(str, configfiles)] if configfiles else []
+    arguments = ["--dry-run", "--printshellcmds", "--forceall", "--nolock", *options, "--", *targets]
+    result = subprocess.run(
+        [sys.executable, "-m", "snakemake", *arguments], text=True, capture_output=True, check=False
+    )
+    if result.returncode:
+        raise PrismError(f"cannot plan {' '.join(targets)}:\n{(result.stderr + result.stdout)[-2000:]}")
+    return result.stdout + result.stderr
+
+
+def planned_commands(plan: str) -> list[Command]:
+    """The distinct commands of a plan, in its order.
+
+    Raises:
+        BadInput: a command is not a prism command: nothing would check it.
+    """
+    commands: dict[Command, None] = {}
+    for text in _SHELL.findall(plan):
+        for part in _split_commands(shlex.split(text)):
+            words = [word for word in part if not re.fullmatch(r"[A-Z_]+=.*", word)]
+            if words[:3] != _PROGRAM:
+                raise BadInput("plan", f"{shlex.join(words)[:100]!r} is not a prism command", "write rules with prism")
+            commands[Command(words[3], tuple(words[4:]))] = None
+    return list(commands)
+
+
+def _split_commands(words: Sequence[str]) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word in ("&&", ";"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
+def check_commands(commands: Iterable[Command]) -> Counter[str]:
+    """Check each command; what only differs in seed or paths is handed to the others' parsers once.
+
+    Raises:
+        BadInput: the first command that would be refused.
+    """
+    counts: Counter[str] = Counter()
+    seen: set[tuple[str, str]] = set()
+    for command in commands:
+        options = parse(command)
+        counts[command.name] += 1
+        text = options.get("recipe")
+        if not isinstance(text, str) or not text:
+            continue
+        if command.name not in RECIPES:
+            raise BadInput(command.name, "has a --recipe that nothing checks", "add it to prism.stages.plan_check")
+        recipe = build_recipe(_recipe_class(command.name), text, f"{command.name} --recipe")
+        checker = CHECKERS.get(command.name)
+        if checker and (command.name, text) not in seen:
+            seen.add((command.name, text))
+            checker(recipe)
+    return counts
+
+
+def parse(command: Command) -> Mapping[str, Any]:
+    """A command's options as the command line understands them; nothing is run.
+
+    Raises:
+        BadInput: no such command, or an option that it refuses.
+    """
+    # typer brings its own click where none is installed
+    from typer.main import get_command
+
+    from prism.cli import app
+
+    group = get_command(app)
+    parser = group.commands.get(command.name)
+    if parser is None:
+        raise BadInput(str(command)[:120], "is no command of prism", "see prism --help")
+    try:
+        return parser.make_context(command.name, list(command.arguments)).params
+    except Exception as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise BadInput(str(command)[:120], message.rstrip("."), f"see prism {command.name} --help") from error
+
+
+def _recipe_class(name: str) -> type:
+    module, _, attribute = RECIPES[name].partition(":")
+    return getattr(import_module(module), attribute)
+
+
+def check_sft(recipe: SftRecipe) -> None:
+    """An SFT's YAML, through LLaMA-Factory's own parser, and the sizes that DeepSpeed is told.
+
+    The parser looks for GPUs: the YAML is parsed without ``deepspeed`` and ``bf16``, on the CPU. The names of the
+    DeepSpeed keys are checked by the config's schema.
+    """
+    check_sft_batches(recipe)
+    from llamafactory.hparams import get_train_args
+
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        arguments = llamafactory_arguments(recipe, 0, here / "model", here / "rows", here / "out", None, here)
+        arguments = {key: value for key, value in arguments.items() if key not in ("deepspeed", "bf16")}
+        try:
+            get_train_args({**arguments, "use_cpu": True})
+        except (ValueError, TypeError, OSError) as error:
+            raise BadInput(
+                "sft", f"LLaMA-Factory refuses its settings: {_first_line(error)}", "mend config sft"
+            ) from error
+
+
+def check_sft_batches(recipe: SftRecipe) -> None:
+    """The batch arithmetic of SFT: DeepSpeed needs GPUs, and must not state sizes of its own that disagree."""
+    if not recipe.deepspeed:
+        return
+    _require(recipe.gpus > 0, "sft.gpus", "DeepSpeed needs GPUs", "set gpus, or leave deepspeed out")
+    rows = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * recipe.gpus
+    sizes = {
+        "train_batch_size": rows,
+        "train_micro_batch_size_per_gpu": recipe.per_device_train_batch_size,
+        "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
+    }
+    for key, size in sizes.items():
+        stated = recipe.deepspeed.get(key, "auto")
+        _require(stated in ("auto", size), f"sft.deepspeed.{key}", f"{stated} is not {size}", "write auto")
+
+
+def check_rl(recipe: RlRecipe) -> None:
+    """The overrides of an RL run, composed by Hydra against verl's config tree and converted to verl's dataclasses."""
+    check_rl_batches(recipe)
+    paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
+    config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, 0))
+    convert_verl(config)
+
+
+def check_rl_batches(recipe: RlRecipe) -> None:
+    """The batch arithmetic of RL: every GPU gets as many trajectories, and every row fits into a pass."""
+    devices = recipe.gpus * recipe.nodes
+    trajectories = recipe.tasks_per_step * recipe.group_size
+    _require(
+        trajectories % devices == 0,
+        "rl.tasks_per_step",
+        f"{trajectories} trajectories do not divide among {devices} GPUs",
+        "make tasks_per_step x group_size a multiple of them",
+    )
+    _require(
+        recipe.mini_batch % devices == 0,
+        "rl.mini_batch",
+        f"{recipe.mini_batch} rows do not divide among {devices} GPUs",
+        "give a multiple of them",
+    )
+    _require(
+        devices % recipe.tensor_parallel == 0 and recipe.gpus % recipe.tensor_parallel == 0,
+        "rl.tensor_parallel",
+        f"{recipe.tensor_parallel} does not divide {recipe.gpus} GPUs",
+        "give a divisor",
+    )
+    _require(
+        recipe.micro_batch_tokens >= recipe.prompt.context_length,
+        "rl.micro_batch_tokens",
+        f"{recipe.micro_batch_tokens} tokens hold no row of {recipe.prompt.context_length}",
+        "raise it",
+    )
+
+
+def compose_verl(overrides: Sequence[str]) -> Any:
+    """verl's config with overrides, composed by Hydra from the installed verl's own config tree.
+
+    Raises:
+        BadInput: Hydra refuses an override: a key is misspelt, or a value cannot be read.
+    """
+    import verl
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    tree = str(Path(verl.__file__).parent / "trainer" / "config")
+    of_hydra_itself = [override for override in overrides if override.startswith("hydra.")]
+    try:
+        with initialize_config_dir(tree, version_base=None):
+            return compose("ppo_trainer", [override for override in overrides if override not in of_hydra_itself])
+    except HydraException as error:
+        raise BadInput("rl", f"verl refuses its settings: {_first_line(error)}", "mend the override") from error
+
+
+def convert_verl(config: Any) -> dict[str, Any]:
+    """The parts of verl's config that have a dataclass, as such; their own checks run.
+
+    Raises:
+        BadInput: a part is refused.
+    """
+    from hydra.errors import InstantiationException
+    from omegaconf import OmegaConf
+    from verl.utils.config import omega_conf_to_dataclass
+
+    parts = ("actor_rollout_ref.actor", "actor_rollout_ref.rollout", "algorithm")
+    converted = {}
+    for place in parts:
+        part = OmegaConf.select(config, place)
+        try:
+            converted[place] = omega_conf_to_dataclass(part)
+        except (InstantiationException, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+            raise BadInput("rl", f"verl refuses {place}: {_first_line(error)}", "mend the override") from error
+    return converted
+
+
+def _require(holds: bool, place: str, problem: str, remedy: str) -> None:
+    if not holds:
+        raise BadInput(place, problem, remedy)
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+CHECKERS: dict[str, Callable[[Any], None]] = {"sft": check_sft, "rl": check_rl}
