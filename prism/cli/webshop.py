@@ -53,7 +53,7 @@ def catalog(
 def store(
     catalog: Annotated[Path, typer.Option(help="Folder with the three catalog files, original or generated.")],
     out: Out,
-    recipe: Annotated[str, typer.Option(help="JSON: seed, goals, rows.")],
+    recipe: Annotated[str, typer.Option(help="JSON: seed, goals, rows, tagged_titles.")],
 ) -> None:
     """Compile a catalog: products, prices, goals and search index on disk."""
     from prism.core.recipes import build_recipe

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.episodes import Episode, Feedback
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, PrismError
 from prism.core.files import sha256_model, write_json
 from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
@@ -82,6 +82,7 @@ def evaluate(
         ready = time.monotonic() - started
         say(f"evaluation: {len(panel.tasks)} tasks of panel {panel.name}, ready after {ready:.0f} s")
         episodes = play_panel(pool, generator, tokenizer, panel, recipe)
+    _require_one_that_played(episodes, panel_path)
     for line in summarize(episodes):
         say(line)
     say(f"evaluation took {time.monotonic() - started:.1f} s")
@@ -183,6 +184,16 @@ def _advance(
             episodes[slot].fail(feedback.message)
         else:
             episodes[slot].advance(feedback)
+
+
+def _require_one_that_played(episodes: Sequence[Episode], place: str | Path) -> None:
+    """Refuse an evaluation in which every environment broke: that is no success rate of 0.
+
+    Raises:
+        PrismError: with the first episode's error.
+    """
+    if episodes and all(episode.error for episode in episodes):
+        raise PrismError(f"{place}: every episode broke; {episodes[0].task_id}: {episodes[0].error}")
 
 
 def summarize(episodes: Sequence[Episode]) -> list[str]:

@@ -43,7 +43,9 @@ def _title_words_for_nouns(monkeypatch):
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("webshop")
     make_catalog(folder / "catalog", CatalogRecipe(products=96, seed=5))
-    compile_catalog(folder / "catalog", folder / "store", StoreRecipe(seed=3, goals=("human", "synthetic")))
+    compile_catalog(
+        folder / "catalog", folder / "store", StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0)
+    )
     return folder
 
 
@@ -71,10 +73,39 @@ def test_catalog_is_deterministic_and_broad(folder, tmp_path):
 
 
 def test_store_is_deterministic_and_says_that_files_are_not_the_published_ones(folder, tmp_path):
-    compile_catalog(folder / "catalog", tmp_path / "store", StoreRecipe(seed=3, goals=("human", "synthetic")))
+    compile_catalog(
+        folder / "catalog", tmp_path / "store", StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0)
+    )
     files = sorted(path.relative_to(folder / "store") for path in (folder / "store").rglob("*") if path.is_file())
     assert all(sha256_file(folder / "store" / name) == sha256_file(tmp_path / "store" / name) for name in files)
     assert "not the published file: items_shuffle.json" in Store(folder / "store", "human").manifest["warnings"]
+
+
+def test_titles_are_tagged_once_when_a_small_catalog_is_compiled(tmp_path, monkeypatch):
+    make_catalog(tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
+    compile_catalog(tmp_path / "catalog", tmp_path / "small", StoreRecipe(seed=1, tagged_titles=5))
+    compile_catalog(tmp_path / "catalog", tmp_path / "large", StoreRecipe(seed=1, tagged_titles=4))
+    tagged = json.loads((tmp_path / "small" / "nouns.json").read_text())["titles"]
+    assert set(tagged) == {Store(tmp_path / "small", "human").product(place).title for place in range(5)}
+    assert not (tmp_path / "large" / "nouns.json").exists()
+    monkeypatch.undo()
+    monkeypatch.setattr(rewards, "_TAGGED", {})
+    monkeypatch.setattr(rewards, "_noun_pipeline", lambda: pytest.fail("the tagger was loaded"))
+    rewards.nouns.cache_clear()
+    Store(tmp_path / "small", "human")
+    for title, nouns in tagged.items():
+        assert rewards.nouns(title) == tuple(nouns)
+    rewards.nouns.cache_clear()
+
+
+def test_nouns_of_another_tagger_are_not_used(tmp_path, monkeypatch):
+    make_catalog(tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
+    monkeypatch.setattr(rewards, "_TAGGED", {})
+    compile_catalog(tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=1))
+    path = tmp_path / "store" / "nouns.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "tagger": "another 1.0"}))
+    Store(tmp_path / "store", "human")
+    assert rewards._TAGGED == {}
 
 
 def test_broken_catalog_leaves_no_store(folder, tmp_path):
@@ -83,7 +114,7 @@ def test_broken_catalog_leaves_no_store(folder, tmp_path):
     text = (catalog / "items_shuffle.json").read_text()
     (catalog / "items_shuffle.json").write_text(text[: len(text) // 2])
     with pytest.raises(BadInput, match="breaks off after item"):
-        compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1))
+        compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
     assert [path.name for path in tmp_path.iterdir()] == ["catalog"]
 
 
@@ -95,7 +126,7 @@ def test_instructions_for_unknown_products_are_not_used(folder, tmp_path):
     goals = sum(len(texts) for texts in told.values())
     told["B999999999"] = [{"instruction": "x", "instruction_attributes": ["y"], "instruction_options": []}]
     path.write_text(json.dumps(told))
-    compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1))
+    compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
     assert len(Store(tmp_path / "store", "human").goals) == goals
 
 
@@ -300,6 +331,7 @@ def test_random_transcripts(folder, tmp_path):
     [
         (StoreRecipe, {"seed": 1, "goals": ["robot"]}),
         (StoreRecipe, {"seed": 1, "rows": -1}),
+        (StoreRecipe, {"seed": 1, "tagged_titles": -1}),
         (CatalogRecipe, {"products": 0, "seed": 1}),
     ],
 )

@@ -73,7 +73,7 @@ def replay(catalog: str | Path, oracle: str | Path, seed: int) -> dict[str, Tall
     with tempfile.TemporaryDirectory() as scratch:
         try:
             modes = _modes(cases)
-            compile_store(files, Path(scratch) / "store", seed, modes)
+            compile_store(files, Path(scratch) / "store", seed, modes, tagged_titles=0)
             return _tally(cases, {mode: Store(Path(scratch) / "store", mode) for mode in modes})
         except (KeyError, TypeError) as error:
             raise BadInput(oracle, f"has a case of another format ({error!r})", "record it again") from error

@@ -9,9 +9,10 @@ r_type is 1, or less where the product is of another kind: 0.5 without a match o
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from importlib.metadata import version
 from typing import Any
 
 from thefuzz import fuzz
@@ -126,6 +127,7 @@ def options_match(chosen: str, wanted: str | tuple[str, str]) -> bool:
 
 
 _ONE_TAGGER = threading.Lock()
+_TAGGED: dict[str, tuple[str, ...]] = {}
 
 
 def score_title(bought: str, wanted: str) -> float:
@@ -136,9 +138,26 @@ def score_title(bought: str, wanted: str) -> float:
     return len(set(nouns(bought)) & set(wanted_nouns)) / len(wanted_nouns)
 
 
+def tag_titles(titles: Iterable[str]) -> dict[str, tuple[str, ...]]:
+    """Title to its nouns; one title at a time, as the original does it: a batch would round differently."""
+    return {title: nouns(title) for title in titles}
+
+
+def remember_nouns(tagged: Mapping[str, Sequence[str]]) -> None:
+    """Take over nouns that the tagger of this environment found before (`tagger_version`)."""
+    _TAGGED.update({title: tuple(words) for title, words in tagged.items()})
+
+
+def tagger_version() -> str:
+    """The tagger's name and version, which decide what a title's nouns are."""
+    return f"{NOUN_MODEL} {version(NOUN_MODEL)}"
+
+
 @lru_cache(maxsize=1 << 17)
 def nouns(title: str) -> tuple[str, ...]:
     """Nouns and names of a title, lower-cased, in order, repeats included."""
+    if title in _TAGGED:
+        return _TAGGED[title]
     # RL steps its environments in threads; spaCy makes no promise about calls at the same time
     with _ONE_TAGGER:
         return tuple(token.text.lower() for token in _noun_pipeline()(title) if token.pos_ in NOUN_TAGS)

@@ -81,7 +81,7 @@ class _Shopper:
             if not listed or len(self.steps) > self.max_steps:
                 return False
             self._act(following, "None of these fits, I look at the next page.")
-        self._act(target, f"{self.goal.asin} fits, I open it.")
+        self._act(target, f"I open {self.goal.asin}, it fits.")
         return True
 
     def _choose_options(self) -> None:

@@ -21,10 +21,14 @@ from prism.core.progress import say
 from prism.environments.webshop import goals as goal_rules
 from prism.environments.webshop.goals import MODES, Goal, Mode
 from prism.environments.webshop.products import PUBLISHED, CatalogFiles, Product, read_annotations, read_products
+from prism.environments.webshop.rewards import remember_nouns, tag_titles, tagger_version
 from prism.environments.webshop.search import SearchIndex, build_index, map_array
 
 RESULTS_PER_SEARCH = 50
 FORMAT_VERSION = 1
+# Tagging a title takes some milliseconds: a small catalog's are tagged once, when it is compiled; of a large one, whose
+# titles are seldom bought, each is tagged when it first is.
+TAGGED_TITLES = 2_000
 _PRODUCTS_BETWEEN_LINES = 100_000
 _DRAWS_OF_FIRST_SESSION = 11
 _CACHED_PRODUCTS = 1 << 14
@@ -32,7 +36,12 @@ _CACHED_SEARCHES = 1 << 12
 
 
 def compile_store(
-    files: CatalogFiles, folder: str | Path, seed: int, modes: Sequence[Mode] = MODES, limit: int | None = None
+    files: CatalogFiles,
+    folder: str | Path,
+    seed: int,
+    modes: Sequence[Mode] = MODES,
+    limit: int | None = None,
+    tagged_titles: int = TAGGED_TITLES,
 ) -> None:
     """Compile a catalog into `folder`, which appears whole or not at all.
 
@@ -41,6 +50,7 @@ def compile_store(
             process-wide generator, which this seeds.
         modes: goal lists to make; synthetic goals of a full catalog are many.
         limit: use this many rows of the product file only.
+        tagged_titles: tag the titles of a catalog with at most this many products now, for the rewards.
 
     Raises:
         BadInput: a file or row cannot be used.
@@ -66,6 +76,9 @@ def compile_store(
                 drawn = goal_rules.synthetic_goals(priced, annotations, rng, str(files.attributes))
             _write_goals(temporary / f"goals-{mode}.jsonl", goal_rules.shuffled(drawn))
             counts[mode] = len(drawn)
+        if len(writer.asins) <= tagged_titles:
+            titles = dict.fromkeys(product.title for product, _ in _priced_products(temporary))
+            write_json(temporary / "nouns.json", {"tagger": tagger_version(), "titles": tag_titles(titles)})
         write_json(temporary / "manifest.json", _manifest(files, seed, limit, len(writer.asins), counts))
     say(f"catalog: {len(writer.asins)} products, " + ", ".join(f"{n} {mode} goals" for mode, n in counts.items()))
 
@@ -103,12 +116,21 @@ class Store:
         self._asins = map_array(self.folder / "asins.npy")
         self._asin_order = map_array(self.folder / "asin_order.npy")
         self._facets = read_json(self.folder / "facets.json")
+        self._recall_nouns()
         # caches per store: products and searches are asked for again and again within a group of episodes
         self.product = lru_cache(_CACHED_PRODUCTS)(self._read_product)
         self.search = lru_cache(_CACHED_SEARCHES)(self._run_search)
 
     def __len__(self) -> int:
         return len(self._prices)
+
+    def _recall_nouns(self) -> None:
+        """Titles that this environment's tagger tagged when the catalog was compiled are not tagged again."""
+        path = self.folder / "nouns.json"
+        if path.is_file():
+            tagged = read_json(path)
+            if tagged["tagger"] == tagger_version():
+                remember_nouns(tagged["titles"])
 
     def _read_product(self, position: int) -> Product:
         """The product at a position of the catalog."""

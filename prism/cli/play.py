@@ -1,0 +1,60 @@
+"""Commands for people who want to look: play an episode, look at a recorded one."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class Benchmark(StrEnum):
+    """Benchmarks that can be played."""
+
+    alfworld = "alfworld"
+    webshop = "webshop"
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands of this group."""
+    app.command()(play)
+    app.command()(replay)
+
+
+def play(
+    benchmark: Annotated[Benchmark, typer.Argument(help="What to play.")],
+    games: Annotated[
+        Path | None, typer.Option(help="Its data folder; without it, the demo's: results/demo/data/.../games.")
+    ] = None,
+    game: Annotated[str, typer.Option(help="A game's name, as panels list it; without it, the first one.")] = "",
+    max_steps: Annotated[int, typer.Option("--max-steps", min=1, help="Steps you may take.")] = 20,
+) -> None:
+    """Play one episode in the terminal; you see what an agent sees."""
+    from rich.console import Console
+
+    from prism.stages.play import first_game, open_games, play_episode
+
+    folder = games or Path("results/demo/data") / benchmark.value / "games"
+    source = open_games(benchmark.value, folder)
+    environment = source.open(game or first_game(benchmark.value, folder))
+    play_episode(environment, max_steps, input, Console())
+
+
+def replay(
+    episode: Annotated[Path, typer.Argument(help="An evaluation's JSON file, or a .jsonl file of trajectories.")],
+    task: Annotated[str, typer.Option(help="Which task's episode; without it, the first one.")] = "",
+    html: Annotated[Path | None, typer.Option(help="Write a static HTML page instead of printing.")] = None,
+    games: Annotated[Path | None, typer.Option(help="Evaluations: the benchmark's data folder.")] = None,
+    panel: Annotated[Path | None, typer.Option(help="Evaluations: the panel that was played.")] = None,
+) -> None:
+    """Show a recorded episode step by step."""
+    from rich.console import Console
+
+    from prism.stages.replay import load_episode, show_episode, write_page
+
+    recorded = load_episode(episode, task, games, panel)
+    if html is None:
+        show_episode(recorded, Console())
+    else:
+        write_page(recorded, html)
