@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+import math
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from jsonschema.exceptions import ValidationError, best_match
 
 from prism.core.errors import BadInput
 from prism.core.methods import build_methods
+
+# stages whose settings a benchmark may lay its own over
+OVERLAID_STAGES = ("sft", "rl", "evaluation")
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
@@ -25,6 +31,10 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
     error = best_match(Draft202012Validator(schema).iter_errors(config))
     if error is not None:
         raise _describe(error)
+    _check_numbers(config, "config")
+    _check_overlays(config, schema)
+    _check_places(config)
+    _check_panels(config["benchmarks"])
     known = {"methods": build_methods(config["methods"]), **{key: config[key] for key in ("backbones", "benchmarks")}}
     for kind in ("tables", "figures"):
         for product, target in config[kind].items():
@@ -39,13 +49,75 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
         raise BadInput("config seeds", f"seed {max(config['seeds'])} has no random split", "raise scores.random_draws")
 
 
+def _check_numbers(value: Any, place: str) -> None:
+    """YAML knows infinity and NaN; no setting does."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _check_numbers(inner, f"{place} {key}" if place == "config" else f"{place}.{key}")
+    elif isinstance(value, (list, tuple)):
+        for inner in value:
+            _check_numbers(inner, place)
+    elif isinstance(value, float) and not math.isfinite(value):
+        raise BadInput(place, f"{value!r} is not a finite number", "see config/README.md")
+
+
+def _check_overlays(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+    """Settings that are laid over a stage's own are checked as the stage's are; none of them is required."""
+    overlays = {
+        f"benchmarks.{benchmark}.{stage}": (stage, settings[stage])
+        for benchmark, settings in config["benchmarks"].items()
+        for stage in OVERLAID_STAGES
+        if stage in settings
+    }
+    for name, overlay in config["rl"].get("algorithms", {}).items():
+        overlays[f"rl.algorithms.{name}"] = ("rl", overlay)
+    for place, (stage, overlay) in overlays.items():
+        partial = {**schema["properties"][stage], "required": [], "$defs": schema["$defs"]}
+        error = best_match(Draft202012Validator(partial).iter_errors(overlay))
+        if error is not None:
+            raise _describe(error, place.split("."))
+
+
+def _check_places(config: Mapping[str, Any]) -> None:
+    """Folders and revisions that the schema cannot look at."""
+    if ".." in config["results"].split("/"):
+        raise BadInput("config results", f"{config['results']!r} leaves the repository", "name a folder below it")
+    for name, settings in config["benchmarks"].items():
+        if settings["source"] == "dataset" and not settings["data_dir"]:
+            raise BadInput(f"config benchmarks.{name}.data_dir", "is empty", "name the folder of the data set")
+    for name, backbone in config["backbones"].items():
+        place = f"config backbones.{name}"
+        if backbone["source"] == "hub" and not _COMMIT.fullmatch(backbone["revision"]):
+            raise BadInput(f"{place}.revision", f"{backbone['revision']!r} is not a commit", "give all 40 characters")
+        if backbone["source"] == "local" and not Path(backbone["location"]).is_dir():
+            raise BadInput(f"{place}.location", f"{backbone['location']!r} is not a folder", "check the path")
+
+
+def _check_panels(benchmarks: Mapping[str, Any]) -> None:
+    """A panel cannot have more tasks than there are; of a data set that is only known once it is read."""
+    alfworld, webshop = benchmarks.get("alfworld"), benchmarks.get("webshop")
+    if alfworld and alfworld["source"] == "generated":
+        for panel, size in alfworld["panels"].items():
+            _require_enough(
+                f"config benchmarks.alfworld.panels.{panel}", size, alfworld["games"][panel], f"games.{panel}"
+            )
+    if webshop:
+        size, goals = webshop["panels"]["test"], webshop["split"]["test"]
+        _require_enough("config benchmarks.webshop.panels.test", size, goals, "split.test")
+
+
+def _require_enough(place: str, size: int, available: int, key: str) -> None:
+    if size > available:
+        raise BadInput(place, f"{size} tasks are more than {key}: {available}", f"lower it or raise {key}")
+
+
 def _require_known(name: str, known: Mapping[str, Any], place: str, kind: str) -> None:
     if name not in known:
         raise BadInput(place, f"{name!r} is not among the config's {kind}", _suggest(name, known))
 
 
-def _describe(error: ValidationError) -> BadInput:
-    place = "config " + (".".join(map(str, error.absolute_path)) or "(top level)")
+def _describe(error: ValidationError, prefix: Sequence[str] = ()) -> BadInput:
+    place = "config " + (".".join(map(str, [*prefix, *error.absolute_path])) or "(top level)")
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(known))

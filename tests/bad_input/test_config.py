@@ -1,0 +1,135 @@
+"""Every way to get the config wrong ends in one line that names the key and what to do."""
+
+from __future__ import annotations
+
+import copy
+import math
+import subprocess
+import sys
+
+import pytest
+import yaml
+
+from prism.core.config import check_config
+from prism.core.errors import BadInput
+
+# key (dots for levels), value to put there, what the message names
+CASES = [
+    ("seed", 0, "did you mean 'seeds'"),
+    ("sft.learning_rat", 0.1, "did you mean 'learning_rate'"),
+    ("rl.group_sizes", 8, "did you mean 'group_size'"),
+    ("benchmarks.alfword", {}, "did you mean 'alfworld'"),
+    ("benchmarks.alfworld.pannels", {}, "did you mean 'panels'"),
+    ("benchmarks.webshop.rl", {"learnig_rate": 1.0}, "did you mean 'learning_rate'"),
+    ("rl.algorithms.gigpo", {"kl_coeficient": 0.1}, "did you mean 'kl_coefficient'"),
+    ("rl.algorithms.gigp", {}, "did you mean 'gigpo'"),
+    ("seeds", [], "seeds"),
+    ("seeds", [-1], "seeds"),
+    ("seeds", [0, 0], "seeds"),
+    ("seeds", ["zero"], "seeds"),
+    ("seeds", 3, "seeds"),
+    ("seeds", [10], "random_draws"),
+    ("scale", "big", "use one of"),
+    ("results", "/tmp/results", "results"),
+    ("results", "../results", "results"),
+    ("results", "results/../..", "results"),
+    ("results", "results demo", "results"),
+    ("results", "$(id)", "results"),
+    ("probe.dtype", "float8", "use one of"),
+    ("probe.shards", 0, "probe.shards"),
+    ("probe.tokens_per_pack", "many", "probe.tokens_per_pack"),
+    ("scores.epsilon", -1e-8, "scores.epsilon"),
+    ("scores.epsilon", math.inf, "scores.epsilon"),
+    ("sft.learning_rate", -1, "sft.learning_rate"),
+    ("sft.learning_rate", math.nan, "sft.learning_rate"),
+    ("sft.learning_rate", "1e-5", "sft.learning_rate"),
+    ("sft.num_train_epochs", 0, "sft.num_train_epochs"),
+    ("sft.lr_scheduler_type", "cosin", "use one of"),
+    ("rl.group_size", 1, "rl.group_size"),
+    ("rl.top_p", 1.5, "rl.top_p"),
+    ("rl.steps_rule", "sometimes", "use one of"),
+    ("evaluation.temperature", -0.1, "evaluation.temperature"),
+    ("evaluation.batch_size", 1.5, "evaluation.batch_size"),
+    ("evaluation.generator", "sglang", "use one of"),
+    ("pass_rates.rollouts", 0, "pass_rates.rollouts"),
+    ("benchmarks.alfworld.expert.noise", 1.5, "noise"),
+    ("benchmarks.alfworld.panels.seen", 0, "panels.seen"),
+    ("benchmarks.alfworld.panels.seen", 1000, "games.seen"),
+    ("benchmarks.webshop.panels.test", 1000, "split.test"),
+    ("benchmarks.alfworld.source", "dataset", "data_dir"),
+    ("benchmarks.webshop.source", "internet", "use one of"),
+    ("benchmarks.alfworld.prompt.history", "pair:2", "history"),
+    ("benchmarks.alfworld.prompt.style", "short", "use one of"),
+    ("benchmarks.alfworld.prompt.context_length", "2048", "context_length"),
+    ("methods.prism-gini.sft", "ginni-low50", "unknown score"),
+    ("methods.prism-gini.sft", "gini-mid50", "cannot read subset"),
+    ("methods.prism-gini.sft", "gini-low0", "cannot read subset"),
+    ("methods.prism-gini.algorithm", "gspo", "unknown algorithm"),
+    ("methods.sft.rl", "all", "go together"),
+    ("methods.prism-gini.rll", "all", "did you mean 'rl'"),
+    ("methods.evil;id", {}, "evil;id"),
+    ("tables.table1.methods", ["prism-ginni"], "did you mean 'prism-gini'"),
+    ("tables.table1.backbones", ["tiny-qwen"], "did you mean 'tiny-qwen3'"),
+    ("tables.table1.benchmark", "alfword", "did you mean 'alfworld'"),
+    ("tables.table9", {}, "did you mean"),
+    ("targets.tables", ["table9"], "use one of"),
+    ("backbones.tiny-qwen3.source", "disk", "use one of"),
+    ("backbones.Qwen3-8B.revision", "main", "revision"),
+    ("backbones.Qwen3-8B.revision", "", "revision"),
+    ("backbones.a b", {"source": "local", "location": "x", "revision": "", "template": "qwen3"}, "a b"),
+    ("backbones.tiny-qwen3.location", "", "location"),
+    ("backbones.tiny-qwen3.location", "resources/backbones/nowhere", "nowhere"),
+]
+
+
+@pytest.fixture(scope="module")
+def config(root):
+    return yaml.safe_load((root / "config/config.yaml").read_text())
+
+
+def changed(config: dict, key: str, value: object) -> dict:
+    config = copy.deepcopy(config)
+    *path, last = key.split(".")
+    level = config
+    for name in path:
+        level = level[name]
+    level[last] = value
+    return config
+
+
+@pytest.mark.parametrize(("key", "value", "named"), CASES, ids=[f"{key}={value}"[:60] for key, value, _ in CASES])
+def test_refused_in_one_line(root, config, monkeypatch, key, value, named):
+    monkeypatch.chdir(root)
+    with pytest.raises(BadInput) as refused:
+        check_config(changed(config, key, value), root / "config/schema.yaml")
+    message = str(refused.value)
+    assert "\n" not in message
+    assert len(message) < 300, message
+    assert named in message
+    assert message.startswith("config ")
+    assert "; " in message
+
+
+def test_the_shipped_configs_are_accepted(root, config, monkeypatch):
+    from snakemake.utils import update_config
+
+    monkeypatch.chdir(root)
+    for name in ("config", "smoke", "laptop", "paper"):
+        merged = copy.deepcopy(config)
+        update_config(merged, yaml.safe_load((root / f"config/{name}.yaml").read_text()))
+        check_config(merged, root / "config/schema.yaml")
+
+
+def test_snakemake_ends_in_that_line(root, tmp_path):
+    """The whole way once: a real command, one line of ours, nothing planned."""
+    override = tmp_path / "mine.yaml"
+    override.write_text("sft: {learning_rat: 0.1}\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "snakemake", "-n", "--nolock", "--configfile", override],
+        cwd=root, capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode != 0
+    ours = [line for line in done.stderr.splitlines() if line.startswith("prism: ")]
+    assert ours == ["prism: config sft: unknown key 'learning_rat'; did you mean 'learning_rate'?"]
+    assert "Traceback" not in done.stderr
+    assert "job " not in done.stdout
