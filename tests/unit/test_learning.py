@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
 import pytest
+import yaml
 from scipy.stats import binom
 
 from prism.core.errors import BadInput
+from prism.core.recipes import build_recipe
 from prism.stages.learning import evaluate_checkpoints, mcnemar_exact, write_learning_table
 from prism.stages.learning_figure import draw_learning
+from prism.verl_plugin.overrides import RunPaths, verl_overrides
+from prism.verl_plugin.recipe import RlRecipe
+
+ROOT = Path(__file__).parents[2]
 
 SOLVED = {"base": [0, 0, 0, 0, 0, 0], "sft": [1, 0, 0, 0, 0, 1], "sft-then-rl": [1, 1, 1, 1, 1, 0]}
 
@@ -78,3 +85,21 @@ def test_figure_starts_at_the_sft_checkpoint(tmp_path: Path, evaluations: list[P
     write_evaluation(curve / "step-000002.json", "seen", [1, 1])
     with pytest.raises(BadInput, match="another panel"):
         draw_learning(run, [curve], evaluations[:4], "title", "laptop", svg, png)
+
+
+def test_the_committed_experiment_is_a_legal_recipe_and_keeps_its_checkpoints():
+    overlay = yaml.safe_load((ROOT / "config/learning.yaml").read_text())
+    base = yaml.safe_load((ROOT / "config/config.yaml").read_text())
+    settings = {**base["rl"], **overlay["rl"]}
+    del settings["algorithms"]
+    prompt = base["benchmarks"]["alfworld"]["prompt"]
+    max_steps = overlay["benchmarks"]["alfworld"]["max_steps"]
+    recipe = build_recipe(RlRecipe, json.dumps({**settings, "prompt": prompt, "max_env_steps": max_steps}), "rl")
+    tasks = overlay["benchmarks"]["alfworld"]["games"]["train"]
+    steps = recipe.training_steps(tasks)
+    assert steps * recipe.tasks_per_step == tasks
+    assert steps / recipe.save_every <= recipe.keep_checkpoints
+    paths = RunPaths(*[Path("/x")] * len(fields(RunPaths)))
+    overrides = verl_overrides(recipe, paths, tasks, seed=0)
+    assert f"trainer.max_actor_ckpt_to_keep={recipe.keep_checkpoints}" in overrides
+    assert "actor_rollout_ref.actor.ppo_epochs=1" in overrides
