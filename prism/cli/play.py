@@ -51,7 +51,7 @@ def replay(
     """Show a recorded episode step by step."""
     from rich.console import Console
 
-    from prism.stages.replay import load_episode, show_episode, write_page
+    from prism.stages.episode_pages import load_episode, show_episode, write_page
 
     recorded = load_episode(episode, task, games, panel)
     if html is None:

@@ -21,9 +21,9 @@ from prism.environments.webshop.environment import WebshopGames, goal_task
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.shopper import query_of
 from prism.environments.webshop.store import Store
+from prism.stages.episode_pages import load_episode, show_episode, write_page
 from prism.stages.evaluate import _require_one_that_played
 from prism.stages.play import first_game, open_games, play_episode
-from prism.stages.replay import load_episode, show_episode, write_page
 from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
 
 
