@@ -1,196 +1,65 @@
-"""A recorded episode step by step: in the terminal, or as one static HTML page.
-
-An evaluation records the actions alone. Environments are deterministic, so the observations come from playing the
-actions again in the real engine; where that ends otherwise than recorded, the page says so. A trajectory holds all.
-"""
+"""Records of a run: the small files from which its tables and figures can be rebuilt without training."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
 from pathlib import Path
-from typing import Any
-
-from jinja2 import Environment as Templates
-from rich.console import Console
-from rich.markup import escape
-from rich.panel import Panel
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json
+from prism.core.files import atomic_path, sha256_file, write_json
 from prism.core.progress import say
-from prism.core.trajectories import Trajectory, read_trajectories
-from prism.environments.base import read_panel
-from prism.stages.play import open_games
+from prism.core.trajectories import read_trajectories, write_trajectories
+from prism.stages.figures.scores_file import extreme_trajectories
+
+# files as they are, by pattern in the run's folder
+RECORDS = (
+    "eval/**/*.json",
+    "scores/**/*.csv",
+    "gradnorms/**/*.parquet",
+    "passrates/**/*.csv",
+    "rl/**/metrics.csv",
+)
+# what the replay is compared with
+EXPECTED = ("tables/*.csv",)
+MANIFEST = "manifest.json"
 
 
-@dataclass(frozen=True)
-class ReplayedStep:
-    """One step: what was seen, what could be done, what was thought (empty where it was not recorded) and done."""
+def pack_records(results: Path, out: Path) -> None:
+    """Copy a run's records to `out`, which then holds ``records/``, ``expected/`` and ``manifest.json``.
 
-    observation: str
-    admissible: tuple[str, ...]
-    thought: str
-    action: str
-
-
-@dataclass(frozen=True)
-class ReplayedEpisode:
-    """An episode to look at.
-
-    Attributes:
-        title: the task's id, and what the episode is from.
-        outcome: how it ended, in words.
-        last: what was seen after the last action; empty where it was not recorded.
-        warning: why the episode may not be the recorded one; empty if it is.
-    """
-
-    title: str
-    benchmark: str
-    task: str
-    steps: tuple[ReplayedStep, ...]
-    outcome: str
-    last: str = ""
-    warning: str = ""
-
-
-def load_episode(
-    path: str | Path,
-    task_id: str = "",
-    games_dir: str | Path | None = None,
-    panel_path: str | Path | None = None,
-) -> ReplayedEpisode:
-    """Read an episode from an evaluation or from a file of trajectories.
-
-    Args:
-        path: ``test.json`` of an evaluation, or a ``.jsonl`` file of trajectories.
-        task_id: which episode; empty takes the first.
-        games_dir: evaluations: the data folder of the benchmark. None looks where the workflow keeps it.
-        panel_path: evaluations: the panel that was played. None looks where the workflow keeps it.
+    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini.
 
     Raises:
-        BadInput: a file is missing or of another kind, or holds no such episode.
+        BadInput: the run has no evaluation, no scores or no table.
     """
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        return _from_trajectory(_chosen(read_trajectories(path), task_id, path, "id"))
-    evaluation = read_json(path)
-    if not isinstance(evaluation, dict) or "episodes" not in evaluation:
-        raise BadInput(path, "is not an evaluation", "give an evaluation's JSON, or a .jsonl file of trajectories")
-    record = _chosen(evaluation["episodes"], task_id, path, "task_id")
-    benchmark, panel_name = evaluation["benchmark"], evaluation["panel"]
-    data = _data_folder(path, benchmark) if games_dir is None or panel_path is None else Path()
-    panel = read_panel(panel_path or data / "panels" / f"{panel_name}.json")
-    if panel.sha256 != evaluation["panel_sha256"]:
-        raise BadInput(path, f"was played on another {panel_name} panel", "give the panel it was played on: --panel")
-    (game,) = [task.game for task in panel.tasks if task.id == record["task_id"]]
-    return _play_again(record, benchmark, game, Path(games_dir or data / "games"), f"{record['task_id']} of {path}")
-
-
-def _chosen(episodes: Any, task_id: str, path: Path, key: str) -> Any:
-    """The episode of a task, or the first one."""
-    for episode in episodes:
-        if task_id in ("", episode[key] if isinstance(episode, dict) else getattr(episode, key)):
-            return episode
-    raise BadInput(path, f"has no episode {task_id!r}", "choose one of the file's task ids with --task")
-
-
-def _data_folder(path: Path, benchmark: str) -> Path:
-    """Where the workflow keeps the data of an evaluation: ``eval`` and ``data`` lie side by side."""
-    for folder in path.absolute().parents:
-        if folder.name == "eval":
-            return folder.parent / "data" / benchmark
-    raise BadInput(path, "lies in no folder of results", "give --games and --panel")
-
-
-def _from_trajectory(trajectory: Trajectory) -> ReplayedEpisode:
-    steps = tuple(
-        ReplayedStep(step.observation, step.admissible, step.thought, step.action) for step in trajectory.steps
-    )
-    outcome = "solved" if trajectory.success else "not solved"
-    return ReplayedEpisode(
-        f"{trajectory.id}, played by {trajectory.expert}", trajectory.benchmark, trajectory.task, steps, outcome
-    )
-
-
-def _play_again(record: dict[str, Any], benchmark: str, game: str, games_dir: Path, title: str) -> ReplayedEpisode:
-    environment = open_games(benchmark, games_dir).open(game)
-    feedback = environment.reset()
-    steps = []
-    # an episode that broke has one reply more than steps
-    for action in record["actions"][: record["steps"]]:
-        steps.append(ReplayedStep(feedback.observation, feedback.admissible, "", action))
-        feedback = environment.step(action)
-    recorded = (record["success"], record["score"])
-    again = (feedback.success, feedback.score)
-    warning = "" if recorded == again or record["error"] else f"recorded {_words(*recorded)}, now {_words(*again)}"
-    outcome = record["error"] or _words(*recorded)
-    return ReplayedEpisode(title, benchmark, environment.task, tuple(steps), outcome, feedback.observation, warning)
-
-
-def _words(success: bool, score: float) -> str:
-    return f"{'solved' if success else 'not solved'}, score {score:.2f}"
-
-
-def show_episode(episode: ReplayedEpisode, console: Console) -> None:
-    """Print an episode step by step."""
-    console.print(Panel(escape(episode.task), title=escape(episode.title)))
-    for number, step in enumerate(episode.steps, 1):
-        console.print(Panel(escape(readable(step.observation)), title=f"step {number} of {len(episode.steps)}"))
-        if step.thought:
-            console.print(f"[italic]{escape(step.thought)}[/italic]", highlight=False)
-        console.print(f"[bold]> {escape(step.action)}[/bold]", highlight=False)
-    if episode.last:
-        console.print(Panel(escape(readable(episode.last)), title="the end"))
-    if episode.warning:
-        console.print(f"[red]not the recorded episode: {escape(episode.warning)}[/red]")
-    console.print(escape(episode.outcome))
-
-
-def readable(observation: str) -> str:
-    """A store's page with its parts on lines of their own; other observations as they are."""
-    return observation.replace(" [SEP] ", "\n")
-
-
-def write_page(episode: ReplayedEpisode, out: str | Path) -> None:
-    """Write an episode as one HTML page that needs no other file and runs no script; all texts are escaped."""
-    page = Templates(autoescape=True).from_string(_PAGE).render(episode=episode, readable=readable)
+    results = Path(results)
+    for needed in (RECORDS[0], RECORDS[1], EXPECTED[0]):
+        if not any(results.glob(needed)):
+            raise BadInput(results, f"holds no {needed}", "run the workflow first")
     with atomic_path(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
-    say(f"{out}: {len(episode.steps)} steps")
+        for folder, patterns in (("records", RECORDS), ("expected", EXPECTED)):
+            for pattern in patterns:
+                for path in sorted(results.glob(pattern)):
+                    _copy(path, temporary / folder / path.relative_to(results))
+        for corpus in sorted(results.glob("data/*/trajectories.jsonl")):
+            _write_shown_trajectories(results, corpus, temporary / "records" / corpus.relative_to(results))
+        files = sorted(path for path in temporary.rglob("*") if path.is_file())
+        manifest = {path.relative_to(temporary).as_posix(): sha256_file(path) for path in files}
+        write_json(temporary / MANIFEST, {"made_from": results.as_posix(), "sha256": manifest})
+        size = sum(path.stat().st_size for path in files)
+    say(f"records: {len(files)} files, {size / 1e6:.1f} MB")
 
 
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ episode.title }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-section { border-left: 3px solid #bbb; margin: 1.5rem 0; padding: 0 1rem; }
-pre { white-space: pre-wrap; background: #f5f5f5; padding: .6rem; margin: .4rem 0; }
-.action { font-family: monospace; font-weight: bold; color: #00457c; }
-.thought { font-style: italic; }
-.warning { color: #a00; }
-details { color: #555; }
-</style>
-</head>
-<body>
-<h1>{{ episode.title }}</h1>
-<p><strong>{{ episode.benchmark }}:</strong> {{ episode.task }}</p>
-<p><strong>{{ episode.outcome }}</strong>, {{ episode.steps | length }} steps</p>
-{% if episode.warning %}<p class="warning">Not the recorded episode: {{ episode.warning }}</p>{% endif %}
-{% for step in episode.steps %}
-<section>
-<h2>Step {{ loop.index }}</h2>
-<pre>{{ readable(step.observation) }}</pre>
-<details><summary>{{ step.admissible | length }} admissible actions</summary>
-<ul>{% for action in step.admissible %}<li>{{ action }}</li>{% endfor %}</ul></details>
-{% if step.thought %}<p class="thought">{{ step.thought }}</p>{% endif %}
-<p class="action">&gt; {{ step.action }}</p>
-</section>
-{% endfor %}
-{% if episode.last %}<section><h2>The end</h2><pre>{{ readable(episode.last) }}</pre></section>{% endif %}
-</body>
-</html>
-"""
+def _write_shown_trajectories(results: Path, corpus: Path, out: Path) -> None:
+    """The trajectories of a corpus that a case study may show, in the corpus' order."""
+    benchmark = corpus.parent.name
+    scores = sorted((results / "scores" / benchmark).glob("*.csv"))
+    shown = {name for path in scores for name in extreme_trajectories(path)}
+    kept = [trajectory for trajectory in read_trajectories(corpus) if trajectory.id in shown]
+    if kept:
+        write_trajectories(out, kept)
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copyfile(source, target)
