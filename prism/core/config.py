@@ -5,16 +5,25 @@ from __future__ import annotations
 import difflib
 import math
 import re
+import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import yaml
-from jsonschema import Draft202012Validator
-from jsonschema.exceptions import ValidationError, best_match
 
-from prism.core.errors import BadInput
-from prism.core.methods import build_methods
+# jsonschema loads a checker for every format whose package is installed. The one for IRIs builds grammars for two
+# seconds, at every start of Snakemake; the schema uses no format.
+_IRI_CHECKER = "rfc3987_syntax"
+_absent = sys.modules.setdefault(_IRI_CHECKER, None) is None
+from jsonschema import Draft202012Validator  # noqa: E402
+from jsonschema.exceptions import ValidationError, best_match  # noqa: E402
+
+if _absent:
+    del sys.modules[_IRI_CHECKER]
+
+from prism.core.errors import BadInput  # noqa: E402
+from prism.core.methods import build_methods  # noqa: E402
 
 # stages whose settings a benchmark may lay its own over
 OVERLAID_STAGES = ("sft", "rl", "evaluation")
