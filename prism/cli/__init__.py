@@ -29,6 +29,7 @@ from prism.cli import (
     rl,
     sft,
     sources,
+    trace,
     webshop,
     why,
 )
@@ -63,6 +64,7 @@ for module in (
     plan,
     play,
     reports,
+    trace,
     why,
 ):
     module.register(app)

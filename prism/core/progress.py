@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
@@ -20,6 +22,8 @@ Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 5.0
 LOG_VARIABLE = "PRISM_LOG"
+# begins the first line of a log: then the time of the start and the command, by which `prism trace` says what was run
+LOGGED_COMMAND = "# started "
 _screen: TextIO | None = None
 
 
@@ -38,6 +42,8 @@ def log_to_file() -> bool:
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
     os.close(descriptor)
+    started = datetime.now(UTC).isoformat(timespec="seconds")
+    print(f"{LOGGED_COMMAND}{started} prism {shlex.join(sys.argv[1:])}", file=sys.stderr, flush=True)
     return True
 
 
