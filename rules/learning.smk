@@ -42,7 +42,7 @@ rule learning_curve:
     message:
         "learning curve: RL's checkpoints on {wildcards.panel}, seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism learning-curve --work {params.work} --games {input.games}"
+        "PRISM_LOG={log} python -m prism learning-curve --run {input.run} --work {params.work} --games {input.games}"
         " --panel {input.panel} --recipe {params.recipe:q} --seed {wildcards.seed} --out {output}"
 
 

@@ -19,6 +19,7 @@ def register(app: typer.Typer) -> None:
 
 
 def learning_curve(
+    run: Annotated[Path, typer.Option(help="Folder of the RL run.")],
     work: Annotated[Path, typer.Option(help="Work folder of the RL run, with its checkpoints.")],
     games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
     panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
@@ -31,7 +32,7 @@ def learning_curve(
     from prism.stages.evaluate import EvaluationRecipe
     from prism.stages.learning import evaluate_checkpoints
 
-    evaluate_checkpoints(work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe"), seed)
+    evaluate_checkpoints(run, work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe"), seed)
 
 
 def learning_table(

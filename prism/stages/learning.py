@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from prism.core.files import atomic_path, read_json
 from prism.core.progress import say
 from prism.core.statistics import wilson_rate
 from prism.stages.evaluate import EvaluationRecipe, evaluate
+from prism.stages.rl import assemble_model
 from prism.stages.tables import scale_note
 
 ALL_PANELS = "all"
@@ -37,11 +39,20 @@ class Played:
 
 
 def evaluate_checkpoints(
-    work_dir: Path, games_dir: Path, panel_path: Path, out_dir: Path, recipe: EvaluationRecipe, seed: int
+    run_dir: Path,
+    work_dir: Path,
+    games_dir: Path,
+    panel_path: Path,
+    out_dir: Path,
+    recipe: EvaluationRecipe,
+    seed: int,
 ) -> None:
     """Evaluate every checkpoint that an RL run kept: one ``step-{number}.json`` each.
 
+    The last one is the run's own model, and its evaluation that of the method.
+
     Args:
+        run_dir: folder of the RL stage; config and tokenizer come from there.
         work_dir: the run's work folder (``prism rl --work``).
 
     Raises:
@@ -55,7 +66,9 @@ def evaluate_checkpoints(
         for checkpoint in checkpoints:
             say(f"checkpoint of step {_training_step(checkpoint)}")
             out = folder / f"step-{_training_step(checkpoint):06d}.json"
-            evaluate(checkpoint, games_dir, panel_path, out, recipe, seed)
+            with tempfile.TemporaryDirectory() as model:
+                assemble_model(checkpoint, run_dir, Path(model))
+                evaluate(model, games_dir, panel_path, out, recipe, seed)
 
 
 def _training_step(checkpoint: Path) -> int:

@@ -230,13 +230,20 @@ def _export(work: Path, out_dir: Path, init_model: Path, steps: int, settings: M
     exported = work / "checkpoints" / f"global_step_{steps}" / "actor" / "huggingface"
     with atomic_path(out_dir) as folder:
         folder.mkdir()
-        for path in sorted(exported.glob("model*.safetensors*")):
-            shutil.copyfile(path, folder / path.name)
-        for name in UNTRAINED_FILES:
-            # byte for byte those of the initial model: verl's export rewrites them, and the dtype with them
-            if (init_model / name).exists():
-                shutil.copyfile(init_model / name, folder / name)
+        assemble_model(exported, init_model, folder)
         sha256_model(folder)
         write_jsonl(folder / "rollouts.jsonl", rollouts)
         write_metrics(folder / "metrics.csv", rows)
         write_json(folder / "run.json", {**settings, "steps": steps, "seeded": SEEDED})
+
+
+def assemble_model(exported: Path, untrained: Path, folder: Path) -> None:
+    """Copy the weights that verl exported, and all else that makes a model folder from a model of the same kind.
+
+    Config and tokenizer are byte for byte those of `untrained`: verl's export rewrites them, and the dtype with them.
+    """
+    for path in sorted(exported.glob("model*.safetensors*")):
+        shutil.copyfile(path, folder / path.name)
+    for name in UNTRAINED_FILES:
+        if (untrained / name).exists():
+            shutil.copyfile(untrained / name, folder / name)

@@ -67,7 +67,29 @@ def test_phases_on_other_tasks_are_refused(tmp_path: Path, evaluations: list[Pat
 
 def test_a_work_folder_without_checkpoints_is_refused(tmp_path: Path):
     with pytest.raises(BadInput, match="no checkpoint"):
-        evaluate_checkpoints(tmp_path, tmp_path, tmp_path / "panel.json", tmp_path / "out", None, 0)
+        evaluate_checkpoints(tmp_path, tmp_path, tmp_path, tmp_path / "panel.json", tmp_path / "out", None, 0)
+
+
+def test_checkpoints_are_played_with_the_runs_own_config(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """verl's export says bfloat16 over float32 weights: its config must not be used."""
+    run, work = tmp_path / "run", tmp_path / "work"
+    run.mkdir()
+    (run / "config.json").write_text("the run's")
+    for step in (10, 5):
+        exported = work / f"checkpoints/global_step_{step}/actor/huggingface"
+        exported.mkdir(parents=True)
+        (exported / "config.json").write_text("verl's")
+        (exported / "model.safetensors").write_text(f"weights {step}")
+    played = []
+
+    def evaluate(model: str, games: Path, panel: Path, out: Path, recipe: None, seed: int) -> None:
+        played.append([(Path(model) / name).read_text() for name in ("config.json", "model.safetensors")])
+        out.write_text("{}")
+
+    monkeypatch.setattr("prism.stages.learning.evaluate", evaluate)
+    evaluate_checkpoints(run, work, tmp_path, tmp_path / "panel.json", tmp_path / "curve", None, 0)
+    assert played == [["the run's", "weights 5"], ["the run's", "weights 10"]]
+    assert [path.name for path in sorted((tmp_path / "curve").iterdir())] == ["step-000005.json", "step-000010.json"]
 
 
 def test_figure_starts_at_the_sft_checkpoint(tmp_path: Path, evaluations: list[Path]):
