@@ -77,12 +77,14 @@ def faulty(sandbox, clone, environment, table_run, tmp_path_factory) -> Path:
     wait_for(lambda: starts(folder, "cancelled"), "the job to cancel starts", process)
     subprocess.run(["scancel", starts(folder, "cancelled")[0][0]], check=True)
     wait_for(lambda: starts(folder, "orphaned"), "the job whose node dies starts", process)
-    node = starts(folder, "orphaned")[0][2]
+    number, _, node, _ = starts(folder, "orphaned")[0]
     sandbox.kill_node(node)
     # what the controller would find out by itself after SlurmdTimeout
     subprocess.run(["scontrol", "update", f"nodename={node}", "state=down", "reason=test"], check=True)
     sandbox.start_node(node)
     subprocess.run(["scontrol", "update", f"nodename={node}", "state=resume"], check=False)
+    # SLURM would wait two minutes before it starts a requeued job
+    subprocess.run(["scontrol", "update", f"jobid={number}", "starttime=now"], check=True)
     assert process.wait(PATIENCE) == 0, log.read_text()[-3000:]
     return folder
 

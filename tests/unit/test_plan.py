@@ -1,0 +1,145 @@
+"""Costs and schedules of small plans, checked by hand."""
+
+import csv
+
+import pytest
+import yaml
+
+from prism.core.errors import BadInput
+from prism.stages.plan.costs import CostModel, measured_hours, recipe_of
+from prism.stages.plan.jobs import Job, ancestors, dependencies
+from prism.stages.plan.report import ASSUMPTIONS, Plan, write_lines
+from prism.stages.plan.schedule import simulate, wall_clock
+
+PANELS = {"alfworld": {"seen": 140, "unseen": 134}, "webshop": {"test": 500}}
+
+
+def job(number, rule="rl", gpus=8, inputs=(), outputs=(), timing=None, nodes=1, command="", **wildcards):
+    return Job(
+        number, rule, wildcards, tuple(inputs), tuple(outputs) or (f"out{number}",), timing, gpus, nodes, command
+    )
+
+
+def rl(init, subset, benchmark="alfworld", algorithm="grpo", gpus=8):
+    return job(1, gpus=gpus, init=init, subset=subset, benchmark=benchmark, algorithm=algorithm, seed="0")
+
+
+@pytest.fixture
+def model(root):
+    return CostModel(yaml.safe_load((root / ASSUMPTIONS).read_text()), PANELS)
+
+
+@pytest.fixture
+def start(model):
+    return model._model["start_hours"]["rl"]
+
+
+def test_the_runs_of_table_3_take_what_table_3_says(model, start):
+    for init, subset, benchmark, hours in (
+        ("base", "all", "alfworld", 36 + 13 / 60),
+        ("base", "all", "webshop", 5 + 53 / 60),
+        ("gini-low50", "gini-high50", "alfworld", 11 + 6 / 60),
+        ("random-seed2-low50", "random-seed2-high50", "webshop", 3 + 16 / 60),
+    ):
+        cost = model.cost(rl(init, subset, benchmark))
+        assert cost.basis == "table 3"
+        assert cost.hours - start == pytest.approx(hours, abs=0.001)
+
+
+def test_other_runs_are_linear_in_the_share_of_the_corpus(model, start):
+    hours = {percent: model.cost(rl("x", f"cv-high{percent}", "webshop")).hours - start for percent in (10, 30, 70, 90)}
+    assert model.cost(rl("x", "cv-high30")).basis == "model"
+    assert hours[90] == pytest.approx(9 * hours[10])
+    assert hours[10] + hours[90] == pytest.approx(hours[30] + hours[70])
+
+
+def test_gigpo_is_no_row_of_table_3(model):
+    assert model.cost(rl("base", "all", algorithm="gigpo")).basis == "model"
+
+
+def test_half_the_gpus_take_twice_as_long(model, start):
+    assert model.cost(rl("base", "all", gpus=4)).hours - start == pytest.approx(2 * (36 + 13 / 60), abs=0.01)
+
+
+def test_the_shards_of_a_probe_add_up_to_table_3(model):
+    shards = [job(number, "probe", 1, benchmark="webshop", shard=str(number), shards="8") for number in range(8)]
+    hours = [model.cost(one).hours - model._model["start_hours"]["probe"] for one in shards]
+    assert sum(hours) == pytest.approx(8 * 108 / 3600)
+
+
+def test_a_benchmark_file_goes_before_the_model(model, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "seed0.tsv").write_text("s\th:m:s\n7200.0\t2:00:00\n")
+    assert measured_hours(job(1, timing="seed0.tsv")) == 2
+    # another seed of the same run
+    assert measured_hours(job(1, timing="seed7.tsv")) == 2
+    assert measured_hours(job(1, timing="other.tsv")) is None
+    (tmp_path / "seed0.tsv").write_text("nonsense\n")
+    with pytest.raises(BadInput, match=r"seed0\.tsv"):
+        measured_hours(job(1, timing="seed0.tsv"))
+
+
+def test_a_recipe_is_read_from_the_command():
+    assert recipe_of(job(1, command="""prism x --recipe '{"rollouts":3}' --out y""")) == {"rollouts": 3}
+    assert recipe_of(job(1, command="prism x --out y")) == {}
+
+
+def chain():
+    """Two trainings that wait for one small job, and an evaluation of one of them."""
+    return [
+        job(0, "split", 0, outputs=["split"]),
+        job(1, inputs=["split"], outputs=["a"]),
+        job(2, inputs=["split"], outputs=["b"]),
+        job(3, "evaluate", 1, inputs=["b", "elsewhere"], outputs=["cells/b.json"]),
+    ]
+
+
+def test_jobs_wait_for_what_they_read():
+    assert dependencies(chain()) == {0: set(), 1: {0}, 2: {0}, 3: {2}}
+    assert [one.id for one in ancestors(chain(), chain()[3])] == [0, 2, 3]
+
+
+def test_the_longest_way_goes_first():
+    hours = {0: 1.0, 1: 10.0, 2: 10.0, 3: 2.0}
+    slots = {slot.job.id: slot for slot in simulate(chain(), hours, 1)}
+    assert (slots[2].start, slots[1].start) == (1, 11)
+    # the one GPU that the evaluation needs is only free once the second training has ended
+    assert slots[3].start == 21
+    assert wall_clock(simulate(chain(), hours, 1)) == 23
+    assert wall_clock(simulate(chain(), hours, 2)) == 13
+
+
+def test_no_gpu_is_given_twice():
+    jobs = [job(n, "evaluate", 1 + n % 3) for n in range(40)]
+    slots = simulate(jobs, {one.id: 1.0 + one.id % 5 for one in jobs}, 2)
+    assert len(slots) == 40
+    for index, one in enumerate(slots):
+        assert len(one.gpus) == one.job.gpus
+        assert len({gpu // 8 for gpu in one.gpus}) == 1
+        for other in slots[index + 1 :]:
+            overlap = one.start < other.start + other.hours and other.start < one.start + one.hours
+            assert not (overlap and set(one.gpus) & set(other.gpus))
+
+
+def test_a_job_on_two_nodes_takes_both_whole():
+    wide = job(0, gpus=16, nodes=2)
+    (slot,) = simulate([wide], {0: 3.0}, 1)
+    assert slot.gpus == tuple(range(16))
+
+
+def test_a_plan_as_csv(model, tmp_path):
+    jobs = chain()[:1] + [
+        Job(
+            **{**vars(one), "wildcards": {"init": "base", "subset": "all", "benchmark": "webshop", "algorithm": "grpo"}}
+        )
+        for one in chain()[1:3]
+    ]
+    plan = Plan(jobs, {one.id: model.cost(one) for one in jobs}, model)
+    write_lines(tmp_path / "plan.csv", list(plan.lines()))
+    with (tmp_path / "plan.csv").open() as source:
+        rows = list(csv.DictReader(source))
+    assert [row["name"] for row in rows] == ["all jobs", "rl", "split"]
+    hours = model.cost(jobs[1]).hours
+    assert float(rows[0]["gpu_hours"]) == pytest.approx(16 * hours, rel=1e-3)
+    assert float(rows[1]["hours_1_node"]) == pytest.approx(2 * hours, rel=1e-3)
+    assert float(rows[1]["hours_2_nodes"]) == pytest.approx(hours, rel=1e-3)
