@@ -16,7 +16,7 @@ HEAVY := container or faults or slurm or gpu_stack
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning test test-container test-faults lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning test test-container test-faults test-slurm slurm-sandbox lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -55,6 +55,12 @@ test-container: $(READY) ## build the CPU image and a table in it; equal byte fo
 
 test-faults: $(READY) ## kills at random moments, full disk, lost workers, two runs at once (up to half an hour)
 	$(RUN) pytest -q -m faults tests/faults
+
+test-slurm: $(READY) ## the SLURM profile against a real SLURM on this machine; needs root (six minutes on two idle cores)
+	$(RUN) pytest -q -m slurm tests/slurm
+
+slurm-sandbox: ## start that SLURM alone, to try things; scripts/slurm_sandbox.py says more
+	$(PYTHON) scripts/slurm_sandbox.py up
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
