@@ -56,7 +56,7 @@ test-container: $(READY) ## build the CPU image and a table in it; equal byte fo
 test-faults: $(READY) ## kills at random moments, full disk, lost workers, two runs at once (up to half an hour)
 	$(RUN) pytest -q -m faults tests/faults
 
-test-slurm: $(READY) ## the SLURM profile against a real SLURM on this machine; needs root (six minutes on two idle cores)
+test-slurm: $(READY) ## the SLURM profile against a real SLURM on this machine; needs root
 	$(RUN) pytest -q -m slurm tests/slurm
 
 slurm-sandbox: ## start that SLURM alone, to try things; scripts/slurm_sandbox.py says more
