@@ -1,6 +1,6 @@
 """Evaluation with all episodes of a panel advancing together, against one episode at a time; same sampler, greedy.
 
-    python benchmarks/evaluation.py --model MODEL --games DIR --panel FILE [--tasks N] [--threads N]
+    python benchmarks/evaluation.py --model MODEL --games DIR --panel FILE [--tasks N] [--threads N] [--workers N]
 
 Both play the same tasks with the same code, each with environment processes of its own, and must give the same
 episodes action by action: greedy decoding leaves nothing to chance.
@@ -35,13 +35,14 @@ def main() -> None:
         parser.add_argument(f"--{name}", required=True)
     parser.add_argument("--tasks", type=int, default=48)
     parser.add_argument("--max-steps", type=int, default=20)
-    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="of the sampler")
+    parser.add_argument("--workers", type=int, default=1, help="environment processes")
     options = parser.parse_args()
     panel = read_panel(options.panel)
     panel = dataclasses.replace(panel, tasks=panel.tasks[: options.tasks])
     recipe = EvaluationRecipe(
         prompt=PROMPT, max_steps=options.max_steps, temperature=0.0, top_p=1.0, max_new_tokens=32, batch_size=64,
-        workers=1, threads=options.threads,
+        workers=options.workers, threads=options.threads,
     )  # fmt: skip
     together, batched = play([panel], options, recipe)
     each = [dataclasses.replace(panel, tasks=(task,)) for task in panel.tasks]
@@ -65,12 +66,12 @@ def play(panels: list[Panel], options: argparse.Namespace, recipe: EvaluationRec
     """Play panels one after the other.
 
     Returns:
-        Episodes, and the seconds of loading games, stepping and sampling; starting processes and model not counted.
+        Episodes, and the seconds of resetting and stepping environments and of sampling.
     """
     generator, tokenizer = load_generator(options.model, recipe, seed=0)
     with open_pool(panels[0], options.panel, options.games, recipe) as pool:
-        # the first answer of the environment processes comes after their imports
-        pool.start([])
+        # imports and loading of games are the same for both, and over before the clock starts
+        pool.start([task.game for panel in panels for task in panel.tasks])
         episodes: list[Episode] = []
         wall, cpu = time.perf_counter(), time.process_time()
         for panel in panels:
