@@ -275,11 +275,27 @@ def test_oracle_shopper_does_only_what_the_page_offers(folder, tmp_path):
     assert again == corpus
 
 
+def test_oracle_shopper_opens_the_first_product_that_is_right(store):
+    """No product listed before the one it opens would have given a full score."""
+    for index in range(40):
+        goal = store.goals[index]
+        steps = shop(WebshopEnvironment(store, index), goal, 15)
+        opening = next(step for step in steps if step.action.startswith("click[b0"))
+        for action in opening.admissible[: opening.admissible.index(opening.action)]:
+            position = store.position(action[len("click[") : -1].upper())
+            if position is not None:
+                product = store.product(position)
+                chosen = {
+                    name: want for name, values in product.options.items() for want in goal.options if want in values
+                }
+                assert score_purchase(product, store.price(position), chosen, goal).total < 1.0
+
+
 def test_unreached_goals_are_rejected_with_their_reason(store, folder, tmp_path):
     environment, goal = WebshopEnvironment(store, 0), store.goals[0]
     assert shop(environment, goal, 1) == Rejection("too many steps")
-    elsewhere = Goal(**{**goal.__dict__, "asin": "B999999999"})
-    assert shop(environment, elsewhere, 15) == Rejection("not found")
+    unknown = Goal(**{**goal.__dict__, "attributes": ("that nobody sells",)})
+    assert shop(environment, unknown, 15) == Rejection("not found")
     index = next(index for index, goal in enumerate(store.goals) if goal.options)
     unasked = Goal(**{**store.goals[index].__dict__, "options": ()})
     assert shop(WebshopEnvironment(store, index), unasked, 15) == Rejection("score")

@@ -70,6 +70,11 @@ class WebshopEnvironment:
         self._feedback = Feedback("", ())
 
     @property
+    def store(self) -> Store:
+        """Where the shopper is."""
+        return self._store
+
+    @property
     def page(self) -> Page:
         """The page that is open."""
         return self._session.page

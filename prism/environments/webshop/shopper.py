@@ -1,13 +1,14 @@
 """An expert shopper that acts only on what an agent sees.
 
-It searches with words of the instruction, looks through the result pages, opens the product, chooses options and buys.
-Knowing the goal only tells it when it has found the product, as an annotator knew; goals that this way does not reach
-with full score within the steps are rejected, with the reason.
+It searches with words of the instruction, looks through the result pages, opens the first product that is right,
+chooses options and buys. Knowing the goal only tells it which products are right, as an annotator knew; goals that this
+way does not reach with full score within the steps are rejected, with the reason.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from prism.core.episodes import Feedback
@@ -15,7 +16,7 @@ from prism.core.trajectories import Step
 from prism.environments.webshop.environment import WebshopEnvironment
 from prism.environments.webshop.goals import Goal
 from prism.environments.webshop.pages import BUY, NEXT_PAGE
-from prism.environments.webshop.rewards import options_match
+from prism.environments.webshop.rewards import options_match, score_purchase
 
 NAME = "oracle"
 
@@ -65,7 +66,7 @@ class _Shopper:
             return Rejection("not found")
         # the reply holds the query as it is: the thought does not have to
         self._act(f"search[{query}]", "I search.")
-        if not self._open_target():
+        if not self._open_right_product():
             return Rejection("not found")
         self._choose_options()
         self._act(f"click[{BUY.lower()}]", "All that was asked for is chosen, I buy it.")
@@ -73,16 +74,41 @@ class _Shopper:
             return Rejection("too many steps")
         return tuple(self.steps) if self.feedback.success else Rejection("score")
 
-    def _open_target(self) -> bool:
-        """Go through the result pages until the product is listed, then open it."""
-        target, following = f"click[{self.goal.asin.lower()}]", f"click[{NEXT_PAGE.lower()}]"
-        while target not in self.feedback.admissible:
-            listed = any(kind.kind == "product" for kind in self.environment.page.clickables.values())
+    def _open_right_product(self) -> bool:
+        """Go through the result pages until a right product is listed, then open it."""
+        while True:
+            clickables = self.environment.page.clickables
+            listed = [text for text, clickable in clickables.items() if clickable.kind == "product"]
+            right = next((asin for asin in listed if self._is_right(asin)), None)
+            if right is not None:
+                break
             if not listed or len(self.steps) > self.max_steps:
                 return False
-            self._act(following, "None of these fits, I look at the next page.")
-        self._act(target, f"I open {self.goal.asin}, it fits.")
+            self._act(f"click[{NEXT_PAGE.lower()}]", "None of these fits, I look at the next page.")
+        self._act(f"click[{right}]", f"I open {right.upper()}, it fits.")
         return True
+
+    def _is_right(self, asin: str) -> bool:
+        """Whether the product, with the options chosen that were asked for, is worth a full score."""
+        store = self.environment.store
+        position = store.position(asin.upper())
+        if position is None:
+            return False
+        product = store.product(position)
+        offered = {value: name for name, values in product.options.items() for value in values}
+        chosen = {offered[choice]: choice for choice in self._choices(offered)}
+        return score_purchase(product, store.price(position), chosen, self.goal).total == 1.0
+
+    def _choices(self, offered: Mapping[str, str]) -> list[str]:
+        """The values to choose among those that a product offers, in the order they were asked for."""
+        wanted = list(self.goal.options.values()) if isinstance(self.goal.options, dict) else list(self.goal.options)
+        choices = []
+        for want in wanted:
+            alike = (value for value in offered if options_match(value, want))
+            choice = want if want in offered else next(alike, None)
+            if choice is not None:
+                choices.append(choice)
+        return choices
 
     def _choose_options(self) -> None:
         offered = {
@@ -90,11 +116,8 @@ class _Shopper:
             for text, clickable in self.environment.page.clickables.items()
             if clickable.kind == "option"
         }
-        wanted = list(self.goal.options.values()) if isinstance(self.goal.options, dict) else list(self.goal.options)
-        for want in wanted:
-            choice = want if want in offered else next((text for text in offered if options_match(text, want)), None)
-            if choice is not None:
-                self._act(f"click[{choice}]", f"I choose {offered[choice]} {choice}.")
+        for choice in self._choices(offered):
+            self._act(f"click[{choice}]", f"I choose {offered[choice]} {choice}.")
 
     def _act(self, action: str, thought: str) -> None:
         self.steps.append(Step(self.feedback.observation, self.feedback.admissible, thought, action))
