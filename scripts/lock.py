@@ -15,6 +15,10 @@ ROLES = {
     "sft": ["--python-platform", "x86_64-manylinux_2_28", "--override", str(ENVS / "gpu-overrides.txt")],
     "rl": ["--python-platform", "x86_64-manylinux_2_28", "--override", str(ENVS / "gpu-overrides.txt")],
 }
+# an environment of tests alone: no conda file, no image
+TEST_ROLES = {
+    "gpu-stack": ["--config-file", str(ENVS / "uv.toml"), "--override", str(ENVS / "gpu-stack-overrides.txt")],
+}
 PIN = re.compile(r"^([A-Za-z0-9._-]+==[^ \\]+)", re.MULTILINE)
 
 
@@ -36,7 +40,8 @@ def compile_lock(role: str, upgrade: bool) -> None:
     options = ["--quiet", "--python-version", "3.11", "--generate-hashes", "--no-annotate", "--no-header"]
     extra = ["--upgrade"] if upgrade else []
     subprocess.run(
-        ["uv", "pip", "compile", *options, *ROLES[role], *extra, ENVS / f"{role}.in", "-o", target], check=True
+        ["uv", "pip", "compile", *options, *(ROLES | TEST_ROLES)[role], *extra, ENVS / f"{role}.in", "-o", target],
+        check=True,
     )
     head = f"# Locked by `make lock` from envs/{role}.in; do not edit.\n"
     target.write_text(head + target.read_text().removeprefix(head))
@@ -49,6 +54,9 @@ def main() -> None:
             compile_lock(role, "--upgrade" in sys.argv)
         (ENVS / f"{role}.yaml").write_text(conda_file(role, (ENVS / f"{role}.lock").read_text()))
         renew_lock_hash(ENVS.parent, role)
+    for role in TEST_ROLES:
+        if "--conda" not in sys.argv:
+            compile_lock(role, "--upgrade" in sys.argv)
 
 
 if __name__ == "__main__":
