@@ -95,7 +95,7 @@ def tested_cells_of(table):
     return cells_of(table, columns)
 
 
-def cell_recipe(table, backbone, method, /, settings=None, columns=(), **row):
+def cell_recipe(table, backbone, method, row, settings=None, columns=()):
     """What the cells of a row are told."""
     definition = METHODS[method]
     sft, rl = definition.shares()

@@ -34,7 +34,7 @@ rule table1_row:
             "table1",
             config["tables"]["table1"]["backbones"][0],
             wildcards.method,
-            split=wildcards.panel,
+            {"split": wildcards.panel},
         ),
     message:
         "cells of table 1: {wildcards.panel}, {wildcards.method}"
@@ -69,7 +69,10 @@ rule table2_row:
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
-            "table2", wildcards.backbone, wildcards.method, backbone=wildcards.backbone
+            "table2",
+            wildcards.backbone,
+            wildcards.method,
+            {"backbone": wildcards.backbone},
         ),
     message:
         "cells of table 2: {wildcards.backbone}, {wildcards.method}"
@@ -103,8 +106,8 @@ rule table3_row:
             "table3",
             config["tables"]["table3"]["backbones"][0],
             wildcards.method,
+            {"benchmark": wildcards.benchmark},
             timing_settings(wildcards.benchmark),
-            benchmark=wildcards.benchmark,
         ),
         files=lambda wildcards: timing_files(wildcards.benchmark, wildcards.method),
     message:
@@ -140,6 +143,7 @@ rule table4_cell:
             "table4",
             config["tables"]["table4"]["backbones"][0],
             wildcards.method,
+            {},
             columns=[wildcards.benchmark],
         ),
     message:
