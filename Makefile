@@ -17,7 +17,7 @@ HEAVY := container or faults or slurm or gpu_stack
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning test test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning replay replay-records test test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -42,6 +42,13 @@ demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on 
 smoke: $(READY) ## every row of every table and every point of every figure once, with the fewest steps (about 1 h)
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(RUN) prism show results/smoke/tables/table1.csv
+
+replay: $(READY) ## the demo's tables and figures again, from shipped per-episode records alone, without torch
+	@$(SNAKEMAKE) --snakefile replay.smk
+	@$(RUN) prism show results/replay/tables/table1.csv
+
+replay-records: $(READY) ## take the records of the replay from the finished demo
+	@$(RUN) prism pack-records --results results/demo --out resources/replay
 
 learning: $(READY) ## base, SFT and SFT-then-RL on held-out games, with the learning curve (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml -- \
@@ -73,11 +80,11 @@ gpu-stack: $(READY) ## tests of vLLM and DeepSpeed on a CPU, in an environment o
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile rules resources/backbones/Snakefile
+	$(RUN) snakefmt --check Snakefile replay.smk rules resources/backbones/Snakefile
 	$(RUN) snakemake --lint
 
 format: $(READY) ## format Python and rules
-	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile rules resources/backbones/Snakefile
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile replay.smk rules resources/backbones/Snakefile
 
 report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
 	@$(SNAKEMAKE) --report results/demo/report.html

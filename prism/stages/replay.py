@@ -14,7 +14,6 @@ from prism.stages.figures.scores_file import extreme_trajectories
 # files as they are, by pattern in the run's folder
 RECORDS = (
     "eval/**/*.json",
-    "scores/**/*.csv",
     "gradnorms/**/*.parquet",
     "passrates/**/*.csv",
     "rl/**/metrics.csv",
@@ -27,26 +26,28 @@ MANIFEST = "manifest.json"
 def pack_records(results: Path, out: Path) -> None:
     """Copy a run's records to `out`, which then holds ``records/``, ``expected/`` and ``manifest.json``.
 
-    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini.
+    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini. Whatever else `out`
+    holds stays.
 
     Raises:
-        BadInput: the run has no evaluation, no scores or no table.
+        BadInput: the run has no evaluation, no gradient norms or no table.
     """
     results = Path(results)
     for needed in (RECORDS[0], RECORDS[1], EXPECTED[0]):
         if not any(results.glob(needed)):
             raise BadInput(results, f"holds no {needed}", "run the workflow first")
-    with atomic_path(out) as temporary:
-        for folder, patterns in (("records", RECORDS), ("expected", EXPECTED)):
-            for pattern in patterns:
-                for path in sorted(results.glob(pattern)):
-                    _copy(path, temporary / folder / path.relative_to(results))
-        for corpus in sorted(results.glob("data/*/trajectories.jsonl")):
-            _write_shown_trajectories(results, corpus, temporary / "records" / corpus.relative_to(results))
-        files = sorted(path for path in temporary.rglob("*") if path.is_file())
-        manifest = {path.relative_to(temporary).as_posix(): sha256_file(path) for path in files}
-        write_json(temporary / MANIFEST, {"made_from": results.as_posix(), "sha256": manifest})
-        size = sum(path.stat().st_size for path in files)
+    out = Path(out)
+    for folder, patterns in (("records", RECORDS), ("expected", EXPECTED)):
+        with atomic_path(out / folder) as temporary:
+            for path in (path for pattern in patterns for path in sorted(results.glob(pattern))):
+                _copy(path, temporary / path.relative_to(results))
+            if folder == "records":
+                for corpus in sorted(results.glob("data/*/trajectories.jsonl")):
+                    _write_shown_trajectories(results, corpus, temporary / corpus.relative_to(results))
+    files = sorted(path for folder in ("records", "expected") for path in (out / folder).rglob("*") if path.is_file())
+    manifest = {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
+    write_json(out / MANIFEST, {"made_from": results.as_posix(), "sha256": manifest})
+    size = sum(path.stat().st_size for path in files)
     say(f"records: {len(files)} files, {size / 1e6:.1f} MB")
 
 

@@ -11,7 +11,16 @@ from snakemake_plan import dry_run, job_counts, planned_jobs
 
 pytestmark = pytest.mark.demo
 RESULTS = Path("results/demo")
-AFTER_TABLE = ["summary: seconds by rule", "paired tests of table 1", "table 1"]
+AFTER_TABLE = [
+    "summary: seconds by rule",
+    "paired tests of table 1",
+    "table 1",
+    "forest plot: all methods with their intervals",
+    "index page: results/demo/index.html",
+    "provenance: results/demo/ro-crate-metadata.json",
+]
+# what comes after everything else
+LAST = ("all", "total", "benchmark_summary", "figure_forest", "index_page", "crate")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,7 @@ def test_a_deleted_split(finished):
             "split: 50% to RL by gini",
             "SFT: tiny-qwen3 on gini-low50, seed 0",
             "RL: grpo on gini-high50 from gini-low50, seed 0",
+            "training curves",
             *(f"evaluate: prism-gini on {panel}, seed 0" for panel in ("seen", "unseen")),
             *(f"cells of table 1: {panel}, prism-gini" for panel in ("seen", "unseen")),
             *AFTER_TABLE,
@@ -79,12 +89,12 @@ def counts_with(finished: Path, override: str) -> dict[str, int]:
     overlay = finished / "edit.yaml"
     overlay.write_text(override)
     counts = job_counts(dry_run(finished, "--configfile", str(overlay)))
-    return {rule: count for rule, count in counts.items() if rule not in ("all", "total", "benchmark_summary")}
+    return {rule: count for rule, count in counts.items() if rule not in LAST}
 
 
-FIGURES = {"figure_case_study", "figure_consensus"}
+FIGURES = {"figure_case_study", "figure_consensus", "figure_score_distributions"}
 TABLE = {"table1_row", "table_statistics", "table1"}
-TRAINED = {"split", "sft", "rl", "evaluate"}
+TRAINED = {"split", "sft", "rl", "evaluate", "figure_training_curves"}
 
 
 @pytest.mark.parametrize(
@@ -92,7 +102,7 @@ TRAINED = {"split", "sft", "rl", "evaluate"}
     [
         ("scores: {epsilon: 1.0e-6}", {"scores", "sensitivity"} | TRAINED | TABLE | FIGURES),
         ("evaluation: {temperature: 0.5}", {"evaluate"} | TABLE),
-        ("rl: {learning_rate: 1.0e-5}", {"rl", "evaluate"} | TABLE),
+        ("rl: {learning_rate: 1.0e-5}", {"rl", "evaluate", "figure_training_curves"} | TABLE),
         ("benchmarks: {alfworld: {panels: {seen: 47}}}", {"alfworld_panel", "evaluate"} | TABLE),
         ("backbones: {tiny-llama: {template: qwen3}}", set()),
     ],

@@ -1,0 +1,134 @@
+"""The page that a person opens first: what it says, and that a browser renders it without asking anybody."""
+
+import json
+import shutil
+import subprocess
+
+import pytest
+
+from prism.core.errors import BadInput
+from prism.stages.index_page import build_index_page
+
+CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+BROWSER_OPTIONS = (
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-logging=stderr",
+)
+SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"><rect width="9" height="9"/></svg>'
+
+
+@pytest.fixture
+def results(tmp_path):
+    """A run with one table of two methods, one of them with a cell, and one figure."""
+    for folder in ("tables", "figures", "benchmarks", "cells/table1/seen/sft", "captions"):
+        (tmp_path / folder).mkdir(parents=True)
+    (tmp_path / "tables/table1.csv").write_text(
+        "# Table 1 <of & test>\nsplit,method,pick,all,all_low,all_high,paper_all\nseen,base,0.0,0.0,0.0,7.4,9.38\n"
+        "seen,sft,75.0,45.8333,32.6,59.7,45.31\n"
+    )
+    cell = {
+        "row": {"split": "seen", "method": "sft"},
+        "column": "all",
+        "unit": "success rate, percent",
+        "value": 45.8333,
+        "interval": {"low": 32.57, "high": 59.71, "level": 0.95, "method": "Wilson score"},
+        "episodes": 48,
+        "seeds": {"0": {}},
+        "paper": {"value": 45.31},
+    }
+    (tmp_path / "cells/table1/seen/sft/all.json").write_text(json.dumps(cell))
+    (tmp_path / "figures/figure1.svg").write_text(SVG)
+    (tmp_path / "benchmarks/summary.csv").write_text(
+        "rule,jobs,seconds,longest_seconds,peak_mib\nsft,2,3725.0,3000,512\nsplit,1,0.5,0.5,\n"
+    )
+    (tmp_path / "captions/figure1.rst").write_text("Two cases <b>.\n")
+    return tmp_path
+
+
+def build(results):
+    build_index_page(results, ["table1"], ["figure1"], results / "captions", "demo", [0, 1], results / "index.html")
+    return (results / "index.html").read_text()
+
+
+def test_a_number_has_its_interval_on_hover_and_leads_to_its_cell(results):
+    page = build(results)
+    hover = "success rate, percent; 95% interval 32.6 to 59.7 (Wilson score); 48 episodes; 1 seed; paper: 45.31"
+    assert f'<td title="{hover}"><a href="cells/table1/seen/sft/all.json">45.8</a></td>' in page
+    assert '<td title="95% interval 0 to 7.4">0</td>' in page  # without a cell: the table's own interval
+    assert "all low" not in page
+
+
+def test_the_scale_stands_on_top_and_everything_is_escaped(results):
+    page = build(results)
+    assert page.index("DEMO SCALE") < page.index("Table 1")
+    assert "Table 1 &lt;of &amp; test&gt;" in page
+    assert "Two cases &lt;b&gt;." in page
+    assert "seeds</dt><dd>0, 1" in page
+
+
+def test_the_cost_is_summed(results):
+    page = build(results)
+    assert "3 jobs took 1 h 02 min together; the largest needed 512 MiB" in page
+
+
+def test_every_link_and_image_is_there(results):
+    page = build(results)
+    assert 'src="figures/figure1.svg"' in page
+    assert 'width="134"' in page  # 72 pt, enlarged for the screen
+    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert "https://" not in page
+
+
+@pytest.mark.parametrize("missing", ["tables/table1.csv", "figures/figure1.svg", "benchmarks/summary.csv"])
+def test_what_is_missing_is_named(results, missing):
+    (results / missing).unlink()
+    with pytest.raises(BadInput, match=missing):
+        build(results)
+
+
+def requests_of_page(page, folder):
+    """Text, console lines and addresses that a page asks for in headless Chromium; not those of the browser itself."""
+    log = folder / "net.json"
+    command = [
+        CHROMIUM,
+        *BROWSER_OPTIONS,
+        f"--user-data-dir={folder / 'profile'}",
+        f"--log-net-log={log}",
+        "--dump-dom",
+    ]
+    found = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=300, check=True)
+    text = log.read_text()
+    try:
+        events = json.loads(text)["events"]
+    except json.JSONDecodeError:  # the browser may leave the list open when it ends
+        events = json.loads(text.rstrip().rstrip(",") + "]}")["events"]
+    asked = [event.get("params") or {} for event in events]
+    addresses = {
+        entry["url"] for entry in asked if entry.get("initiator") not in (None, "not an origin") and "url" in entry
+    }
+    console = [line for line in found.stderr.splitlines() if ":CONSOLE" in line]
+    return found.stdout, console, addresses
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium here: the page was NOT opened in a browser (apt install chromium)"
+)
+def test_the_page_renders_without_errors_or_requests(results, tmp_path):
+    page = results / "index.html"
+    build(results)
+    shown, console, addresses = requests_of_page(page, tmp_path)
+    assert "45.8" in shown
+    assert console == []
+    assert addresses == set()
+    # the same check sees a page that does ask, and one that fails
+    page.write_text('<img src="http://127.0.0.1:9/x.png"><script>console.error("broken")</script>')
+    _, console, addresses = requests_of_page(page, tmp_path)
+    assert addresses == {"http://127.0.0.1:9/x.png"}
+    assert any("broken" in line for line in console)

@@ -1,0 +1,60 @@
+"""The records that are shipped, and what is rebuilt from them."""
+
+import csv
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+RECORDS = "resources/replay"
+
+
+def read_rows(path):
+    """Rows of a table of results."""
+    lines = [line for line in path.read_text().splitlines() if not line.startswith("#")]
+    return list(csv.DictReader(lines))
+
+
+def test_the_records_are_whole_and_small(root):
+    folder = root / RECORDS
+    manifest = json.loads((folder / "manifest.json").read_text())["sha256"]
+    shipped = {
+        path.relative_to(folder).as_posix(): path
+        for part in ("records", "expected")
+        for path in (folder / part).rglob("*")
+        if path.is_file()
+    }
+    assert set(shipped) == set(manifest)
+    for name, path in shipped.items():
+        assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest[name], name
+    assert sum(path.stat().st_size for path in shipped.values()) < 2_000_000
+
+
+def test_an_import_of_torch_fails_during_the_replay(root):
+    command = [sys.executable, "-c", "import torch"]
+    found = subprocess.run(
+        command, env={"PYTHONPATH": str(root / RECORDS / "without-torch")}, capture_output=True, text=True
+    )
+    assert found.returncode != 0
+    assert "must not import torch" in found.stderr
+
+
+@pytest.mark.slow
+def test_table_1_is_rebuilt_from_the_records(root, tmp_path):
+    """In a copy of the tracked files, as a third party has them; the cells and the table, which take no figure."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+    for name in filter(None, listed.decode().split("\0")):
+        if (root / name).is_file() and not name.startswith(("tests/", "docs/", "resources/backbones/")):
+            (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(root / name, tmp_path / name)
+    target = "results/replay/tables/table1.csv"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "replay.smk", "--cores", "2", target]
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    rebuilt, expected = read_rows(tmp_path / target), read_rows(root / RECORDS / "expected/tables/table1.csv")
+    assert len(rebuilt) == len(expected) > 0
+    for row, wanted in zip(rebuilt, expected, strict=True):
+        for column in wanted:
+            assert row[column] == wanted[column], (row["method"], column)
