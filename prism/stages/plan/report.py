@@ -171,7 +171,7 @@ def write_lines(path: Path, lines: Sequence[Line]) -> None:
 
 
 def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
-    """Print the plan; cells stay in the CSV."""
+    """Print the plan; cells and the rules without GPUs stay in the CSV."""
     from rich.console import Console
     from rich.table import Table
 
@@ -179,9 +179,9 @@ def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
     table.add_column("")
     for heading in ("jobs", "GPU-hours", "1 node", "2 nodes", "4 nodes", "disk GB", "kWh", "kg CO2", "from Table 3"):
         table.add_column(heading, justify="right")
-    for line in lines:
-        if line.kind == "cell":
-            continue
+    shown = [line for line in lines if line.kind != "cell" and not _is_small(line)]
+    small = sum(line.jobs for line in lines if _is_small(line))
+    for line in shown:
         alone = " (alone)" if line.kind in ("table", "figure") else ""
         table.add_row(
             line.name + alone,
@@ -198,9 +198,14 @@ def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
     console = Console(width=140, soft_wrap=False)
     console.print(table)
     console.print(
-        f"Nodes have {GPUS_PER_NODE} A100s to themselves. A running training needs up to {work_gb:.0f} GB more. "
-        f"Assumptions: {ASSUMPTIONS}"
+        f"{small} jobs without GPUs are not listed. Nodes have {GPUS_PER_NODE} A100s to themselves.\n"
+        f"A running training needs up to {work_gb:.0f} GB more. Assumptions: {ASSUMPTIONS}"
     )
+
+
+def _is_small(line: Line) -> bool:
+    """Whether a line is a rule that uses no GPU: it stays in the CSV."""
+    return line.kind == "rule" and line.gpu_hours == 0
 
 
 def draw_gantt(plan: Plan, target: str, out_svg: Path, out_png: Path) -> None:
