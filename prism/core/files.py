@@ -15,6 +15,7 @@ from typing import Any
 from prism.core.errors import BadInput
 
 CHUNK_BYTES = 1 << 20
+UNREADABLE_JSON = "is JSON that is nested too deep, or holds a number that is too long"
 
 
 @contextmanager
@@ -72,6 +73,8 @@ def read_json(path: str | Path) -> Any:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         line = getattr(error, "lineno", 1)
         raise BadInput(f"{path}:{line}", "is not valid JSON", "mend or rebuild the file") from error
+    except (RecursionError, ValueError) as error:
+        raise BadInput(path, UNREADABLE_JSON, "mend or rebuild the file") from error
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
@@ -92,6 +95,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
                 if not line.strip():
                     continue
                 record = json.loads(line)
+                _require_writable(record, line, f"{path}:{number}")
                 if not isinstance(record, dict):
                     raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
                 yield number, record
@@ -99,6 +103,17 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
             raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line") from error
         except UnicodeDecodeError as error:
             raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
+        except (RecursionError, ValueError) as error:
+            raise BadInput(f"{path}:{number}", UNREADABLE_JSON, "mend or delete the line") from error
+
+
+def _require_writable(record: Any, line: str, place: str) -> None:
+    """A lone surrogate may be escaped in JSON, but is no text: it can be neither tokenized nor written."""
+    if "\\ud" in line.lower():
+        try:
+            json.dumps(record, ensure_ascii=False).encode()
+        except UnicodeEncodeError as error:
+            raise BadInput(place, "holds half of a surrogate pair", "write the character out in UTF-8") from error
 
 
 def sha256_file(path: str | Path) -> str:

@@ -13,6 +13,7 @@ later prompts and carries no loss (an inserted failed action, so that recovery i
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,6 +21,8 @@ from pathlib import Path
 from prism.core.errors import BadInput
 from prism.core.files import read_jsonl, write_jsonl
 
+# ids stand in CSV files and in messages of one line
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 REMEDY = "mend the line, or rebuild the file with its rule"
 
 
@@ -78,6 +81,8 @@ def _parse(place: str, record: dict) -> Trajectory:
     for key in ("id", "benchmark", "game", "task", "task_type", "expert"):
         if not isinstance(record.get(key), str) or not record[key]:
             raise BadInput(place, f"{key!r} is missing or not a text", REMEDY)
+    if _CONTROL.search(record["id"]):
+        raise BadInput(place, "'id' holds a line break or another control character", REMEDY)
     if not isinstance(record.get("success"), bool):
         raise BadInput(place, "'success' is missing or not true/false", REMEDY)
     steps = record.get("steps")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from prism.core.episodes import Feedback
@@ -67,4 +67,20 @@ def read_panel(path: str | Path) -> Panel:
         raise BadInput(path, f"is not a panel ({error})", "rebuild it with its rule") from error
     if recorded != panel.sha256:
         raise BadInput(path, "does not match its own sha256", "rebuild it with its rule instead of editing it")
+    _check_tasks(path, tasks)
     return panel
+
+
+def _check_tasks(path: str | Path, tasks: tuple[Task, ...]) -> None:
+    """There are tasks, each once, and none points out of the data folder."""
+    remedy = "rebuild it with its rule"
+    if not tasks:
+        raise BadInput(path, "holds no task", remedy)
+    seen: set[str] = set()
+    for task in tasks:
+        if task.id in seen:
+            raise BadInput(path, f"holds task {task.id!r} twice", remedy)
+        seen.add(task.id)
+        game = PurePosixPath(task.game)
+        if game.is_absolute() or ".." in game.parts:
+            raise BadInput(path, f"game {task.game!r} of task {task.id!r} lies outside the data folder", remedy)

@@ -181,9 +181,11 @@ class HFGenerator:
     @classmethod
     def load(cls, model_dir: str | Path, sampling: Sampling, batch_size: int) -> HFGenerator:
         """Load model (in the dtype of its weights) and tokenizer from a folder."""
-        from transformers import AutoModelForCausalLM, AutoTokenizer
+        from transformers import AutoModelForCausalLM
 
-        tokenizer = AutoTokenizer.from_pretrained(model_dir)
+        from prism.core.tokenizers import load_tokenizer
+
+        tokenizer = load_tokenizer(model_dir)
         model = AutoModelForCausalLM.from_pretrained(model_dir, dtype="auto", use_safetensors=True)
         return cls(model, tokenizer, sampling, batch_size)
 

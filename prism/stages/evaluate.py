@@ -109,10 +109,14 @@ def open_pool(panel: Panel, panel_path: str | Path, games_dir: str | Path, recip
     """Start the processes that a panel's environments live in; use the pool as a context manager.
 
     Raises:
-        BadInput: there are no environments of the panel's benchmark.
+        BadInput: there are no environments of the panel's benchmark, or a task's game file is not there.
     """
     if panel.benchmark not in SOURCES:
         raise BadInput(panel_path, f"unknown benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
+    if SOURCES[panel.benchmark] == ALFWORLD:
+        for task in panel.tasks:
+            if not (Path(games_dir) / task.game).is_file():
+                raise BadInput(Path(games_dir) / task.game, "is missing, but the panel names it", "check --games")
     return EnvironmentPool(SOURCES[panel.benchmark], recipe.workers, {"data_dir": str(games_dir)})
 
 

@@ -331,7 +331,7 @@ def _check_members(archive: Path, members: list[zipfile.ZipInfo], limits: Unpack
         raise BadInput(archive, "unpacks to too much", f"at most {limits.bytes} bytes are unpacked")
     for member in members:
         path = PurePosixPath(member.filename)
-        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in path.parts[0]:
+        if path.is_absolute() or ".." in path.parts or "\\" in member.filename or ":" in member.filename.split("/")[0]:
             raise BadInput(archive, f"{member.filename!r} would leave the folder", "do not use this archive")
         if stat.S_ISLNK(member.external_attr >> 16):
             raise BadInput(archive, f"{member.filename!r} is a link", "do not use this archive")

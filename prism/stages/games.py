@@ -170,12 +170,16 @@ def _playable(trial: Path) -> tuple[str, str]:
     if "movable" in trial.parent.name or "Sliced" in trial.parent.name:
         return "", "movable receptacle or sliced object"
     traj_data: dict[str, Any] = read_json(trial / "traj_data.json")
+    if not isinstance(traj_data, dict):
+        raise BadInput(trial / "traj_data.json", "is not an object", "download the data set again")
     task_type = traj_data.get("task_type", "")
     if task_type not in TASK_TYPES:
         return "", "another task type"
     if not (trial / GAME_FILE).exists():
         return "", "no game file"
     game = read_json(trial / GAME_FILE)
+    if not isinstance(game, dict):
+        raise BadInput(trial / GAME_FILE, "is not an object", "download the data set again")
     if "solvable" not in game:
         return "", "not checked to be solvable"
     return task_type, "" if game["solvable"] else "not solvable"

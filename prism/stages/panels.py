@@ -28,6 +28,10 @@ class PanelRecipe:
     size: int = 0
     seed: int = 0
 
+    def __post_init__(self) -> None:
+        if self.size < 0:
+            raise BadInput("size", f"{self.size} is negative", "give a number of tasks, or 0 for the whole split")
+
 
 def make_panel(
     games_dir: Path, split: str, out_path: Path, recipe: PanelRecipe, trajectories: Path | None = None

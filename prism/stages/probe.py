@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoTokenizer
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file
@@ -24,6 +23,7 @@ from prism.core.probe.prober import GradientProber, ProbedSample
 from prism.core.probe.samples import Sample
 from prism.core.progress import say, track
 from prism.core.prompts import PromptFormat
+from prism.core.tokenizers import load_tokenizer
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -82,7 +82,7 @@ def probe_shard(
         raise BadInput("shard", f"{shard} of {shards} does not exist", f"shards count from 0 to {shards - 1}")
     corpus = load_corpus(data)
     folder, model_sha256 = resolve_model(model)
-    tokenizer = AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    tokenizer = load_tokenizer(folder)
     samples = _encode_shard(corpus, tokenizer, recipe.prompt, shard, shards, strict)
     torch_device = _pick_device(device)
     network = load_model(folder, DTYPES[recipe.dtype], torch_device, samples)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,6 +29,10 @@ class ScoresRecipe:
 
     epsilon: float = EPSILON
     random_seeds: tuple[int, ...] = ()
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.epsilon < math.inf:
+            raise BadInput("epsilon", f"{self.epsilon!r} is not a small number", "give 0 or more; the paper has 1e-8")
 
 
 def compute_scores(

@@ -178,9 +178,9 @@ def select_trajectories(corpus: list[Trajectory], split_path: str | Path | None,
 
 def encode_subset(model_dir: str | Path, subset: Sequence[Trajectory], form: PromptFormat) -> tuple[list[Row], int]:
     """Rows of all trajectories, and how many were cut at the context length."""
-    from transformers import AutoTokenizer
+    from prism.core.tokenizers import load_tokenizer
 
-    encoder = PromptEncoder(AutoTokenizer.from_pretrained(model_dir), form)
+    encoder = PromptEncoder(load_tokenizer(model_dir), form)
     rows: list[Row] = []
     truncated = 0
     for trajectory in subset:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from prism.core.csvfiles import Table, read_table, write_table
-from prism.core.errors import NotFinite
+from prism.core.errors import BadInput, NotFinite
 from prism.core.progress import say
 from prism.core.splits import RL, SFT, Split, split_by_quantile
 
@@ -50,7 +50,11 @@ def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: s
 def route_table(table: Table, score: str, rl_percent: float) -> Split:
     """The split of a score table, in the order of its rows; by the ranks of the score where the table has them."""
     values = table.numbers(score)
+    seen: set[str] = set()
     for identifier, value in zip(table.column("id"), values, strict=True):
+        if identifier in seen:
+            raise BadInput(table.path, f"holds {identifier!r} twice", "score a corpus with unique ids")
+        seen.add(identifier)
         if value != value or abs(value) == float("inf"):
             raise NotFinite(f"{table.path}: {score} of trajectory {identifier} is NaN or infinite; score it again")
     ranks = rank_column(score)

@@ -120,6 +120,8 @@ def test_equal_runs_are_equal_bytes(tmp_path, monkeypatch):
     monkeypatch.setattr(evaluate, "EnvironmentPool", ToyPool)
     save_toy_model(tmp_path / "model")
     write_panel(tmp_path / "panel.json", PANEL)
+    for task in PANEL.tasks:
+        (tmp_path / task.game).touch()
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, workers in zip(files, (1, 2), strict=True):
         recipe = dataclasses.replace(RECIPE, workers=workers)

@@ -65,6 +65,8 @@ def measure(model: Path, folder: Path, monkeypatch, recipe=RECIPE, panel=PANEL) 
     pool = CountingPool()
     monkeypatch.setattr(evaluate, "EnvironmentPool", lambda *_: pool)
     write_panel(folder / "panel.json", panel)
+    for task in panel.tasks:
+        (folder / task.game).touch()
     passrates.measure_pass_rates(model, folder, folder / "panel.json", folder / "rates.csv", recipe)
     return folder / "rates.csv", pool
 

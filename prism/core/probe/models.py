@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM
 
@@ -49,7 +50,7 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device, samples: 
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = str(error).splitlines()[0]
         raise BadInput(folder, f"cannot be loaded as a causal language model ({reason})", "check its files") from error
     model = model.to(device)

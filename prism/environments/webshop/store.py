@@ -103,7 +103,7 @@ class Store:
         if not (self.folder / "manifest.json").is_file():
             raise BadInput(folder, "is not a compiled catalog", "build it with `prism webshop-store`")
         self.manifest: dict[str, Any] = read_json(self.folder / "manifest.json")
-        if self.manifest["format_version"] != FORMAT_VERSION:
+        if self.manifest.get("format_version") != FORMAT_VERSION:
             raise BadInput(folder, "was compiled by another version", "build it again")
         if mode not in self.manifest["goals"]:
             raise BadInput(folder, f"has no {mode} goals", f"it has: {', '.join(self.manifest['goals'])}")
