@@ -8,7 +8,7 @@ import yaml
 from prism.core.errors import BadInput
 from prism.stages.plan.costs import CostModel, measured_hours, recipe_of
 from prism.stages.plan.jobs import Job, ancestors, dependencies
-from prism.stages.plan.report import ASSUMPTIONS, Plan, write_lines
+from prism.stages.plan.report import ASSUMPTIONS, Plan, plan_name, write_lines
 from prism.stages.plan.schedule import simulate, wall_clock
 
 PANELS = {"alfworld": {"seen": 140, "unseen": 134}, "webshop": {"test": 500}}
@@ -143,3 +143,9 @@ def test_a_plan_as_csv(model, tmp_path):
     assert float(rows[0]["gpu_hours"]) == pytest.approx(16 * hours, rel=1e-3)
     assert float(rows[1]["hours_1_node"]) == pytest.approx(2 * hours, rel=1e-3)
     assert float(rows[1]["hours_2_nodes"]) == pytest.approx(hours, rel=1e-3)
+
+
+def test_no_two_targets_have_one_plan():
+    assert plan_name("results/tables/table1.csv") == "table1"
+    assert plan_name("all") == "all"
+    assert plan_name("results/cells/table1/seen/prism-gini/all.json") == "cells-table1-seen-prism-gini-all"

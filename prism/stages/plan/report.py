@@ -130,11 +130,19 @@ def plan_target(target: str, out_dir: Path, profile: str, configfiles: Sequence[
     model = CostModel(yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8")), panel_sizes(profile, configfiles))
     plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
     lines = list(plan.lines())
-    stem = Path(target).stem
+    stem = plan_name(target)
     write_lines(out_dir / f"{stem}.csv", lines)
     draw_gantt(plan, target, out_dir / f"{stem}.svg", out_dir / f"{stem}.png")
     print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
     say(f"plan: {out_dir / stem}.csv, .svg and .png")
+
+
+def plan_name(target: str) -> str:
+    """Name of a target's plan: a table's or figure's own; a cell's with its folders, since many are called the same."""
+    path = Path(target)
+    if path.parent.name in ("", "tables", "figures"):
+        return path.stem
+    return "-".join([*path.parent.parts[1:], path.stem])
 
 
 def panel_sizes(profile: str, configfiles: Sequence[Path]) -> dict[str, dict[str, int]]:
