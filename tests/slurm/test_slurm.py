@@ -16,7 +16,7 @@ import pytest
 pytestmark = pytest.mark.slurm
 # the profile waits longer between looks, as a real cluster's administrators would ask
 FAST_LOOKS = ["--slurm-init-seconds-before-status-checks", "2", "--seconds-between-status-checks", "2"]
-PATIENCE = 900
+PATIENCE = 1800
 
 
 def snakemake(*arguments: str) -> list[str]:
@@ -160,14 +160,12 @@ def test_a_killed_snakemake_goes_on(sandbox, clone, environment, tmp_path):
 
 def test_the_verbatim_command_builds_a_table(table_run, clone):
     """Probe, scores, splits, SFT, RL, evaluation and the table, each through sbatch with the A100s of its rule."""
-    before = set(slurm_jobs())
     assert table_run.wait(PATIENCE) == 0, (clone / "table.log").read_text()[-3000:]
     with (clone / "results/tables/table1.csv").open() as source:
         rows = list(csv.DictReader(line for line in source if not line.startswith("#")))
     assert {(row["split"], row["method"]) for row in rows} == {
         (split, method) for split in ("seen", "unseen") for method in ("base", "prism-gini")
     }
-    assert before <= set(slurm_jobs())
     requests: dict[str, set[str]] = {}
     for job in slurm_jobs().values():
         rule = re.match(r"rule_([a-z0-9_]+?)(?:_wildcards_|_scores|$)", job["comment"])
