@@ -74,7 +74,7 @@ gpu-stack: $(READY) ## tests of vLLM and DeepSpeed on a CPU, in an environment o
 	test -x $(GPU_STACK)/bin/python || $(PYTHON) -m venv $(GPU_STACK)
 	$(GPU_STACK)/bin/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(GPU_STACK)/bin/python -m pip install --quiet --require-hashes -r envs/bootstrap.lock
-	DS_BUILD_OPS=0 $(BIN)/uv pip install --quiet --python $(GPU_STACK)/bin/python --no-deps --no-build-isolation \
+	DS_BUILD_OPS=0 $(BIN)/uv pip install --quiet --python $(GPU_STACK)/bin/python --no-deps \
 	  --require-hashes -r envs/gpu-stack.lock
 	$(RUN) PRISM_GPU_STACK=$(CURDIR)/$(GPU_STACK) pytest -q tests/gpu_stack
 
