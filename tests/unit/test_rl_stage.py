@@ -89,7 +89,7 @@ def test_a_task_that_is_evaluated_on_is_not_trained_on(tmp_path, task):
 
 
 def test_an_excluded_panel_of_another_benchmark_is_a_mistake(tmp_path):
-    write_panel(tmp_path / "test.json", Panel("webshop", "test", ()))
+    write_panel(tmp_path / "test.json", Panel("webshop", "test", (Task("a", "b", "human/0"),)))
     with pytest.raises(BadInput, match="panel of webshop"):
         rl.check_disjoint("alfworld", panel().tasks, tmp_path / "test.json")
 
