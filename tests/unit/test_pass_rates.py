@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from toy_corpus import FORM, save_toy_model
 
@@ -94,6 +94,7 @@ def test_equal_runs_are_equal_bytes(model, tmp_path, monkeypatch):
     assert measure(model, tmp_path, monkeypatch)[0].read_bytes() == first
 
 
+@settings(deadline=None)
 @given(st.lists(st.integers(0, 3), min_size=1, max_size=40), st.integers(0, 5))
 def test_ranks_are_an_order_that_keeps_the_rates_and_ignores_the_listing(rates, seed):
     ids = [f"task-{number}" for number in range(len(rates))]
