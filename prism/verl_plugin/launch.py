@@ -110,7 +110,7 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
         try:
             process = subprocess.Popen(
                 list(command),
-                env={**os.environ, **variables, MARKER: marker},
+                env={**inherited_environment(), **variables, MARKER: marker},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
                 text=True,
@@ -127,6 +127,11 @@ def run_watched(command: Sequence[str], variables: Mapping[str, str], log: Path)
         reader.join(SECONDS_TO_END)
     if code != 0:
         raise PrismError(f"verl ended with code {code}; log: {log}\n{''.join(last)}")
+
+
+def inherited_environment() -> dict[str, str]:
+    """This process's environment without a variable that SLURM sets beside CUDA_VISIBLE_DEVICES: verl refuses both."""
+    return {name: value for name, value in os.environ.items() if name != "ROCR_VISIBLE_DEVICES"}
 
 
 def _pass_on(output: TextIO, log: Path, last: deque[str]) -> None:

@@ -19,6 +19,7 @@ from pathlib import Path
 
 from prism.core.errors import BadInput, PrismError
 from prism.core.progress import say
+from prism.verl_plugin.launch import inherited_environment
 
 FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
@@ -119,7 +120,7 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
         PrismError: a daemon ended, or not all nodes came.
     """
     address = f"{allocation.address}:{allocation.port}"
-    environment = {**os.environ, **variables}
+    environment = {**inherited_environment(), **variables}
     first, others = allocation.hosts[:1], allocation.hosts[1:]
     head = ["--head", f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
     daemons = []
