@@ -172,7 +172,7 @@ def timing_files(benchmark, method):
         trained = checkpoint_folder(method, benchmark, backbone, seed)
         initial = initial_folder(run.init, benchmark, backbone, seed)
         baseline = (
-            time_file(checkpoint_folder(BASELINE, benchmark, backbone, seed), "rl")
+            checkpoint_folder(BASELINE, benchmark, backbone, seed)
             if BASELINE in METHODS
             else ""
         )
@@ -180,7 +180,8 @@ def timing_files(benchmark, method):
             "sft": time_file(initial, "sft") if run.sft else "",
             "rl": time_file(trained, "rl") if run.rl else "",
             "checkpoint": in_results(trained) if run.rl else "",
-            "baseline": baseline,
+            "baseline": time_file(baseline, "rl") if baseline else "",
+            "baseline_checkpoint": in_results(baseline),
         }
     probe = [time_file(os.path.splitext(path)[0], probe_rule) for path in probed]
     return json_text({"probe": probe, "seeds": seeds})

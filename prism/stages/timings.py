@@ -27,14 +27,15 @@ class RunFiles:
 
     Attributes:
         sft, rl: benchmark files of the two trainings.
-        checkpoint: folder of the RL run.
-        baseline: benchmark file of the same seed's GRPO on the whole corpus; empty where the config has none.
+        checkpoint: folder of the RL run, with the run's own times of its steps.
+        baseline, baseline_checkpoint: the same of the seed's GRPO on the whole corpus; empty where there is none.
     """
 
     sft: str = ""
     rl: str = ""
     checkpoint: str = ""
     baseline: str = ""
+    baseline_checkpoint: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,8 +54,8 @@ class TimingFiles:
 def write_timing_cells(recipe: CellRecipe, files: TimingFiles, paper_table: Path, out_dir: Path) -> None:
     """Write ``{out_dir}/{column}.json`` for one row of Table 3, in seconds; the speed-up has no unit.
 
-    Shards of the probe run side by side: the longest counts. A training that was interrupted and went on is timed from
-    where it went on, because Snakemake times the job that finished.
+    Shards of the probe run side by side: the longest counts. An SFT that was interrupted and went on is timed from
+    where it went on, because Snakemake times the job that finished; RL has its own record (`rl_seconds`).
 
     Raises:
         BadInput: a benchmark file is missing or not one.
@@ -96,12 +97,27 @@ def _phases(files: TimingFiles, run: RunFiles) -> dict[str, float | None]:
     times = {
         "probe": max(map(read_seconds, files.probe), default=None),
         "sft": read_seconds(run.sft) if run.sft else None,
-        "rl": read_seconds(run.rl) if run.rl else None,
+        "rl": rl_seconds(run.rl, run.checkpoint) if run.rl else None,
     }
     spent = [value for value in times.values() if value is not None]
     total = sum(spent) if spent else None
-    speedup = read_seconds(run.baseline) / total if run.baseline and total else None
+    speedup = rl_seconds(run.baseline, run.baseline_checkpoint) / total if run.baseline and total else None
     return {**times, "total": total, "speedup": speedup}
+
+
+def rl_seconds(benchmark_file: str | Path, checkpoint: str | Path) -> float:
+    """Seconds of an RL run: its job's, or its steps' where they are more, as in a run that was interrupted and went on.
+
+    Raises:
+        BadInput: a file is missing, or is not what it should be.
+    """
+    job = read_seconds(benchmark_file)
+    path = Path(checkpoint) / "metrics.csv"
+    try:
+        steps = float(pd.read_csv(path)["seconds_step"].sum())
+    except (OSError, KeyError, ValueError) as error:
+        raise BadInput(path, "holds no times of the training steps", "run the training again") from error
+    return max(job, steps)
 
 
 def read_seconds(path: str | Path) -> float:

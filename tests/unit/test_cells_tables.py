@@ -18,7 +18,7 @@ from prism.stages.cells import CellRecipe, write_evaluation_cells
 from prism.stages.tables import build_table, print_table
 from prism.stages.tables.frames import duration
 from prism.stages.tables.tests import build_tests, write_tests
-from prism.stages.timings import RunFiles, TimingFiles, write_timing_cells
+from prism.stages.timings import RunFiles, TimingFiles, rl_seconds, write_timing_cells
 
 PAPER = {
     "table1": "split,method,sft,rl,pick,look,clean,heat,cool,pick2,all\n"
@@ -238,6 +238,7 @@ def timing_cells(tmp_path):
     for seed, steps in ((0, 8), (1, 8)):
         (tmp_path / f"run{seed}").mkdir()
         write_json(tmp_path / f"run{seed}/run.json", {"steps": steps})
+        (tmp_path / f"run{seed}/metrics.csv").write_text("step,seconds_step\n1,10\n2,20\n")
     paper = paper_file(tmp_path, "table3")
     settings = {"steps_rule": "epochs (0.77)", "hardware": "CPU, 1 thread of torch"}
     grpo = {seed: benchmark_file(tmp_path / f"grpo{seed}.tsv", 1000 + 100 * seed) for seed in (0, 1)}
@@ -247,13 +248,17 @@ def timing_cells(tmp_path):
             benchmark_file(tmp_path / f"rl{seed}.tsv", 400 + 100 * seed),
             str(tmp_path / f"run{seed}"),
             grpo[seed],
+            str(tmp_path / f"run{seed}"),
         )
         for seed in (0, 1)
     }
     probe = tuple(benchmark_file(tmp_path / f"probe{shard}.tsv", 5 + shard) for shard in (0, 1))
     recipe = cell_recipe("table3", "prism-gini", benchmark="webshop", settings=settings)
     write_timing_cells(recipe, TimingFiles(probe, seeds), paper, tmp_path / "prism-gini")
-    alone = {str(seed): RunFiles("", grpo[seed], str(tmp_path / f"run{seed}"), grpo[seed]) for seed in (0, 1)}
+    alone = {
+        str(seed): RunFiles("", grpo[seed], str(tmp_path / f"run{seed}"), grpo[seed], str(tmp_path / f"run{seed}"))
+        for seed in (0, 1)
+    }
     recipe = cell_recipe("table3", "grpo", benchmark="webshop", settings=settings)
     write_timing_cells(recipe, TimingFiles((), alone), paper, tmp_path / "grpo")
     return tmp_path
@@ -289,6 +294,16 @@ def test_table_3(timing_cells):
     assert table["total_time"].tolist() == ["17m 30s", "7m 56s"]
     assert table["paper_speedup"].tolist() == [1.0, 1.76]
     assert pd.isna(table.loc[0, "probe_seconds"])
+
+
+def test_an_rl_run_that_went_on_is_timed_by_its_steps(timing_cells):
+    """Snakemake timed the last 2 seconds; the steps took 30 in all."""
+    last = benchmark_file(timing_cells / "last.tsv", 2)
+    assert rl_seconds(last, timing_cells / "run0") == 30
+    assert rl_seconds(timing_cells / "rl0.tsv", timing_cells / "run0") == 400
+    (timing_cells / "run0/metrics.csv").unlink()
+    with pytest.raises(BadInput, match="no times of the training steps"):
+        rl_seconds(last, timing_cells / "run0")
 
 
 def test_a_missing_benchmark_file_is_one_line(tmp_path):
