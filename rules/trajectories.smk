@@ -1,4 +1,6 @@
 # Raw data of ALFWorld: games, expert trajectories played in the real engine, fixed panels of tasks.
+import shlex
+
 ALFWORLD = config["benchmarks"]["alfworld"]
 
 
@@ -17,7 +19,7 @@ rule alfworld_games:
         image("cpu")
     params:
         source=(
-            f"--source dataset --data-dir {ALFWORLD['data_dir']}"
+            f"--source dataset --data-dir {shlex.quote(ALFWORLD['data_dir'])}"
             if ALFWORLD["source"] == "dataset"
             else f"--recipe '{recipe('benchmarks', 'alfworld', 'games')}'"
         ),
