@@ -92,8 +92,9 @@ def spread(values: list[float]) -> float:
 
 
 def normalised(value: float, sample: list[float], mode: str) -> float:
-    centred = value - sum(sample) / len(sample)
-    return centred / (spread(sample) + 1e-6) if mode == "mean_std_norm" else centred
+    centred, deviation = value - sum(sample) / len(sample), spread(sample)
+    # a sample without spread is centred only
+    return centred / (deviation + 1e-6) if mode == "mean_std_norm" and deviation > 0 else centred
 
 
 def slow_gigpo(rows: list[dict], gamma: float, weight: float, mode: str, statistics: str) -> list[float]:
