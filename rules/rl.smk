@@ -11,8 +11,9 @@ rule rl:
         split=lambda wildcards: split_file(
             wildcards.subset, wildcards.benchmark, wildcards.backbone
         ),
+        # only to refuse their tasks: a panel of another size trains nothing anew
         evaluation_panels=lambda wildcards: [
-            f"<results>/data/{wildcards.benchmark}/panels/{panel}.json"
+            ancient(f"<results>/data/{wildcards.benchmark}/panels/{panel}.json")
             for panel in config["benchmarks"][wildcards.benchmark]["panels"]
         ],
     output:
