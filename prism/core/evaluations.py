@@ -72,6 +72,9 @@ def read_evaluation(path: str | Path) -> Evaluation:
         raise BadInput(path, "is not an evaluation", REBUILD) from error
     if not episodes or evaluation.success.dtype != bool or not isinstance(evaluation.seed, int):
         raise BadInput(path, "is not an evaluation", REBUILD)
+    named = all(isinstance(name, str) for name in (*evaluation.task_ids, *evaluation.task_types.tolist()))
+    if not named or evaluation.success.ndim != 1 or evaluation.scores.ndim != 1:
+        raise BadInput(path, "holds an episode of another form", REBUILD)
     if len(set(evaluation.task_ids)) < len(episodes):
         raise BadInput(path, "holds a task twice", REBUILD)
     if not ((evaluation.scores >= 0) & (evaluation.scores <= 1)).all():

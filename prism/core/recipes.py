@@ -55,6 +55,9 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
         return tuple(_convert(arguments[0], item, place) for item in value)
     if origin is dict and isinstance(value, Mapping):
         return {key: _convert(arguments[1], item, f"{place}.{key}") for key, item in value.items()}
+    if origin in (tuple, dict):
+        expected = "list" if origin is tuple else "mapping"
+        raise BadInput(place, f"{value!r} is not a {expected}", f"give a {expected}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if kind is int and isinstance(value, bool):
