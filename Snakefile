@@ -43,24 +43,20 @@ localrules:
     all,
     audit,
     backbone,
-    figure_inverse_ablation,
-    figure_ratio_sweep,
-    figure_score_distributions,
-    figure_training_curves,
-    figure_training_curve,
-    figure_forest,
-    figure_schedule,
     benchmark_summary,
-    index_page,
-    crate,
     comparison,
+    crate,
+    index_page,
     learning_table,
     sensitivity,
 
 
-RULE_NAMES = [made.name for made in workflow.rules]
 workflow.localrules(
-    *[name for name in RULE_NAMES if name.startswith(("figure_", "table"))]
+    *[
+        made.name
+        for made in workflow.rules
+        if made.name.startswith(("figure_", "table"))
+    ]
 )
 
 
@@ -74,6 +70,7 @@ rule all:
             format=["svg", "png"],
         ),
         "<results>/benchmarks/summary.csv",
+        "<results>/comparison.md",
         "<results>/index.html",
         "<results>/ro-crate-metadata.json",
         [everything_of(table) for table in config["targets"]["tables"]],
