@@ -80,6 +80,8 @@ class VllmGenerator:
             enable_prefix_caching=False,
             # graphs and compilation pay off on a GPU alone
             enforce_eager=not torch.cuda.is_available(),
+            # a prompt that is read in parts draws a token too many, which a seeded generator on a CPU cannot take back
+            enable_chunked_prefill=torch.cuda.is_available(),
             seed=sampling.seed,
         )
         return cls(engine, AutoTokenizer.from_pretrained(model_dir), sampling)
