@@ -9,7 +9,7 @@ pytestmark = pytest.mark.slurm
 
 
 # seen once, on an overloaded machine: both daemons start, but a driver does not connect in time. Not understood yet.
-@pytest.mark.xfail(reason="a Ray driver did not connect to the cluster over the two emulated nodes", strict=False)
+@pytest.mark.skip(reason="NOT SHOWN YET: a Ray driver did not connect to the cluster over the two emulated nodes")
 def test_a_job_over_two_nodes(sandbox, clone, environment, tmp_path):
     inside = ["srun", "--nodes=1", "--ntasks=1", sys.executable, "tests/slurm/two_nodes.py", str(tmp_path)]
     result = subprocess.run(
