@@ -116,9 +116,7 @@ def collect_random_transcripts(
     tasks = spread(read_games(games_dir, "train"), recipe.games)
     work = partial(_random_episodes, games_dir, recipe)
     corpus = [
-        trajectory
-        for _, episodes in in_parallel(work, tasks, workers, "random transcripts")
-        for trajectory in episodes
+        trajectory for _, episodes in in_parallel(work, tasks, workers, "random transcripts") for trajectory in episodes
     ]
     write_trajectories(out_jsonl, sorted(corpus, key=lambda trajectory: trajectory.id))
 

@@ -1,4 +1,4 @@
-"""Run by `test_multinode.py` inside a SLURM job of two nodes: gathers a Ray cluster, then runs a command on both."""
+"""Run by `test_two_nodes.py` inside a SLURM job of two nodes: gathers a Ray cluster, then runs a command on both."""
 
 import os
 import secrets
