@@ -56,47 +56,6 @@ rule audit:
         " --out-csv {output.csv:q} --out-md {output.md:q}"
 
 
-# what the claims are about, as far as it is made of evaluations
-COMPARED = {
-    "tables": ["table1", "table2", "table4"],
-    "figures": ["figure3", "figure4"],
-}
-
-
-def compared_targets():
-    """Tables and figures of this run that a claim compares methods in."""
-    return {
-        name: config[kind][name]
-        for kind, names in COMPARED.items()
-        for name in names
-        if name in config["targets"][kind]
-    }
-
-
-def compared_evaluations():
-    """Every evaluation that a table or figure of this run rests on."""
-    paths = set()
-    for name, target in compared_targets().items():
-        for benchmark in target.get("benchmarks", [target.get("benchmark")]):
-            panels = {"webshop": ["test"], "alfworld": ["seen", "unseen"]}[benchmark]
-            paths |= set(
-                collect(
-                    "<results>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json",
-                    benchmark=benchmark,
-                    backbone=target["backbones"],
-                    method=target["methods"],
-                    seed=config["seeds"],
-                    panel=panels[:1] if name == "table4" else panels,
-                )
-            )
-    return sorted(paths)
-
-
-def built_target(kind, name, path):
-    """A file that a claim may use, if this run builds it."""
-    return [path] if name in config["targets"][kind] else []
-
-
 rule comparison:
     input:
         paper=PAPER_FILES,

@@ -28,6 +28,8 @@ except PrismError as error:
 METHODS = build_methods(config["methods"])
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
+# the published expert trajectories that the paper trains on
+ETO = "eto"
 
 
 wildcard_constraints:
@@ -140,3 +142,16 @@ def work_folder(output):
 def parts_corpus(subset):
     """Whether a method's phase sees a part of the corpus: there is a phase, and it does not see all of it."""
     return subset is not None and parse_slice(subset) is not None
+
+
+def plays_eto(benchmark):
+    """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
+    settings = config["benchmarks"][benchmark]
+    return settings["trajectories"] == ETO and not settings["trajectories_file"]
+
+
+def fetched(benchmark):
+    """The record of a benchmark's downloads, where it is made from the released data."""
+    if config["benchmarks"][benchmark]["source"] == "dataset":
+        return f"<results>/fetch/{benchmark}.json"
+    return []

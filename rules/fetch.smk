@@ -1,6 +1,5 @@
 # Data from elsewhere: downloaded once into folders that outlive the results, checked and unpacked; what is there already
 # and matches is kept. These jobs run where Snakemake runs: compute nodes often have no network.
-ETO = "eto"
 DOWNLOAD_FOLDERS = {
     "alfworld": config["benchmarks"]["alfworld"]["data_dir"],
     "webshop": config["benchmarks"]["webshop"]["data_dir"],
@@ -10,19 +9,6 @@ DOWNLOAD_FOLDERS = {
 
 localrules:
     fetch,
-
-
-def plays_eto(benchmark):
-    """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
-    settings = config["benchmarks"][benchmark]
-    return settings["trajectories"] == ETO and not settings["trajectories_file"]
-
-
-def fetched(benchmark):
-    """The record of a benchmark's downloads, where it is made from the released data."""
-    if config["benchmarks"][benchmark]["source"] == "dataset":
-        return f"<results>/fetch/{benchmark}.json"
-    return []
 
 
 rule fetch:

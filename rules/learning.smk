@@ -1,18 +1,6 @@
 # Does training help? Base, SFT and SFT-then-RL on the same held-out tasks, and RL's checkpoints between. Built on request:
 #
 #   snakemake --configfile config/learning.yaml -- results/learning/tables/learning.csv results/learning/figures/learning-seed0.svg
-LEARNING_BENCHMARK, LEARNING_PANELS = "alfworld", ["seen", "unseen"]
-LEARNING_BACKBONE = config["tables"]["table1"]["backbones"][0]
-
-
-def learning_evaluations(methods, seeds):
-    """Evaluations of some methods and seeds on the held-out panels."""
-    return collect(
-        f"<results>/eval/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/{{method}}/seed{{seed}}/{{panel}}.json",
-        method=methods,
-        seed=seeds,
-        panel=LEARNING_PANELS,
-    )
 
 
 rule learning_curve:

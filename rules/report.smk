@@ -19,7 +19,7 @@ rule index_page:
     container:
         image("cpu")
     params:
-        results=config["results"],
+        results=lambda wildcards, output: os.path.dirname(output[0]),
         tables=",".join(config["targets"]["tables"]),
         figures=",".join(config["targets"]["figures"]),
         captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
@@ -48,7 +48,7 @@ rule crate:
     container:
         image("cpu")
     params:
-        results=config["results"],
+        results=lambda wildcards, output: os.path.dirname(output[0]),
         # what names the run; every evaluation and training records its own settings
         config=json_text(
             {key: config[key] for key in ("scale", "results", "seeds", "targets")}

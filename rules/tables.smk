@@ -2,7 +2,7 @@
 import os
 
 
-include: "tableinputs.smk"
+include: "inputs/tables.smk"
 
 
 rule table1_row:

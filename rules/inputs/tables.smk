@@ -120,7 +120,7 @@ def cell_recipe(table, backbone, method, row, settings=None, columns=()):
 
 
 def timing_settings(benchmark):
-    """What a run time depends on besides the data: the rule for RL's steps, and the hardware that the config asks for."""
+    """What a run time depends on besides the data: how RL's steps are counted, and the hardware the config asks for."""
     settings = stage_settings("rl", benchmark)
     threads = settings.get("threads", 2)
     hardware = f"CPU, {threads} thread{'s' if threads > 1 else ''} of torch"
@@ -134,7 +134,7 @@ def timing_settings(benchmark):
 
 
 def probe_outputs(benchmark, backbone, method):
-    """What a method's split costs before any training, and the rule that makes it: gradient norms, or pass rates."""
+    """What a method's split costs before any training, and what makes it: gradient norms or pass rates."""
     scores = {
         parse_slice(subset).score
         for subset in (METHODS[method].sft, METHODS[method].rl)
@@ -196,3 +196,59 @@ def time_file(output, rule_name):
 def in_results(path):
     """A path with the results folder written out, for params: Snakemake fills it in for inputs and outputs only."""
     return path.replace("<results>", config["results"], 1)
+
+
+# what the claims are about, as far as it is made of evaluations
+COMPARED = {
+    "tables": ["table1", "table2", "table4"],
+    "figures": ["figure3", "figure4"],
+}
+
+
+def compared_targets():
+    """Tables and figures of this run that a claim compares methods in."""
+    return {
+        name: config[kind][name]
+        for kind, names in COMPARED.items()
+        for name in names
+        if name in config["targets"][kind]
+    }
+
+
+def compared_evaluations():
+    """Every evaluation that a table or figure of this run rests on."""
+    paths = set()
+    for name, target in compared_targets().items():
+        for benchmark in target.get("benchmarks", [target.get("benchmark")]):
+            panels = {"webshop": ["test"], "alfworld": ["seen", "unseen"]}[benchmark]
+            paths |= set(
+                collect(
+                    "<results>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json",
+                    benchmark=benchmark,
+                    backbone=target["backbones"],
+                    method=target["methods"],
+                    seed=config["seeds"],
+                    panel=panels[:1] if name == "table4" else panels,
+                )
+            )
+    return sorted(paths)
+
+
+def built_target(kind, name, path):
+    """A file that a claim may use, if this run builds it."""
+    return [path] if name in config["targets"][kind] else []
+
+
+# the learning experiment
+LEARNING_BENCHMARK, LEARNING_PANELS = "alfworld", ["seen", "unseen"]
+LEARNING_BACKBONE = config["tables"]["table1"]["backbones"][0]
+
+
+def learning_evaluations(methods, seeds):
+    """Evaluations of some methods and seeds on the held-out panels."""
+    return collect(
+        f"<results>/eval/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/{{method}}/seed{{seed}}/{{panel}}.json",
+        method=methods,
+        seed=seeds,
+        panel=LEARNING_PANELS,
+    )
