@@ -15,7 +15,7 @@ from prism.cli import app
 from prism.core.episodes import Episode, Feedback
 from prism.core.errors import BadInput, PrismError
 from prism.core.trajectories import Step, Trajectory, write_trajectories
-from prism.environments.base import Panel, write_panel
+from prism.environments.base import Panel, Task, write_panel
 from prism.environments.webshop import rewards
 from prism.environments.webshop.environment import WebshopGames, goal_task
 from prism.environments.webshop.generator import CatalogRecipe
@@ -134,7 +134,7 @@ def test_another_outcome_is_told(evaluation):
 
 
 def test_another_panel_is_refused(evaluation, games):
-    write_panel(games.parent / "panels" / "test.json", Panel("webshop", "test", ()))
+    write_panel(games.parent / "panels" / "test.json", Panel("webshop", "test", (Task("human-00000", "other", "human/0"),)))
     with pytest.raises(BadInput, match="another test panel"):
         load_episode(evaluation)
 
