@@ -134,7 +134,9 @@ def test_another_outcome_is_told(evaluation):
 
 
 def test_another_panel_is_refused(evaluation, games):
-    write_panel(games.parent / "panels" / "test.json", Panel("webshop", "test", (Task("human-00000", "other", "human/0"),)))
+    write_panel(
+        games.parent / "panels" / "test.json", Panel("webshop", "test", (Task("human-00000", "other", "human/0"),))
+    )
     with pytest.raises(BadInput, match="another test panel"):
         load_episode(evaluation)
 
