@@ -3,9 +3,11 @@
 import csv
 import hashlib
 import json
+import os
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,7 +54,9 @@ def test_table_1_is_rebuilt_from_the_records(root, tmp_path):
             shutil.copy2(root / name, tmp_path / name)
     target = "results/replay/tables/table1.csv"
     command = [sys.executable, "-m", "snakemake", "--snakefile", "replay.smk", "--cores", "2", target]
-    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
+    # the rules call `python`
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, env={**os.environ, "PATH": path})
     rebuilt, expected = read_rows(tmp_path / target), read_rows(root / RECORDS / "expected/tables/table1.csv")
     assert len(rebuilt) == len(expected) > 0
     for row, wanted in zip(rebuilt, expected, strict=True):
