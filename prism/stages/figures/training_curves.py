@@ -77,14 +77,16 @@ def draw_training_curves(runs: Sequence[Path], names: Sequence[str], scale: str,
 def _draw_curve(axes: Axes, curve: Curve, groups: Mapping[str, Sequence[pd.DataFrame]]) -> None:
     panel_title(axes, curve.title)
     axes.grid(axis="y", color="0.9", linewidth=0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
     drawn = False
+    last_step = 1
     for index, (name, tables) in enumerate(groups.items()):
         recorded = [table[["step", curve.column]].dropna() for table in tables if curve.column in table]
         values = pd.concat(recorded) if recorded else pd.DataFrame()
         if values.empty:
             continue
         drawn = True
+        last_step = max(last_step, int(values["step"].max()))
         seeds = curve.factor * values.groupby("step")[curve.column].agg(["mean", "min", "max"])
         colour = SERIES[index % len(SERIES)]
         style = ("-", "--", ":")[index // len(SERIES) % 3]
@@ -92,6 +94,7 @@ def _draw_curve(axes: Axes, curve: Curve, groups: Mapping[str, Sequence[pd.DataF
         axes.plot(seeds.index, seeds["mean"], color=colour, marker=marker, linestyle=style, label=name)
         if len(recorded) > 1:
             axes.fill_between(seeds.index, seeds["min"], seeds["max"], color=colour, alpha=0.15, linewidth=0)
+    axes.set_xlim(0.5, last_step + 0.5)
     if not drawn:
         axes.text(0.5, 0.5, NO_DATA, ha="center", va="center", transform=axes.transAxes, color="0.5")
         axes.set_yticks([])
