@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,3 +19,17 @@ ROOT = Path(__file__).resolve().parent.parent
 def root() -> Path:
     """The repository."""
     return ROOT
+
+
+@pytest.fixture(scope="session")
+def copy_repository(root) -> Callable[[Path], Path]:
+    """Copy the tracked files, as they are now, into a folder that is not there yet; a third party gets no more."""
+
+    def copy(folder: Path) -> Path:
+        folder.mkdir(parents=True)
+        tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
+        names = [name for name in tracked.decode().split("\0") if name and (root / name).is_file()]
+        subprocess.run(["cp", "--parents", "--preserve=timestamps,mode", *names, folder], cwd=root, check=True)
+        return folder
+
+    return copy

@@ -30,14 +30,9 @@ COMPARED = ("data/**/*.json*", "gradnorms/**/*.parquet", "scores/**/*.csv", "spl
 
 
 @pytest.fixture(scope="module")
-def clone(root, tmp_path_factory) -> Path:
+def clone(copy_repository, tmp_path_factory) -> Path:
     """The repository as a third party gets it."""
-    folder = tmp_path_factory.mktemp("third-party") / "prism"
-    folder.mkdir()
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
-    files = [name for name in tracked.decode().split("\0") if name and (root / name).is_file()]
-    subprocess.run(["cp", "--parents", *files, folder], cwd=root, check=True)
-    return folder
+    return copy_repository(tmp_path_factory.mktemp("third-party") / "prism")
 
 
 def build(clone: Path, results: str, image: Path | None) -> Path:

@@ -119,12 +119,3 @@ def finished_jobs(log: str) -> set[str]:
     """Messages of the jobs that a run finished."""
     messages = dict(STARTED.findall(log))
     return {messages[number] for number in FINISHED.findall(log) if number in messages}
-
-
-def copy_repository(root: Path, folder: Path) -> Checkout:
-    """The tracked files of the repository in a folder of their own."""
-    folder.mkdir(parents=True)
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
-    names = [name for name in tracked.decode().split("\0") if name and (root / name).is_file()]
-    subprocess.run(["cp", "--parents", *names, str(folder)], cwd=root, check=True)
-    return Checkout(folder)

@@ -20,13 +20,9 @@ def blocks(root: Path, language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def follower(root, tmp_path_factory) -> Path:
+def follower(root, copy_repository, tmp_path_factory) -> Path:
     """A checkout in which a new contributor did what the section says."""
-    folder = tmp_path_factory.mktemp("contributor") / "prism"
-    folder.mkdir()
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
-    names = [name for name in tracked.decode().split("\0") if name and (root / name).is_file()]
-    subprocess.run(["cp", "--parents", *names, folder], cwd=root, check=True)
+    folder = copy_repository(tmp_path_factory.mktemp("contributor") / "prism")
     (function,), (method,) = blocks(root, "python"), blocks(root, "yaml")
     with (folder / "prism/core/concentration.py").open("a") as module:
         module.write("\n\n" + function)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -26,16 +25,11 @@ LAST = ("all", "total", "benchmark_summary", "figure_forest", "comparison", "ind
 
 
 @pytest.fixture(scope="module")
-def finished(root, tmp_path_factory) -> Path:
+def finished(root, copy_repository, tmp_path_factory) -> Path:
     """A clone beside the finished demo's results and their metadata, as a third party would receive them."""
     if not (root / RESULTS / "tables/table1.csv").is_file():
         pytest.skip("results/demo is not built: run `make demo` first")
-    clone = tmp_path_factory.mktemp("clone") / "prism"
-    tracked = subprocess.run(["git", "ls-files", "-z"], cwd=root, capture_output=True, check=True).stdout
-    for name in tracked.decode().split("\0"):
-        if name and (root / name).is_file():
-            (clone / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copy2(root / name, clone / name)
+    clone = copy_repository(tmp_path_factory.mktemp("clone") / "prism")
     shutil.copytree(root / RESULTS, clone / RESULTS, symlinks=True)
     shutil.copytree(root / ".snakemake/metadata", clone / ".snakemake/metadata")
     return clone
