@@ -26,6 +26,7 @@ from prism.verl_plugin.overrides import RunPaths, verl_command, verl_overrides
 from prism.verl_plugin.recipe import RlRecipe
 from prism.verl_plugin.run_inputs import agent_loop_config, write_tasks
 from prism.verl_plugin.run_logs import (
+    BEFORE_SAVING,
     check_subset,
     drop_rollouts_after,
     metrics_rows,
@@ -212,7 +213,7 @@ def _more_nodes(recipe: RlRecipe, variables: Mapping[str, str], work: Path) -> I
 
 def _describe_step(steps: int, record: dict[str, Any]) -> str | None:
     """A line of verl's log in words."""
-    if not record:
+    if not record or BEFORE_SAVING in record["data"]:
         return None
     done, data = record["step"], record["data"]
     seconds, reward = data["timing_s/step"], data["critic/rewards/mean"]

@@ -63,6 +63,9 @@ def check_subset(rollouts: Sequence[dict[str, Any]], allowed: set[str]) -> None:
         raise PrismError(f"RL played {len(strangers)} tasks outside its subset, first {strangers[0]!r}")
 
 
+# marks the record of a training step that was logged before the step was saved; the one logged after it counts
+BEFORE_SAVING = "prism/before_saving"
+
 # column of metrics.csv -> name in verl 0.9.1's log
 VERL_METRICS = {
     "response_tokens": "response_length/mean",
@@ -98,7 +101,7 @@ STEP_PARTS = (
 
 
 def read_verl_metrics(folder: Path) -> dict[int, dict[str, float]]:
-    """verl's metrics by training step; where a step was repeated after a kill, the later run counts."""
+    """verl's metrics by training step; of several records of a step the last counts, the later run's above all."""
     merged: dict[int, dict[str, float]] = {}
     for path in sorted(folder.glob("from-*.jsonl")):
         for record in whole_records(path):
@@ -109,7 +112,7 @@ def read_verl_metrics(folder: Path) -> dict[int, dict[str, float]]:
 def metrics_rows(rollouts: Sequence[dict[str, Any]], verl: dict[int, dict[str, float]]) -> list[dict[str, Any]]:
     """One row a training step: means over its episodes, then verl's own numbers.
 
-    verl logs a step after it has saved it: where a kill came between the two, verl's columns stay empty.
+    Where a kill came between saving a step and verl's log of it, only the time that saving took stays empty.
 
     Raises:
         NotFinite: a loss or gradient norm is NaN or infinite.

@@ -1,6 +1,6 @@
 """verl's synchronous trainer with this project's advantages.
 
-Registered as trainer mode ``prism`` (`register_trainer`). Four things differ from verl's ``sync`` trainer:
+Registered as trainer mode ``prism`` (`register_trainer`). Five things differ from verl's ``sync`` trainer:
 
 - advantages come from `prism.core.advantages`, row by row (verl's own multi-row GRPO knows one score a trajectory and
   cannot charge an invalid action to its row);
@@ -10,11 +10,14 @@ Registered as trainer mode ``prism`` (`register_trainer`). Four things differ fr
   ``rollout.n``, counts the product in rows and fills the last mini-batch up with empty rows: with one row an
   environment step the number of rows changes at every training step, and the last optimizer step could rest on a
   single real row;
+- a training step's metrics are logged before it is saved as well as after: verl logs after saving alone, so that a kill
+  between the two would lose the numbers of a step that is never repeated;
 - the trainer looks for finished episodes ten times a second, not every two seconds.
 """
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import numpy as np
@@ -22,12 +25,14 @@ import torch
 import transfer_queue as tq
 from omegaconf import open_dict
 from tensordict import TensorDict
+from verl.trainer.ppo.v1.replay_buffer import DAPO_FILTERED_REWARD_COUNTS_KEY
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils
 from verl.workers.utils.padding import response_to_nested
 
 from prism.core.advantages import gigpo_advantages, grpo_advantages
+from prism.verl_plugin.run_logs import BEFORE_SAVING
 
 POLL_SECONDS = 0.1
 
@@ -65,6 +70,22 @@ class PrismTrainer(PPOTrainerSync):
         buffer = super()._build_replay_buffer()
         buffer.poll_interval = POLL_SECONDS
         return buffer
+
+    def step(self, metrics: dict, timing_raw: dict) -> Any:
+        """One training step; what it found out is kept for the record written before saving."""
+        started = time.perf_counter()
+        batch = super().step(metrics, timing_raw)
+        self._unsaved = (batch, metrics, {**timing_raw, "step": time.perf_counter() - started})
+        return batch
+
+    def _save_checkpoint(self) -> None:
+        batch, metrics, timing = self._unsaved
+        known = {**metrics, BEFORE_SAVING: 1}
+        epoch = (self.global_steps - 1) // self.steps_per_epoch
+        self._compute_metrics(batch, known, timing, global_steps=self.global_steps, epoch=epoch)
+        known.pop(DAPO_FILTERED_REWARD_COUNTS_KEY, None)
+        self.logger.log(data=known, step=self.global_steps)
+        super()._save_checkpoint()
 
     def _fetch_one_gen_batch(self) -> TensorDict:
         # verl's random uids would put the groups of a step in another order at every run

@@ -13,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from prism.core.files import read_jsonl, sha256_model
+from prism.core.files import read_jsonl, sha256_model, write_jsonl
 from prism.environments.base import Panel, Task, write_panel
 from prism.verl_plugin.launch import MARKER
+from prism.verl_plugin.run_logs import BEFORE_SAVING, whole_records
 
 pytestmark = pytest.mark.slow
 GAMES = {"train": 6, "seen": 1, "unseen": 1, "seed": 0}
@@ -108,6 +109,11 @@ def test_a_killed_run_continues_and_ends_with_the_same_number_of_steps(root, gam
     [log] = (tmp_path / "work" / "rollouts").glob("*.jsonl")
     with log.open("ab") as out:
         out.write('{"task_id": "é'.encode()[:-1])
+    # as a kill between saving a step and verl's log of it leaves it
+    metrics_log = tmp_path / "work" / "metrics" / "from-000000.jsonl"
+    before_saving = [record for record in whole_records(metrics_log) if BEFORE_SAVING in record["data"]]
+    assert done in {record["step"] for record in before_saving}
+    write_jsonl(metrics_log, before_saving)
     subprocess.run(command(root, games, tmp_path, **changes), check=True, env=ENVIRONMENT, timeout=600)
     rows = list(csv.DictReader((tmp_path / "out" / "metrics.csv").open()))
     assert [int(row["step"]) for row in rows] == [1, 2, 3]
