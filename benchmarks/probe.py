@@ -40,6 +40,8 @@ from prism.core.prompts import PromptFormat, Row
 
 BATCH = 4
 VOCABULARY = 2048
+# share of the context that the shortest sample of evenly spread lengths fills
+SHORTEST = 0.1
 
 
 @dataclass(frozen=True)
@@ -85,16 +87,28 @@ def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa").to(dtype)
 
 
-def real_samples(trajectories: Path, tokenizer: Path, size: Size, layout: str) -> list[Sample]:
-    """Conversations, or single step rows, spread evenly over the length distribution of the corpus."""
+def real_samples(trajectories: Path, tokenizer: Path, size: Size, layout: str, lengths: str) -> list[Sample]:
+    """Conversations, or single step rows: of the corpus's lengths, or the longest ones cut to lengths spread evenly."""
     corpus = load_corpus(trajectories)
     prompt = PromptFormat("compact", "actions:14", layout, size.context)
     read = AutoTokenizer.from_pretrained(tokenizer)
     encoded = [corpus.encode(identifier, read, prompt) for identifier in sorted(corpus.ids)]
     encoded = [Sample(f"{sample.id} {index}", (row,)) for sample in encoded for index, row in enumerate(sample.rows)]
     encoded = sorted((sample for sample in encoded if sample.response_tokens), key=lambda sample: sample.tokens)
-    picks = [int((index + 0.5) / size.samples * len(encoded)) for index in range(size.samples)]
-    return [encoded[pick] for pick in picks]
+    spread = [(index + 0.5) / size.samples for index in range(size.samples)]
+    if lengths == "corpus":
+        return [encoded[int(place * len(encoded))] for place in spread]
+    longest = encoded[-size.samples :]
+    return [
+        cut(sample, round((SHORTEST + (1 - SHORTEST) * place) * size.context))
+        for sample, place in zip(longest, spread, strict=True)
+    ]
+
+
+def cut(sample: Sample, length: int) -> Sample:
+    """The sample's beginning, `length` tokens at most."""
+    (row,) = sample.rows
+    return Sample(sample.id, (Row(row.input_ids[:length], row.response_mask[:length]),))
 
 
 # ------------------------------------------------------------------------------------------------------ variants
@@ -389,6 +403,12 @@ def main() -> None:
     parser.add_argument("--size", choices=SIZES, action="append", help="default: all three")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--layout", choices=("conversation", "steps"), default="conversation")
+    parser.add_argument(
+        "--lengths",
+        choices=("corpus", "even"),
+        default="corpus",
+        help="of the samples: the corpus's own, or a tenth of the context to all of it, evenly (mean 55%%)",
+    )
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, help="Markdown file to write; default: standard output")
     parser.add_argument("--child", help=argparse.SUPPRESS)
@@ -404,7 +424,10 @@ def main() -> None:
     lines = [f"Machine: {machine()}", ""]
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.size or SIZES:
-            samples = real_samples(arguments.trajectories, arguments.tokenizer, SIZES[name], arguments.layout)
+            size = SIZES[name]
+            samples = real_samples(
+                arguments.trajectories, arguments.tokenizer, size, arguments.layout, arguments.lengths
+            )
             lines += measure(name, samples, arguments.variants, arguments.runs, Path(folder))
     text = "\n".join(lines)
     if arguments.out:

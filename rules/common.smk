@@ -134,6 +134,20 @@ def shard_files_of(benchmark, backbone):
     return [f"{folder}/shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
 
 
+def pass_rate_settings():
+    """How rollouts are counted, without how many jobs share them: that does not change the counts."""
+    return {
+        key: value for key, value in config["pass_rates"].items() if key != "shards"
+    }
+
+
+def pass_rate_shards(benchmark, backbone):
+    """All shards of the counted rollouts of one (benchmark, backbone)."""
+    shards = config["pass_rates"]["shards"]
+    folder = f"<results>/passrates/{benchmark}/{backbone}"
+    return [f"{folder}/shard-{shard}-of-{shards}.csv" for shard in range(shards)]
+
+
 def work_folder(output):
     """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
     return output.replace(config["results"], f"{config['results']}/work", 1)

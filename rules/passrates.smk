@@ -1,4 +1,4 @@
-# Pass rates (HPT): how often the untrained backbone solves each training task.
+# Pass rates (HPT): how often the untrained backbone solves each training task, counted in shards.
 
 
 rule pass_rates:
@@ -7,11 +7,11 @@ rule pass_rates:
         games="<results>/data/{benchmark}/games",
         panel="<results>/data/{benchmark}/panels/train.json",
     output:
-        "<results>/passrates/{benchmark}/{backbone}.csv",
+        "<results>/passrates/{benchmark}/{backbone}/shard-{shard}-of-{shards}.csv",
     log:
-        "<logs>/passrates/{benchmark}/{backbone}.log",
+        "<logs>/passrates/{benchmark}/{backbone}/shard-{shard}-of-{shards}.log",
     benchmark:
-        "<benchmarks>/pass_rates/{benchmark}/{backbone}.tsv"
+        "<benchmarks>/pass_rates/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
     conda:
         "../envs/rl.yaml"
     container:
@@ -20,13 +20,35 @@ rule pass_rates:
         recipe=lambda wildcards: json_text(
             {
                 **stage_settings("evaluation", wildcards.benchmark),
-                **config["pass_rates"],
+                **pass_rate_settings(),
                 "max_steps": config["benchmarks"][wildcards.benchmark]["max_steps"],
             }
         ),
-        version=STAGE_VERSIONS["evaluate"],
+        version=STAGE_VERSIONS["pass_rates"],
     message:
-        "pass rates: {wildcards.backbone} on {wildcards.benchmark}"
+        "pass rates: {wildcards.backbone} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
         "PRISM_LOG={log} python -m prism pass-rates --model {input.model} --games {input.games} --panel {input.panel}"
-        " --recipe {params.recipe:q} --out {output}"
+        " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q} --out {output}"
+
+
+rule pass_rate_table:
+    input:
+        shards=lambda wildcards: pass_rate_shards(
+            wildcards.benchmark, wildcards.backbone
+        ),
+        source=source("passrate_table"),
+    output:
+        "<results>/passrates/{benchmark}/{backbone}.csv",
+    log:
+        "<logs>/passrates/{benchmark}/{backbone}.log",
+    benchmark:
+        "<benchmarks>/pass_rate_table/{benchmark}/{backbone}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    container:
+        image("cpu")
+    message:
+        "pass rates: {wildcards.backbone} on {wildcards.benchmark}, all shards"
+    shell:
+        "PRISM_LOG={log} python -m prism pass-rate-table {input.shards} --out {output}"

@@ -38,11 +38,24 @@ def register(app: typer.Typer) -> None:
         model: Annotated[Path, typer.Option(help="Folder of the untrained backbone.")],
         games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
         panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
-        out: Annotated[Path, typer.Option(help="CSV to write: pass rate and tie-broken rank of every task.")],
+        out: Annotated[Path, typer.Option(help="CSV to write: solved and broken rollouts of every task of the shard.")],
         recipe: Annotated[str, typer.Option(help="Settings of the evaluation, with rollouts and seed, as JSON.")],
+        shard: Annotated[int, typer.Option(help="Part to play, from 0.")] = 0,
+        shards: Annotated[int, typer.Option(help="Number of parts the tasks are played in.")] = 1,
     ) -> None:
-        """Measure how often the untrained backbone solves each training task (HPT)."""
+        """Count how often the untrained backbone solves each training task (HPT)."""
         from prism.core.recipes import build_recipe
         from prism.stages.passrates import PassRatesRecipe, measure_pass_rates
 
-        measure_pass_rates(model, games, panel, out, build_recipe(PassRatesRecipe, recipe, "--recipe"))
+        settings = build_recipe(PassRatesRecipe, recipe, "--recipe")
+        measure_pass_rates(model, games, panel, out, settings, shard, shards)
+
+    @app.command(name="pass-rate-table")
+    def pass_rate_table(
+        counts: Annotated[list[Path], typer.Argument(help="All files that prism pass-rates wrote.")],
+        out: Annotated[Path, typer.Option(help="CSV to write: pass rate and tie-broken rank of every task.")],
+    ) -> None:
+        """Join counted rollouts into pass rates and rank them."""
+        from prism.stages.passrate_table import merge_pass_rates
+
+        merge_pass_rates(counts, out)

@@ -13,4 +13,5 @@ STAGE_VERSIONS = {
     "sft": 1,
     "rl": 1,
     "evaluate": 1,
+    "pass_rates": 1,
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -19,8 +20,11 @@ class Sampling:
 class Generator(Protocol):
     """Continues prompts given as token ids."""
 
-    def generate(self, prompts: list[list[int]]) -> list[list[int]]:
+    def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
         """Response token ids per prompt, end-of-turn token included where one was produced.
 
-        Successive calls advance the sampler's random state: the same sequence of calls repeats exactly.
+        Args:
+            prompts: token ids.
+            seeds: one a prompt: what a reply draws depends on its own seed alone. Without them successive calls
+                advance the sampler's random state, and the same sequence of calls repeats exactly.
         """

@@ -189,8 +189,8 @@ class HFGenerator:
         model = AutoModelForCausalLM.from_pretrained(model_dir, dtype="auto", use_safetensors=True)
         return cls(model, tokenizer, sampling, batch_size)
 
-    def generate(self, prompts: list[list[int]]) -> list[list[int]]:
-        """Response token ids per prompt, end-of-turn token included where one was produced."""
+    def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
+        """Response token ids per prompt, end-of-turn token included where one was produced; `Generator` says more."""
         # neighbours of like length waste little padding; sorting is stable, so a repeated run is the same run
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         responses: list[list[int]] = [[] for _ in prompts]
@@ -204,8 +204,13 @@ class HFGenerator:
                 max_new_tokens=self.sampling.max_new_tokens,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
-                generator=self.random,
+                generator=self.random if seeds is None else [_seeded(seeds[index]) for index in batch],
             )
             for index, response in zip(batch, tokens, strict=True):
                 responses[index] = response
         return responses
+
+
+def _seeded(seed: int) -> torch.Generator:
+    """A source of random numbers that starts at a seed."""
+    return torch.Generator().manual_seed(seed)

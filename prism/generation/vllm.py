@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,21 +87,24 @@ class VllmGenerator:
         )
         return cls(engine, AutoTokenizer.from_pretrained(model_dir), sampling)
 
-    def generate(self, prompts: list[list[int]]) -> list[list[int]]:
-        """Response token ids per prompt, end-of-turn token included where one was produced."""
+    def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
+        """Response token ids per prompt, end-of-turn token included where one was produced; `Generator` says more."""
         if not prompts:
             return []
-        parameters = [self._parameters() for _ in prompts]
+        parameters = [self._parameters(seed) for seed in seeds or self._next_seeds(len(prompts))]
         requests = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         outputs = self.engine.generate(requests, parameters, use_tqdm=False)
         return [list(output.outputs[0].token_ids) for output in outputs]
 
-    def _parameters(self) -> Any:
-        """vLLM's sampling parameters of the next request, with its own seed."""
+    def _next_seeds(self, requests: int) -> list[int]:
+        """Seeds of the next requests of this run."""
+        first, self._requests = self._requests, self._requests + requests
+        return [request_seed(self.sampling.seed, number) for number in range(first, self._requests)]
+
+    def _parameters(self, seed: int) -> Any:
+        """vLLM's sampling parameters of a request with a seed of its own."""
         from vllm import SamplingParams
 
-        seed = request_seed(self.sampling.seed, self._requests)
-        self._requests += 1
         return SamplingParams(
             temperature=self.sampling.temperature,
             top_p=self.sampling.top_p,

@@ -99,7 +99,7 @@ def evaluate(
             "prompt_sha256": recipe.prompt.sha256(),
             "recipe": recorded,
             "seed": seed,
-            "versions": {name: version(name) for name in _libraries(recipe)},
+            "versions": {name: version(name) for name in libraries(recipe)},
             "episodes": [episode.record() for episode in episodes],
         },
     )
@@ -132,11 +132,14 @@ def play_panel(
     panel: Panel,
     recipe: EvaluationRecipe,
     report: Callable[[str], None] = say,
+    reply_seed: Callable[[int, int], int] | None = None,
 ) -> list[Episode]:
     """Play all tasks of a panel at the same time; episodes in the panel's order.
 
     Args:
         report: takes a line of progress every few steps.
+        reply_seed: seed of a reply, from the task's position in the panel and the number of replies before; without
+            it the generator draws on.
     """
     encoder = PromptEncoder(tokenizer, recipe.prompt)
     first = pool.start([task.game for task in panel.tasks])
@@ -146,7 +149,7 @@ def play_panel(
     ]
     rounds = 0
     while running := [slot for slot, episode in enumerate(episodes) if not episode.finished]:
-        _advance(episodes, running, pool, generator, encoder)
+        _advance(episodes, running, pool, generator, encoder, reply_seed)
         rounds += 1
         if rounds % ROUNDS_BETWEEN_LINES == 0:
             solved = sum(episode.success for episode in episodes)
@@ -170,6 +173,7 @@ def _advance(
     pool: EnvironmentPool,
     generator: Generator,
     encoder: PromptEncoder,
+    reply_seed: Callable[[int, int], int] | None,
 ) -> None:
     """One step of every running episode: prompt, reply, action, feedback."""
     form = encoder.form
@@ -180,7 +184,8 @@ def _advance(
             del prompts[slot]
     if not prompts:
         return
-    replies = generator.generate(list(prompts.values()))
+    drawn = {"seeds": [reply_seed(slot, len(episodes[slot].replies)) for slot in prompts]} if reply_seed else {}
+    replies = generator.generate(list(prompts.values()), **drawn)
     texts = encoder.tokenizer.batch_decode(replies, skip_special_tokens=True)
     actions = [(slot, episodes[slot].read(text).action) for slot, text in zip(prompts, texts, strict=True)]
     for slot, feedback in pool.step(actions):
@@ -223,7 +228,7 @@ def summarize(episodes: Sequence[Episode]) -> list[str]:
     return lines
 
 
-def _libraries(recipe: EvaluationRecipe) -> list[str]:
+def libraries(recipe: EvaluationRecipe) -> list[str]:
     """Packages whose versions are recorded with an evaluation."""
     return ["torch", "transformers", "textworld", *(["vllm"] if recipe.generator == "vllm" else [])]
 

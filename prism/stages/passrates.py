@@ -1,30 +1,39 @@
-"""Pass rates (HPT): how often the untrained backbone solves each training task.
+"""Pass rates (HPT): how often the untrained backbone solves each training task, one shard of the tasks at a time.
 
 Hybrid post-training gates on the success of a few rollouts. As a router it sends the tasks that the model solves
-least to SFT and the others to RL. A small model solves most tasks never, so most pass rates are equal: their order is
-broken by a seeded draw, and the table and the split made from it say how many that concerns.
+least to SFT and the others to RL.
+
+The tasks, sorted by id, are cut into waves that are played together, and a shard plays every n-th wave. What a reply
+draws follows from its task, rollout and step, and who is in a batch with whom from the wave alone: the counts are the
+same however many shards there are, and whether or not one was interrupted.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import random
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 from prism.core.csvfiles import write_table
 from prism.core.episodes import Episode
 from prism.core.errors import BadInput
 from prism.core.files import sha256_model
+from prism.core.probe.journal import Journal
 from prism.core.progress import say, track
+from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
-from prism.stages.evaluate import EvaluationRecipe, load_generator, open_pool, play_panel
+from prism.environments.pool import EnvironmentPool
+from prism.generation.base import Generator
+from prism.stages.evaluate import EvaluationRecipe, libraries, load_generator, open_pool, play_panel
 
 EPISODES_AT_ONCE = 256
-"""Episodes that are open at the same time: an open environment takes some megabytes."""
+"""Episodes that are open at the same time: an open environment takes some megabytes. It decides who shares a batch."""
+SHARD_COLUMNS = ("id", "solved", "errors")
+SEED_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -51,93 +60,110 @@ def measure_pass_rates(
     panel_path: str | Path,
     out_csv: str | Path,
     recipe: PassRatesRecipe,
+    shard: int = 0,
+    shards: int = 1,
 ) -> None:
-    """Play every task of a panel `recipe.rollouts` times and write how often each was solved.
+    """Play the tasks of a panel's shard `recipe.rollouts` times each and write how often each was solved.
+
+    A wave that has ended is kept in a journal beside `out_csv`: an interrupted run of the same shard goes on behind it.
 
     Args:
         model_dir: the untrained backbone.
         games_dir: data folder of the panel's benchmark.
         panel_path: the training panel; a task's id is its trajectory's id.
-        out_csv: written with the columns id, pass_rate (share of solved rollouts), pass_rate_rank (0 is the lowest,
-            ties broken by the seed), solved, rollouts, errors; the head says how many pass rates are tied.
+        out_csv: written with the columns id, solved (rollouts that solved the task), errors (rollouts whose
+            environment broke); `prism.stages.passrate_table` makes pass rates of it.
+        shard: which part, from 0.
+        shards: how many parts there are.
 
     Raises:
-        BadInput: the panel, model or recipe cannot be used.
+        BadInput: the panel, model or recipe cannot be used, or there is no such shard.
     """
+    if not 0 <= shard < shards:
+        raise BadInput("shard", f"{shard} of {shards} does not exist", f"shards count from 0 to {shards - 1}")
     panel = read_panel(panel_path)
     if not panel.tasks:
         raise BadInput(panel_path, "lists no task", "rebuild it")
+    waves = task_waves(panel.tasks, recipe.rollouts)[shard::shards]
     with open_pool(panel, panel_path, games_dir, recipe) as pool:
-        digest = sha256_model(model_dir)
-        generator, tokenizer = load_generator(model_dir, recipe, recipe.seed)
-        waves = list(task_waves(panel.tasks, recipe.rollouts))
-        say(f"pass rates: {len(panel.tasks)} tasks, {recipe.rollouts} rollouts each, in {len(waves)} waves")
-        play = partial(play_panel, pool, generator, tokenizer, recipe=recipe, report=_silent)
-        solved: list[int] = []
-        errors: list[int] = []
-        for wave in track(waves, len(waves), "pass rates", "waves"):
-            episodes = play(panel=repeated(panel, wave, recipe.rollouts))
-            for start in range(0, len(episodes), recipe.rollouts):
-                solved.append(count_solved(episodes[start : start + recipe.rollouts]))
-                errors.append(sum(bool(episode.error) for episode in episodes[start : start + recipe.rollouts]))
-    rates = [count / recipe.rollouts for count in solved]
-    ids = [task.id for task in panel.tasks]
-    say(f"pass rates: {sum(solved)} of {len(ids) * recipe.rollouts} episodes solved, {sum(errors)} broke")
+        facts = _facts(model_dir, panel, recipe, shard, shards)
+        versions = {name: version(name) for name in libraries(recipe)}
+        journal = Journal(
+            Path(f"{out_csv}.journal"), {**facts, **versions, "stage version": STAGE_VERSIONS["pass_rates"]}
+        )
+        known = journal.read()
+        counts = {task.id: known[task.id] for wave in waves if all(task.id in known for task in wave) for task in wave}
+        journal.start(counts.values())
+        left = [wave for wave in waves if wave[0].id not in counts]
+        say(
+            f"pass rates: {sum(map(len, waves))} of {len(panel.tasks)} tasks, {recipe.rollouts} rollouts each, in "
+            f"{len(waves)} waves, {len(waves) - len(left)} of them finished before"
+        )
+        if left:
+            generator, tokenizer = load_generator(model_dir, recipe, recipe.seed)
+        for wave in track(left, len(left), "pass rates", "waves"):
+            played = play_wave(pool, generator, tokenizer, panel.benchmark, wave, recipe)
+            journal.append(played)
+            counts |= {record["id"]: record for record in played}
+    solved, errors = (sum(record[name] for record in counts.values()) for name in ("solved", "errors"))
+    say(f"pass rates: {solved} of {len(counts) * recipe.rollouts} episodes solved, {errors} broke")
+    rows = [[counts[task.id][name] for name in SHARD_COLUMNS] for wave in waves for task in wave]
+    write_table(out_csv, [f"{key}: {value}" for key, value in facts.items()], SHARD_COLUMNS, rows)
+    journal.remove()
+
+
+def _facts(model_dir: str | Path, panel: Panel, recipe: PassRatesRecipe, shard: int, shards: int) -> dict[str, str]:
+    """What a shard's counts rest on, for its head and its journal."""
     recorded = asdict(recipe)
     # it does not change what comes out
     del recorded["workers"]
-    head = [
-        f"share of {recipe.rollouts} rollouts that solved the task, temperature {recipe.temperature:g}; no unit",
-        f"model sha256: {digest}",
-        f"panel sha256: {panel.sha256}",
-        f"prompt format: {recipe.prompt.sha256()}",
-        f"recipe: {json.dumps(recorded, sort_keys=True)}",
-        *tie_lines(solved, recipe.rollouts),
-    ]
-    ranks = tie_broken_ranks(ids, rates, recipe.seed)
-    columns = ["id", "pass_rate", "pass_rate_rank", "solved", "rollouts", "errors"]
-    repeats = [recipe.rollouts] * len(ids)
-    write_table(out_csv, head, columns, zip(ids, rates, ranks, solved, repeats, errors, strict=True))
+    return {
+        "model sha256": sha256_model(model_dir),
+        "panel sha256": panel.sha256,
+        "prompt format": recipe.prompt.sha256(),
+        "recipe": json.dumps(recorded, sort_keys=True),
+        "tasks": str(len(panel.tasks)),
+        "shard": str(shard),
+        "shards": str(shards),
+    }
 
 
-def task_waves(tasks: Sequence[Task], rollouts: int) -> Iterator[Sequence[Task]]:
-    """Cut the tasks into runs of tasks that are played together, at most `EPISODES_AT_ONCE` episodes each."""
+def task_waves(tasks: Sequence[Task], rollouts: int) -> list[list[Task]]:
+    """Cut the tasks, sorted by id, into runs that are played together, at most `EPISODES_AT_ONCE` episodes each."""
     size = max(1, EPISODES_AT_ONCE // rollouts)
-    for start in range(0, len(tasks), size):
-        yield tasks[start : start + size]
+    ordered = sorted(tasks, key=lambda task: task.id)
+    return [ordered[start : start + size] for start in range(0, len(ordered), size)]
 
 
-def repeated(panel: Panel, tasks: Sequence[Task], rollouts: int) -> Panel:
-    """A panel that lists each of the tasks `rollouts` times in a row."""
-    return Panel(panel.benchmark, panel.name, tuple(task for task in tasks for _ in range(rollouts)))
+def play_wave(
+    pool: EnvironmentPool,
+    generator: Generator,
+    tokenizer: Any,
+    benchmark: str,
+    wave: Sequence[Task],
+    recipe: PassRatesRecipe,
+) -> list[dict[str, Any]]:
+    """Play every task of a wave `recipe.rollouts` times; one record a task with its id, solved and errors."""
+    rollouts = recipe.rollouts
+    repeated = Panel(benchmark, "train", tuple(task for task in wave for _ in range(rollouts)))
+
+    def seed_of(slot: int, step: int) -> int:
+        return reply_seed(recipe.seed, wave[slot // rollouts].id, slot % rollouts, step)
+
+    episodes = play_panel(pool, generator, tokenizer, repeated, recipe, report=_silent, reply_seed=seed_of)
+    return [_count(task, episodes[number * rollouts : (number + 1) * rollouts]) for number, task in enumerate(wave)]
 
 
-def count_solved(episodes: Sequence[Episode]) -> int:
-    """Episodes that solved their task."""
-    return sum(episode.success for episode in episodes)
+def reply_seed(seed: int, task_id: str, rollout: int, step: int) -> int:
+    """Seed of one reply: what it draws depends on nothing else."""
+    digest = hashlib.sha256(f"{seed}/{rollout}/{step}/{task_id}".encode()).digest()
+    return int.from_bytes(digest[:SEED_BYTES], "big")
 
 
-def tie_broken_ranks(ids: Sequence[str], rates: Sequence[float], seed: int) -> list[int]:
-    """Rank of every task, 0 for the lowest pass rate; equal rates are ordered by a draw.
-
-    The draw depends on the seed and the set of ids alone, not on the order in which the tasks are listed.
-    """
-    shuffled = sorted(ids)
-    random.Random(seed).shuffle(shuffled)
-    draw = {identifier: position for position, identifier in enumerate(shuffled)}
-    order = sorted(range(len(ids)), key=lambda index: (rates[index], draw[ids[index]]))
-    ranks = [0] * len(ids)
-    for rank, index in enumerate(order):
-        ranks[index] = rank
-    return ranks
-
-
-def tie_lines(solved: Sequence[int], rollouts: int) -> list[str]:
-    """Head lines: how many tasks were solved how often, and how many share their pass rate with another task."""
-    counts = Counter(solved)
-    tied = sum(count for count in counts.values() if count > 1)
-    histogram = ", ".join(f"{times}/{rollouts}: {counts[times]}" for times in sorted(counts))
-    return [f"tasks by solved rollouts: {histogram}", f"tied: {tied}", f"tied_share: {tied / len(solved):.4f}"]
+def _count(task: Task, episodes: Sequence[Episode]) -> dict[str, Any]:
+    """How many episodes of a task solved it, and how many broke."""
+    solved, errors = sum(episode.success for episode in episodes), sum(bool(episode.error) for episode in episodes)
+    return {"id": task.id, "solved": solved, "errors": errors}
 
 
 def _silent(_: str) -> None:

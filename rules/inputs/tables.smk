@@ -141,7 +141,7 @@ def probe_outputs(benchmark, backbone, method):
         if parts_corpus(subset)
     }
     if PASS_RATE in scores:
-        return "pass_rates", [f"<results>/passrates/{benchmark}/{backbone}.csv"]
+        return "pass_rates", pass_rate_shards(benchmark, backbone)
     if scores - {RANDOM}:
         return "probe", shard_files_of(benchmark, backbone)
     return "", []

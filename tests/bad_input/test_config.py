@@ -52,6 +52,7 @@ CASES = [
     ("evaluation.batch_size", 1.5, "evaluation.batch_size"),
     ("evaluation.generator", "sglang", "use one of"),
     ("pass_rates.rollouts", 0, "pass_rates.rollouts"),
+    ("pass_rates.shards", 0, "pass_rates.shards"),
     ("benchmarks.alfworld.expert.noise", 1.5, "noise"),
     ("benchmarks.alfworld.panels.seen", 0, "panels.seen"),
     ("benchmarks.alfworld.panels.seen", 1000, "games.seen"),

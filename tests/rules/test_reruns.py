@@ -145,6 +145,7 @@ EDITS = {
     "pass_rates.rollouts": (4, NOTHING),
     "pass_rates.seed": (1, NOTHING),
     "pass_rates.temperature": (0.5, NOTHING),
+    "pass_rates.shards": (2, NOTHING),
     "sft.learning_rate": (1.0e-3, SFT_METHODS),
     "sft.num_train_epochs": (2, SFT_METHODS),
     "sft.per_device_train_batch_size": (8, SFT_METHODS),

@@ -67,6 +67,17 @@ def test_the_shards_of_a_probe_add_up_to_table_3(model):
     assert sum(hours) == pytest.approx(8 * 108 / 3600)
 
 
+def test_the_shards_of_the_pass_rates_add_up_whatever_their_number(model):
+    command = """prism pass-rates --recipe '{"rollouts":8}'"""
+    sums = []
+    for count in (1, 16):
+        wildcards = [{"benchmark": "alfworld", "shard": str(number), "shards": str(count)} for number in range(count)]
+        costs = [model.cost(job(1, "pass_rates", 1, command=command, **one)) for one in wildcards]
+        sums.append(sum(cost.hours - model._model["start_hours"]["pass_rates"] for cost in costs))
+    # 3,118 tasks x 8 rollouts, at half of a step of 128 episodes of GRPO's 36 h 13 min on eight GPUs
+    assert sums == pytest.approx([3118 * 8 * 36.2167 * 8 * 0.5 / (150 * 128)] * 2)
+
+
 def test_a_benchmark_file_goes_before_the_model(model, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "seed0.tsv").write_text("s\th:m:s\n7200.0\t2:00:00\n")

@@ -115,7 +115,8 @@ class CostModel:
     def _pass_rates(self, job: Job) -> tuple[float, str]:
         benchmark = job.wildcards["benchmark"]
         episodes = self._model["corpus"][benchmark] * recipe_of(job).get("rollouts", 8)
-        return self._episode_gpu_hours(benchmark) * episodes / max(job.gpus, 1), "model"
+        parts = int(job.wildcards["shards"]) * max(job.gpus, 1)
+        return self._episode_gpu_hours(benchmark) * episodes / parts, "model"
 
     def _episode_gpu_hours(self, benchmark: str) -> float:
         """GPU-hours of one played episode: the rollout's share of Table 3's GRPO run over its episodes."""
