@@ -13,6 +13,7 @@ sys.path.insert(0, workflow.basedir)
 from prism.core.config import check_config
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
+from prism.core.starter import announce
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.stages.containers import check_image
@@ -24,6 +25,8 @@ try:
             read_trajectories(settings["trajectories_file"])
 except PrismError as error:
     sys.exit(f"prism: {error}")
+
+announce()
 
 METHODS = build_methods(config["methods"])
 # an image that serves every role is made from the CPU lock

@@ -21,7 +21,7 @@ SAME, CHANGED, MISSING, UNCHECKED = "same", "changed", "missing", "unchecked"
 # characters of a line where the tree goes to a file or another program
 FILE_WIDTH = 200
 # folders of the results whose benchmark files lie under another name
-BENCHMARK_RULES = {"eval": "evaluate", "gradnorms": "probe", "splits": "split", "passrates": "pass_rates"}
+BENCHMARK_RULES = {"eval": "evaluate", "gradnorms": "probe", "splits": "split", "passrates": "pass_rate_table"}
 
 
 @dataclass
