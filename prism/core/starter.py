@@ -15,12 +15,42 @@ import psutil
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CLEAN_UP = 20.0
+# the process that a stage ends with, as its number and the namespace that the number belongs to
+VARIABLE = "PRISM_STARTER"
+
+
+def announce() -> None:
+    """Name this process, to all that it will start, as the one that stages end with.
+
+    A stage needs a moment before it can look who started it. If that process was killed meanwhile, the stage finds
+    another parent, which tells it nothing; the announcement does.
+    """
+    os.environ[VARIABLE] = f"{os.getpid()} {_namespace()}"
 
 
 def end_with_starter() -> None:
     """Watch the program that started this process, in a thread; end this process as SIGTERM does once it is gone."""
-    watched = starters(psutil.Process())
+    try:
+        watched = [*starters(psutil.Process()), *announced()]
+    except psutil.NoSuchProcess:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return
     threading.Thread(target=_watch, args=(watched,), daemon=True, name="starter").start()
+
+
+def announced() -> list[psutil.Process]:
+    """The process that announced itself; none where nobody did, or where its number means another process.
+
+    Raises:
+        psutil.NoSuchProcess: it has ended.
+    """
+    number, _, namespace = os.environ.get(VARIABLE, "").partition(" ")
+    return [psutil.Process(int(number))] if number and namespace == _namespace() else []
+
+
+def _namespace() -> str:
+    """Process numbers mean the same where this is the same: a container may count its own."""
+    return os.readlink("/proc/self/ns/pid")
 
 
 def starters(process: psutil.Process) -> list[psutil.Process]:
