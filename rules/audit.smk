@@ -18,20 +18,7 @@ PAPER_FILES = [
 rule audit:
     input:
         paper=PAPER_FILES,
-        source=[
-            source(f"audit/{name}")
-            for name in (
-                "__init__",
-                "findings",
-                "grid",
-                "ordering",
-                "panels",
-                "paper",
-                "significance",
-                "theory",
-                "times",
-            )
-        ],
+        source=source("audit"),
     output:
         csv="results/audit/paper.csv",
         md=report(
@@ -71,7 +58,7 @@ rule comparison:
             ),
         ),
         evaluations=compared_evaluations(),
-        source=[source("comparison"), source("audit/paper")],
+        source=source("comparison"),
     output:
         csv="<results>/comparison.csv",
         md=report(

@@ -13,6 +13,7 @@ sys.path.insert(0, workflow.basedir)
 from prism.core.config import check_config
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
+from prism.core.stagesources import stage_sources
 from prism.core.starter import announce
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
@@ -84,14 +85,8 @@ def stage_settings(stage, benchmark, algorithm=None):
 
 
 def source(name):
-    """A light stage's own source: its jobs rerun when it changes. Heavy stages carry a version instead."""
-    folder = f"prism/stages/{name}"
-    if Path(workflow.basedir, folder).is_dir():
-        return sorted(
-            f"{folder}/{path.name}"
-            for path in Path(workflow.basedir, folder).glob("*.py")
-        )
-    return f"{folder}.py"
+    """A light stage's own source and what it imports: its jobs rerun when that changes. Heavy stages have a version."""
+    return stage_sources(workflow.basedir, name)
 
 
 def checkpoint_folder(method, benchmark, backbone, seed):

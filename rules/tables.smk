@@ -86,7 +86,7 @@ rule table3_row:
         # what was timed; the times themselves lie in Snakemake's benchmark files, which are no outputs
         timed=lambda wildcards: timed_outputs(wildcards.benchmark, wildcards.method),
         paper="resources/paper/table3.csv",
-        source=[source("timings"), *CELL_SOURCES],
+        source=source("timings"),
     output:
         collect(
             "<results>/cells/table3/{{benchmark}}/{{method}}/{column}.json",
@@ -157,7 +157,7 @@ rule table_statistics:
     input:
         cells=lambda wildcards: tested_cells_of(f"table{wildcards.number}"),
         evaluations=lambda wildcards: evaluations_of(f"table{wildcards.number}"),
-        source=[*source("tables"), "prism/core/comparisons.py", *CELL_SOURCES],
+        source=[*source("tables"), "prism/stages/cells.py"],
     output:
         "<results>/tables/table{number}_statistics.csv",
     log:

@@ -3,7 +3,7 @@
 
 def figure_sources(*names):
     """Sources of a figure: it is drawn again when they change."""
-    return [source(f"figures/{name}") for name in ("style", *names)]
+    return sorted({path for name in names for path in source(f"figures/{name}")})
 
 
 def figure_scores(name):
