@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -25,19 +24,16 @@ def sandbox(root):
 
 
 @pytest.fixture(scope="session")
-def clone(root, tmp_path_factory) -> Path:
-    """A checkout of the tracked files as they are now, as a third party would get them."""
-    folder = tmp_path_factory.mktemp("clone") / "prism"
-    listed = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
-    names = subprocess.run(listed, cwd=root, capture_output=True, check=True).stdout.decode().split("\0")
-    for name in filter(None, names):
-        if (root / name).is_file():
-            (folder / name).parent.mkdir(parents=True, exist_ok=True)
-            (folder / name).write_bytes((root / name).read_bytes())
-    return folder
+def clone(copy_repository, tmp_path_factory) -> Path:
+    """The repository as a third party would get it."""
+    return copy_repository(tmp_path_factory.mktemp("clone") / "prism")
 
 
 @pytest.fixture(scope="session")
 def environment() -> dict[str, str]:
     """This interpreter's programs first on PATH, as in an activated environment; the jobs inherit it."""
-    return {**os.environ, "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}
+    return {
+        **os.environ,
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(__file__).parent / "quick_looks"),
+    }

@@ -6,21 +6,37 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ray
-
-from prism.verl_plugin.multinode import ray_cluster, read_allocation, rendezvous_command, rendezvous_environment
-
-folder = Path(sys.argv[1])
-# as in a run of verl: only who knows the token may speak to this Ray
-token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-os.environ |= token
-allocation = read_allocation(2, "rl.nodes")
-with ray_cluster(allocation, gpus=1, variables=token, folder=folder) as address:
-    ray.init(address=address, log_to_driver=False)
-    print("ray", sum(node["Alive"] for node in ray.nodes()), "nodes", int(ray.cluster_resources()["GPU"]), "GPUs")
-    ray.shutdown()
-show = ["sh", "-c", "echo rank $NODE_RANK of $NNODES on $SLURMD_NODENAME meets at $MASTER_ADDR"]
-environment = rendezvous_environment(allocation)
-subprocess.run(
-    ["env", *(f"{k}={v}" for k, v in environment.items()), *rendezvous_command(show, allocation)], check=True
+from prism.verl_plugin.multinode import (
+    Allocation,
+    ray_cluster,
+    read_allocation,
+    rendezvous_command,
+    rendezvous_environment,
 )
+
+
+def gather(allocation: Allocation, folder: Path) -> None:
+    """A Ray cluster with one pretended GPU a node; prints what a driver sees of it."""
+    # as in a run of verl: only who knows the token may speak to this Ray
+    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
+    os.environ |= token
+    # Ray reads the mode once, when it is imported
+    import ray
+
+    with ray_cluster(allocation, gpus=1, variables=token, folder=folder) as address:
+        ray.init(address=address, log_to_driver=False)
+        print("ray", sum(node["Alive"] for node in ray.nodes()), "nodes", int(ray.cluster_resources()["GPU"]), "GPUs")
+        ray.shutdown()
+
+
+def meet(allocation: Allocation) -> None:
+    """What LLaMA-Factory's launcher would be told on every node."""
+    show = ["sh", "-c", "echo rank $NODE_RANK of $NNODES on $SLURMD_NODENAME meets at $MASTER_ADDR"]
+    command = rendezvous_command(show, allocation)
+    subprocess.run(command, env={**os.environ, **rendezvous_environment(allocation)}, check=True)
+
+
+if __name__ == "__main__":
+    here = read_allocation(2, "rl.nodes")
+    gather(here, Path(sys.argv[1]))
+    meet(here)
