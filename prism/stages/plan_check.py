@@ -16,6 +16,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,25 +29,33 @@ from prism.verl_plugin.overrides import RunPaths, verl_overrides
 from prism.verl_plugin.recipe import RlRecipe
 
 _SHELL = re.compile(r"^ *Shell command: (.*(?:\n(?!\s*\n|\[|\s+\[|\s*Job ).+)*)", re.MULTILINE)
+# a rule that only gathers files, such as `all`
+NO_COMMAND = "None"
 _PROGRAM = ["python", "-m", "prism"]
 # tasks of a run whose number is not known before its split exists; more than any step takes
 MANY_TASKS = 3000
 
+# what the JSON of a command's option becomes
 RECIPES = {
-    "probe": "prism.stages.probe:ProbeRecipe",
-    "sft": "prism.stages.sft:SftRecipe",
-    "rl": "prism.verl_plugin.recipe:RlRecipe",
-    "evaluate": "prism.stages.evaluate:EvaluationRecipe",
-    "pass-rates": "prism.stages.passrates:PassRatesRecipe",
-    "panel": "prism.stages.panels:PanelRecipe",
-    "webshop-panel": "prism.stages.webshop_trajectories:WebshopPanelRecipe",
-    "webshop-store": "prism.stages.webshop_catalog:StoreRecipe",
-    "eto-trajectories": "prism.stages.eto:EtoRecipe",
-    "trajectories": "prism.stages.trajectories:TrajectoriesRecipe",
-    "webshop-trajectories": "prism.stages.webshop_trajectories:WebshopTrajectoriesRecipe",
-    "score": "prism.stages.scores:ScoresRecipe",
-    "games": "prism.stages.games:GamesRecipe",
-    "webshop-catalog": "prism.environments.webshop.generator:CatalogRecipe",
+    ("probe", "recipe"): "prism.stages.probe:ProbeRecipe",
+    ("sft", "recipe"): "prism.stages.sft:SftRecipe",
+    ("rl", "recipe"): "prism.verl_plugin.recipe:RlRecipe",
+    ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
+    ("learning-curve", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
+    ("pass-rates", "recipe"): "prism.stages.passrates:PassRatesRecipe",
+    ("panel", "recipe"): "prism.stages.panels:PanelRecipe",
+    ("webshop-panel", "recipe"): "prism.stages.webshop_trajectories:WebshopPanelRecipe",
+    ("webshop-store", "recipe"): "prism.stages.webshop_catalog:StoreRecipe",
+    ("eto-trajectories", "recipe"): "prism.stages.eto:EtoRecipe",
+    ("trajectories", "recipe"): "prism.stages.trajectories:TrajectoriesRecipe",
+    ("webshop-trajectories", "recipe"): "prism.stages.webshop_trajectories:WebshopTrajectoriesRecipe",
+    ("score", "recipe"): "prism.stages.scores:ScoresRecipe",
+    ("games", "recipe"): "prism.stages.games:GamesRecipe",
+    ("webshop-catalog", "recipe"): "prism.environments.webshop.generator:CatalogRecipe",
+    ("cells", "row"): "prism.stages.cells:CellRecipe",
+    ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
+    ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
+    ("compare", "recipe"): "prism.stages.comparison:ComparisonRecipe",
 }
 
 
@@ -95,6 +104,8 @@ def planned_commands(plan: str) -> list[Command]:
     """
     commands: dict[Command, None] = {}
     for text in _SHELL.findall(plan):
+        if text == NO_COMMAND:
+            continue
         for part in _split_commands(shlex.split(text)):
             words = [word for word in part if not re.fullmatch(r"[A-Z_]+=.*", word)]
             if words[:3] != _PROGRAM:
@@ -120,21 +131,25 @@ def check_commands(commands: Iterable[Command]) -> Counter[str]:
         BadInput: the first command that would be refused.
     """
     counts: Counter[str] = Counter()
-    seen: set[tuple[str, str]] = set()
+    seen: set[tuple[str, str, str]] = set()
     for command in commands:
-        options = parse(command)
         counts[command.name] += 1
-        text = options.get("recipe")
-        if not isinstance(text, str) or not text:
-            continue
-        if command.name not in RECIPES:
-            raise BadInput(command.name, "has a --recipe that nothing checks", "add it to prism.stages.plan_check")
-        recipe = build_recipe(_recipe_class(command.name), text, f"{command.name} --recipe")
-        checker = CHECKERS.get(command.name)
-        if checker and (command.name, text) not in seen:
-            seen.add((command.name, text))
-            checker(recipe)
+        for option, text in parse(command).items():
+            if isinstance(text, str) and text.startswith("{") and (command.name, option, text) not in seen:
+                seen.add((command.name, option, text))
+                _check_recipe(command.name, option, text)
     return counts
+
+
+def _check_recipe(name: str, option: str, text: str) -> None:
+    """Build what a command is told in JSON, and hand it to those who get it."""
+    place = f"{name} --{option}"
+    if (name, option) not in RECIPES:
+        raise BadInput(place, "is JSON that nothing checks", "add it to prism.stages.plan_check")
+    module, _, attribute = RECIPES[name, option].partition(":")
+    recipe = build_recipe(getattr(import_module(module), attribute), text, place)
+    if name in CHECKERS:
+        CHECKERS[name](recipe)
 
 
 def parse(command: Command) -> Mapping[str, Any]:
@@ -143,13 +158,7 @@ def parse(command: Command) -> Mapping[str, Any]:
     Raises:
         BadInput: no such command, or an option that it refuses.
     """
-    # typer brings its own click where none is installed
-    from typer.main import get_command
-
-    from prism.cli import app
-
-    group = get_command(app)
-    parser = group.commands.get(command.name)
+    parser = _command_parsers().get(command.name)
     if parser is None:
         raise BadInput(str(command)[:120], "is no command of prism", "see prism --help")
     try:
@@ -159,9 +168,15 @@ def parse(command: Command) -> Mapping[str, Any]:
         raise BadInput(str(command)[:120], message.rstrip("."), f"see prism {command.name} --help") from error
 
 
-def _recipe_class(name: str) -> type:
-    module, _, attribute = RECIPES[name].partition(":")
-    return getattr(import_module(module), attribute)
+@cache
+def _command_parsers() -> Mapping[str, Any]:
+    """The command line's own parser of each command."""
+    # typer brings its own click where none is installed
+    from typer.main import get_command
+
+    from prism.cli import app
+
+    return get_command(app).commands
 
 
 def check_sft(recipe: SftRecipe) -> None:

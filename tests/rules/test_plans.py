@@ -38,7 +38,7 @@ def test_the_papers_scale_is_planned_by_the_slurm_command(root):
     assert counts["probe"] == 8
     assert counts["sft"] == 18  # the whole corpus and the halves of five scores, for three seeds
     assert counts["rl"] == 24  # eight methods, three seeds
-    assert counts["pass_rates"] == 16
+    assert counts["pass_rates"] == 8
     assert counts["pass_rate_table"] == 1
     assert "results/demo" not in text
 
