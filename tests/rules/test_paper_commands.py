@@ -2,28 +2,35 @@
 
 from __future__ import annotations
 
-import re
+import json
+from dataclasses import asdict
 
 import pytest
 import yaml
 from snakemake.utils import update_config
-from snakemake_plan import dry_run
+from snakemake_plan import dry_run, job_counts
 
 from prism.core.config import check_config
 from prism.core.errors import BadInput
 from prism.core.recipes import build_recipe
 from prism.stages import plan_check
-from prism.stages.plan_check import Command, check_commands, parse, planned_commands
+from prism.stages.plan_check import RECIPES, Command, check_commands, parse, planned_commands
 from prism.stages.sft import SftRecipe
 from prism.verl_plugin.recipe import RlRecipe
 
-TARGETS = [f"results/tables/table{number}.csv" for number in (1, 2, 3, 4)]
+
+@pytest.fixture(scope="module")
+def config(root) -> dict:
+    """The config at paper scale."""
+    merged = yaml.safe_load((root / "config/config.yaml").read_text())
+    update_config(merged, yaml.safe_load((root / "config/paper.yaml").read_text()))
+    return merged
 
 
 @pytest.fixture(scope="module")
 def plan(root) -> str:
-    """What the README's command would submit for all of the paper's tables."""
-    return dry_run(root, "--profile", "slurm", "--printshellcmds", "--forceall", "--nolock", "--", *TARGETS)
+    """What the profile would submit for the whole paper: every table and figure, from nothing."""
+    return dry_run(root, "--profile", "slurm", "--printshellcmds", "--forceall", "--nolock", "--", "all")
 
 
 @pytest.fixture(scope="module")
@@ -31,67 +38,107 @@ def commands(plan) -> list[Command]:
     return planned_commands(plan)
 
 
-def recipe_of(commands: list[Command], name: str, kind: type):
-    text = next(parse(command)["recipe"] for command in commands if command.name == name)
-    return build_recipe(kind, text, name)
+@pytest.fixture(scope="module")
+def one_of_each(commands) -> dict[str, Command]:
+    """The first command of each name."""
+    return {command.name: command for command in reversed(commands)}
 
 
-def test_every_job_of_the_plan_is_a_command_that_is_checked(plan, commands):
-    jobs = len(re.findall(r"^\s*Job \d+: ", plan, re.MULTILINE))
-    assert jobs > 300
-    # two jobs may share a command's text only if they are the same job
+@pytest.fixture(scope="module")
+def sft(one_of_each) -> SftRecipe:
+    return build_recipe(SftRecipe, parse(one_of_each["sft"])["recipe"], "sft")
+
+
+@pytest.fixture(scope="module")
+def rl(one_of_each) -> RlRecipe:
+    return build_recipe(RlRecipe, parse(one_of_each["rl"])["recipe"], "rl")
+
+
+def test_every_job_of_the_whole_paper_is_a_command_that_is_checked(plan, commands, config):
+    # the rule `all` itself does nothing
+    jobs = job_counts(plan)["total"] - 1
+    assert jobs > 400
+    # two jobs with the same command would write the same file
     assert len(commands) == jobs
     counts = check_commands(commands)
     assert sum(counts.values()) == jobs
-    assert {"fetch", "backbone", "probe", "sft", "rl", "pass-rates", "evaluate"} <= set(counts)
+    assert {"fetch", "backbone", "probe", "sft", "rl", "pass-rates", "evaluate", "cells", "compare"} <= set(counts)
     # Tables 1 and 2: eight methods with RL on two backbones and two benchmarks, three seeds, two algorithms
     assert counts["rl"] >= 72
+    written = " ".join(word for command in commands for word in command.arguments)
+    for kind, suffix in (("tables", "csv"), ("figures", "svg")):
+        assert [name for name in config["targets"][kind] if f"results/{kind}/{name}.{suffix}" not in written] == []
 
 
-def test_the_papers_values_arrive(commands):
-    sft, rl = recipe_of(commands, "sft", SftRecipe), recipe_of(commands, "rl", RlRecipe)
+def test_the_papers_values_arrive(sft, rl):
     assert sft.per_device_train_batch_size * sft.gradient_accumulation_steps * sft.gpus == 128
     assert sft.deepspeed["zero_optimization"]["stage"] == 3
     assert (rl.tasks_per_step, rl.group_size, rl.gpus, rl.rollout_engine) == (16, 8, 8, "vllm")
 
 
-def test_a_key_that_llamafactory_does_not_know_fails(commands, monkeypatch):
+def test_a_key_that_llamafactory_does_not_know_fails(one_of_each, monkeypatch):
     original = plan_check.llamafactory_arguments
     monkeypatch.setattr(plan_check, "llamafactory_arguments", lambda *args: original(*args) | {"learning_rat": 1})
     with pytest.raises(BadInput, match=r"LLaMA-Factory refuses its settings: .*learning_rat"):
-        plan_check.check_sft(recipe_of(commands, "sft", SftRecipe))
+        check_commands([one_of_each["sft"]])
 
 
 @pytest.mark.parametrize(
     "misspelt",
     ["actor_rollout_ref.actor.optm.lr=1", "trainer.n_gpu=8", "+actor_rollout_ref.rollout.gpu_memory=0.6"],
 )
-def test_a_key_that_verl_does_not_know_fails(commands, monkeypatch, misspelt):
+def test_a_key_that_verl_does_not_know_fails(one_of_each, monkeypatch, misspelt):
     """Hydra refuses unknown keys; one that is added with + is refused by verl's dataclass."""
     original = plan_check.verl_overrides
     monkeypatch.setattr(plan_check, "verl_overrides", lambda *args: [*original(*args), misspelt])
     with pytest.raises(BadInput, match="verl refuses"):
-        plan_check.check_rl(recipe_of(commands, "rl", RlRecipe))
+        check_commands([one_of_each["rl"]])
 
 
-@pytest.mark.parametrize("path", [("overlap_com",), ("stage3_gather_16bit_weights_on_model_sav",)])
-def test_a_key_that_deepspeed_does_not_know_fails(root, path):
-    config = yaml.safe_load((root / "config/config.yaml").read_text())
-    update_config(config, yaml.safe_load((root / "config/paper.yaml").read_text()))
+def test_a_key_that_prism_does_not_know_fails(one_of_each):
+    """Whatever a command is told in JSON: a misspelt key in it is refused, with the command's name."""
+    told = [(name, option) for name, option in RECIPES if name in one_of_each]
+    assert {("sft", "recipe"), ("rl", "recipe"), ("cells", "row"), ("timing-cells", "files")} <= set(told)
+    for name, option in told:
+        text = parse(one_of_each[name])[option]
+        if not text:
+            # games: the released ones need no recipe
+            continue
+        key = next(iter(json.loads(text)))
+        arguments = [word.replace(f'"{key}":', f'"{key}x":', 1) if word == text else word
+                     for word in one_of_each[name].arguments]  # fmt: skip
+        with pytest.raises(BadInput, match=rf"{name} --{option}.*unknown key '{key}x'"):
+            check_commands([Command(name, tuple(arguments))])
+
+
+def test_an_option_that_prism_does_not_know_fails(one_of_each):
+    for name, command in one_of_each.items():
+        options = [word for word in command.arguments if word.startswith("--")]
+        arguments = [f"{word}x" if word == options[-1] else word for word in command.arguments]
+        with pytest.raises(BadInput, match=f"No such option.*{options[-1]}x|Missing option"):
+            check_commands([Command(name, tuple(arguments))])
+
+
+def test_json_that_nothing_would_check_is_refused(one_of_each, monkeypatch):
+    monkeypatch.delitem(RECIPES, ("cells", "row"))
+    with pytest.raises(BadInput, match="cells --row: is JSON that nothing checks"):
+        check_commands([one_of_each["cells"]])
+
+
+@pytest.mark.parametrize("misspelt", ["overlap_com", "stage3_gather_16bit_weights_on_model_sav"])
+def test_a_key_that_deepspeed_does_not_know_fails(root, config, misspelt):
     check_config(config, root / "config/schema.yaml")
-    config["sft"]["deepspeed"]["zero_optimization"][path[0]] = True
+    zero = {**config["sft"]["deepspeed"]["zero_optimization"], misspelt: True}
+    edited = {
+        **config,
+        "sft": {**config["sft"], "deepspeed": {**config["sft"]["deepspeed"], "zero_optimization": zero}},
+    }
     with pytest.raises(BadInput, match=r"sft\.deepspeed\.zero_optimization: unknown key .*did you mean"):
-        check_config(config, root / "config/schema.yaml")
+        check_config(edited, root / "config/schema.yaml")
 
 
 def changed(recipe, **values):
-    return build_recipe(type(recipe), {**_plain(recipe), **values}, "test")
-
-
-def _plain(recipe):
-    from dataclasses import asdict
-
-    return asdict(recipe)
+    return build_recipe(type(recipe), {**asdict(recipe), **values}, "test")
 
 
 @pytest.mark.parametrize(
@@ -103,20 +150,19 @@ def _plain(recipe):
         ({"micro_batch_tokens": 1024}, "1024 tokens hold no row of"),
     ],
 )
-def test_batches_of_rl_that_do_not_add_up_fail(commands, values, problem):
+def test_batches_of_rl_that_do_not_add_up_fail(rl, values, problem):
     with pytest.raises(BadInput, match=problem):
-        plan_check.check_rl_batches(changed(recipe_of(commands, "rl", RlRecipe), **values))
+        plan_check.check_rl_batches(changed(rl, **values))
 
 
 @pytest.mark.parametrize(
     ("values", "problem"),
     [({"gpus": 0}, "DeepSpeed needs GPUs"), ({"gradient_accumulation_steps": 3}, "4 is not 3")],
 )
-def test_batches_of_sft_that_do_not_add_up_fail(commands, values, problem):
-    recipe = recipe_of(commands, "sft", SftRecipe)
-    stated = {**recipe.deepspeed, "gradient_accumulation_steps": 4}
+def test_batches_of_sft_that_do_not_add_up_fail(sft, values, problem):
+    stated = {**sft.deepspeed, "gradient_accumulation_steps": 4}
     with pytest.raises(BadInput, match=problem):
-        plan_check.check_sft_batches(changed(recipe, deepspeed=stated, **values))
+        plan_check.check_sft_batches(changed(sft, deepspeed=stated, **values))
 
 
 def test_a_command_that_the_command_line_refuses_fails():
