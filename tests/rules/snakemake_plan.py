@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
@@ -32,3 +33,9 @@ def planned_jobs(text: str) -> list[str]:
 def job_counts(text: str) -> dict[str, int]:
     """Jobs by rule, from the dry run's statistics."""
     return {rule: int(count) for rule, count in STATS.findall(text)}
+
+
+def planned_recipes(text: str, command: str) -> list[dict]:
+    """Recipes of a command's planned jobs, from a dry run that prints the shell commands."""
+    found = re.findall(rf"python -m prism {command} .*?--recipe '(\{{.*?\}})' ", text)
+    return [json.loads(recipe) for recipe in found]

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import yaml
-from snakemake_plan import dry_run, job_counts, planned_jobs
+from snakemake_plan import dry_run, job_counts, planned_jobs, planned_recipes, run_snakemake
 
 pytestmark = pytest.mark.demo
 RESULTS = Path("results/demo")
@@ -113,10 +117,31 @@ FROM_TRAJECTORIES = (
 )
 FROM_GAMES = FROM_TRAJECTORIES | {"alfworld_games": 1, "alfworld_panel": 2} | ALL_METHODS
 ONE_PANEL = {"alfworld_panel": 1, "evaluate": 6} | TABLE | {"table1_row": 6}
+# one method's row changes; its RL too; all of it
+ONE_METHOD = {"evaluate": 2, "table1_row": 2, "table_statistics": 1, "table1": 1}
+ONE_RL = ONE_METHOD | {"rl": 1, "figure_training_curves": 1}
+ONE_SPLIT = ONE_RL | {"split": 1, "sft": 1}
+# the backbone of table 1, and one that is only scored
+FROM_BACKBONE = FROM_PROMPT | {"backbone": 1, "probe": 1, "scores": 1}
+FROM_OTHER_BACKBONE = {"backbone": 1, "probe": 1, "scores": 1, "sensitivity": 1, "figure_score_distributions": 1}
+OTHER_CORPUS = {rule: count for rule, count in FROM_TRAJECTORIES.items() if rule != "alfworld_trajectories"}
+WEBSHOP_CORPUS = {"webshop_catalog": 1, "webshop_store": 1, "webshop_trajectories": 1}
 NOTHING: dict[str, int] = {}
 
-# every key of config.yaml: (an edit, what runs again)
+CORPUS = "resources/replay/records/data/alfworld/trajectories.jsonl"
+COMMIT = "0" * 40
+
+# a key, or several that go together: (edit, what runs again)
 EDITS = {
+    "scale": ("smoke", TABLE | SCORE_FIGURES | {"sensitivity": 1, "figure_training_curves": 1}),
+    "results": ("results/elsewhere", FROM_GAMES | {"backbone": 2}),
+    "benchmarks.alfworld.source": (
+        {"benchmarks.alfworld.source": "dataset", "benchmarks.alfworld.data_dir": "elsewhere"},
+        FROM_GAMES | {"fetch": 1},
+    ),
+    "benchmarks.alfworld.data_dir": ("elsewhere", NOTHING),
+    "benchmarks.alfworld.trajectories": ("eto", OTHER_CORPUS | {"alfworld_eto_trajectories": 1, "fetch": 1}),
+    "benchmarks.alfworld.trajectories_file": (CORPUS, OTHER_CORPUS | {"alfworld_corpus": 1}),
     "benchmarks.alfworld.games.seed": (1, FROM_GAMES),
     "benchmarks.alfworld.games.train": (639, FROM_GAMES),
     "benchmarks.alfworld.games.seen": (49, FROM_GAMES),
@@ -126,6 +151,7 @@ EDITS = {
     "benchmarks.alfworld.expert.seed": (1, FROM_TRAJECTORIES),
     "benchmarks.alfworld.expert.noise": (0.07, FROM_TRAJECTORIES),
     "benchmarks.alfworld.expert.max_steps": (19, FROM_TRAJECTORIES),
+    "benchmarks.alfworld.expert.max_games": (600, FROM_TRAJECTORIES),
     "benchmarks.alfworld.panels.seen": (47, ONE_PANEL),
     "benchmarks.alfworld.panels.unseen": (47, ONE_PANEL),
     "benchmarks.alfworld.max_steps": (19, RL_METHODS | ALL_METHODS),
@@ -133,55 +159,270 @@ EDITS = {
     "benchmarks.alfworld.prompt.history": ("actions:13", FROM_PROMPT),
     "benchmarks.alfworld.prompt.layout": ("conversation", FROM_PROMPT),
     "benchmarks.alfworld.prompt.context_length": (500, FROM_PROMPT),
-    "benchmarks.webshop.max_steps": (7, NOTHING),
-    "benchmarks.webshop.catalog.seed": (1, NOTHING),
-    "benchmarks.webshop.prompt.history": ("actions:7", NOTHING),
-    "backbones.tiny-llama.template": ("qwen3", NOTHING),
-    "backbones.Qwen3-8B.revision": ("0" * 40, NOTHING),
-    "containers.cpu": ("elsewhere.sif", NOTHING),
+    "benchmarks.alfworld.sft": ({"learning_rate": 1.0e-3}, SFT_METHODS),
+    "benchmarks.alfworld.rl": ({"learning_rate": 1.0e-5}, RL_METHODS),
+    "benchmarks.alfworld.evaluation": ({"temperature": 0.5}, ALL_METHODS),
+    "backbones.tiny-qwen3.source": (
+        {"backbones.tiny-qwen3.source": "hub", "backbones.tiny-qwen3.revision": COMMIT}, FROM_BACKBONE,
+    ),
+    "backbones.tiny-qwen3.location": ("resources/backbones/tiny-llama", FROM_BACKBONE),
+    "backbones.tiny-qwen3.revision": (COMMIT, FROM_BACKBONE),
+    "backbones.tiny-qwen3.template": ("llama3", SFT_METHODS),
+    "backbones.tiny-qwen3.stands_for": ("Llama-3.1-8B-Instruct", TABLE),
+    "backbones.tiny-llama.source": (
+        {"backbones.tiny-llama.source": "hub", "backbones.tiny-llama.revision": COMMIT}, FROM_OTHER_BACKBONE,
+    ),
+    "backbones.tiny-llama.location": ("resources/backbones/tiny-qwen3", FROM_OTHER_BACKBONE),
+    "backbones.tiny-llama.revision": (COMMIT, FROM_OTHER_BACKBONE),
     "probe.dtype": ("float64", FROM_PROBE),
     "probe.tokens_per_pack": (2048, FROM_PROBE),
+    "probe.shards": (2, FROM_PROBE | {"probe": 4}),
     "scores.epsilon": (1.0e-6, FROM_SCORES),
-    "pass_rates.rollouts": (4, NOTHING),
-    "pass_rates.seed": (1, NOTHING),
-    "pass_rates.temperature": (0.5, NOTHING),
-    "pass_rates.shards": (2, NOTHING),
-    "sft.learning_rate": (1.0e-3, SFT_METHODS),
-    "sft.num_train_epochs": (2, SFT_METHODS),
-    "sft.per_device_train_batch_size": (8, SFT_METHODS),
-    "sft.gradient_accumulation_steps": (2, SFT_METHODS),
-    "sft.lr_scheduler_type": ("linear", SFT_METHODS),
-    "sft.warmup_ratio": (0.2, SFT_METHODS),
-    "sft.train_sampling_strategy": ("random", SFT_METHODS),
-    "rl.learning_rate": (1.0e-5, RL_METHODS),
-    "rl.tasks_per_step": (3, RL_METHODS),
-    "rl.group_size": (4, RL_METHODS),
-    "rl.mini_batch": (128, RL_METHODS),
-    "rl.max_response_tokens": (30, RL_METHODS),
-    "rl.steps": (2, RL_METHODS),
-    "rl.algorithms.gigpo.kl_coefficient": (0.02, NOTHING),
-    "evaluation.temperature": (0.5, ALL_METHODS),
-    "evaluation.top_p": (0.9, ALL_METHODS),
-    "evaluation.max_new_tokens": (31, ALL_METHODS),
-    "methods.prism-cv.sft": ("cv-low40", NOTHING),
-    "methods.prism-gini.algorithm": ("gigpo", {"rl": 1, "figure_training_curves": 1, "evaluate": 2, "table1_row": 2,
-                                               "table_statistics": 1, "table1": 1}),
-    "tables.table2.methods": (["base"], NOTHING),
-    "figures.figure4.methods": (["prism-cv"], NOTHING),
+    "scores.random_draws": (11, FROM_SCORES),
+    "rl.algorithms.grpo": ({"learning_rate": 1.0e-5}, RL_METHODS),
+    "methods.base": ({"sft": "all"}, ONE_METHOD),
+    "methods.sft": ({"sft": "gini-low50"}, ONE_METHOD),
+    "methods.grpo": ({"algorithm": "gigpo"}, ONE_RL),
+    "methods.random": ({"sft": "random-low60", "rl": "random-high40"}, ONE_SPLIT),
+    "methods.sft-then-rl": ({"algorithm": "gigpo"}, ONE_RL),
+    "methods.prism-gini": ({"sft": "gini-low60", "rl": "gini-high40"}, ONE_SPLIT),
+    "tables.table1.backbones": (["tiny-llama"], ALL_METHODS | {"split": 2, "sft": 3, "rl": 4}),
+    "tables.table1.methods": (["base", "sft", "sft-then-rl"], {"table_statistics": 1, "table1": 1}),
+    "tables.appendix_g.benchmarks": (
+        ["alfworld", "webshop"], WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "sensitivity": 1},
+    ),
+    "tables.appendix_g.backbones": (["tiny-qwen3"], {"sensitivity": 1}),
+    "figures.figure1.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_case_study": 1}),
+    "figures.figure1.backbones": (["tiny-llama"], {"figure_case_study": 1}),
+    "figures.figure5.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_consensus": 1}),
+    "figures.figure5.backbones": (["tiny-llama"], {"figure_consensus": 1}),
+    "figures.score_distributions.benchmark": (
+        "webshop", WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "figure_score_distributions": 1},
+    ),
+    "figures.score_distributions.backbones": (["tiny-qwen3"], {"figure_score_distributions": 1}),
+    "figures.training_curves.backbones": (
+        ["tiny-llama"], {"split": 2, "sft": 3, "rl": 4, "figure_training_curves": 1},
+    ),
+    "figures.training_curves.methods": (["grpo"], {"figure_training_curves": 1}),
+    "targets.tables": (["table1"], NOTHING),
+    "targets.figures": (["figure1"], NOTHING),
 }  # fmt: skip
 
+# Settings of a stage: (what runs again, the rule that gets them, values). They are all edited at once: no rule may run
+# that is not expected, and each value has to stand in the command of every job of the rule, so that each is a cause.
+SETTINGS = {
+    "sft": (SFT_METHODS, "sft", {
+        "learning_rate": 1.0e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8,
+        "gradient_accumulation_steps": 2, "lr_scheduler_type": "linear", "warmup_ratio": 0.2, "weight_decay": 0.5,
+        "max_grad_norm": 2.0, "optim": "adamw_torch_fused", "bf16": True, "flash_attn": "fa2",
+        "gradient_checkpointing": True, "train_sampling_strategy": "random", "full_determinism": False,
+        "logging_steps": 7, "save_strategy": "steps", "save_steps": 11, "save_total_limit": 5,
+        "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2, "threads": 2,
+    }),
+    "rl": (RL_METHODS, "rl", {
+        "learning_rate": 1.0e-5, "tasks_per_step": 3, "group_size": 4, "mini_batch": 128, "micro_batch_tokens": 4096,
+        "max_response_tokens": 30, "steps_rule": "epochs", "epochs": 0.5, "steps": 2, "ppo_epochs": 2,
+        "clip_ratio": 0.3, "temperature": 0.9, "top_p": 0.8, "kl_coefficient": 0.02, "entropy_coefficient": 0.002,
+        "weight_decay": 0.02, "max_grad_norm": 2.0, "success_reward": 5.0, "invalid_action_penalty": 0.2,
+        "norm_adv_by_std": False, "group_statistics": "trajectories", "gigpo_gamma": 0.9, "gigpo_weight": 0.5,
+        "gigpo_mode": "mean_norm", "loss_aggregation": "seq-mean-token-sum", "shuffle_rows": True, "save_every": 4,
+        "keep_checkpoints": 3, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7,
+        "tensor_parallel": 8, "threads": 2, "environment_threads": 9, "agent_workers": 10,
+        "gpu_memory_utilization": 0.7, "warm_workers": False, "negative_advantage_weight": 0.5,
+    }),
+    "evaluation": (ALL_METHODS, "evaluate", {
+        "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "batch_size": 63, "workers": 2, "threads": 2,
+        "generator": "vllm",
+    }),
+}  # fmt: skip
 
-def overlay(key: str, value: object) -> str:
-    """An overlay of the config that sets one dotted key."""
-    for name in reversed(key.split(".")):
-        value = {name: value}
-    return yaml.safe_dump(value)
+# What nothing of the demo is made from. One dry run with all of them has nothing to do.
+UNUSED = {
+    "benchmarks.webshop.source": "dataset",
+    "benchmarks.webshop.data_dir": "elsewhere",
+    "benchmarks.webshop.trajectories": "eto",
+    "benchmarks.webshop.trajectories_file": CORPUS,
+    "benchmarks.webshop.catalog.seed": 1,
+    "benchmarks.webshop.catalog.products": 100,
+    "benchmarks.webshop.catalog.instructions": 4,
+    "benchmarks.webshop.catalog.description_words": 3,
+    "benchmarks.webshop.goals": "synthetic",
+    "benchmarks.webshop.split.test": 47,
+    "benchmarks.webshop.split.dev": 1,
+    "benchmarks.webshop.expert.seed": 1,
+    "benchmarks.webshop.expert.max_steps": 7,
+    "benchmarks.webshop.expert.max_goals": 479,
+    "benchmarks.webshop.panels.test": 46,
+    "benchmarks.webshop.max_steps": 7,
+    "benchmarks.webshop.prompt.style": "full",
+    "benchmarks.webshop.prompt.history": "actions:7",
+    "benchmarks.webshop.prompt.layout": "conversation",
+    "benchmarks.webshop.prompt.context_length": 511,
+    "benchmarks.webshop.sft": {"learning_rate": 1.0e-3},
+    "benchmarks.webshop.rl": {"gigpo_mode": "mean_std_norm"},
+    "benchmarks.webshop.evaluation": {"temperature": 0.5},
+    "backbones.tiny-llama.template": "qwen3",
+    "backbones.tiny-llama.stands_for": "Qwen3-8B",
+    **{
+        f"backbones.{name}.{key}": value
+        for name in ("Qwen3-8B", "Llama-3.1-8B-Instruct")
+        for key, value in {
+            "source": "local", "location": "resources/backbones/tiny-qwen3", "revision": COMMIT,
+            "template": "qwen3_nothink", "stands_for": "elsewhere",
+        }.items()
+    },
+    "containers.cpu": "elsewhere.sif",
+    "containers.sft": "elsewhere.sif",
+    "containers.rl": "elsewhere.sif",
+    "pass_rates.rollouts": 4,
+    "pass_rates.seed": 1,
+    "pass_rates.shards": 2,
+    "pass_rates.temperature": 0.5,
+    "rl.algorithms.gigpo": {"kl_coefficient": 0.02},
+    **{
+        f"methods.{name}": {"sft": "l2-low40", "rl": "l2-high60", "algorithm": "gigpo"}
+        for name in (
+            "gigpo", "hpt", "prism-kurtosis", "prism-cv", "inverse-gini", "inverse-kurtosis", "inverse-cv",
+            "magnitude-l2", "ratio-10", "ratio-30", "ratio-70", "ratio-90",
+        )
+    },
+    "tables.table2.benchmark": "alfworld",
+    "tables.table2.backbones": ["tiny-qwen3"],
+    "tables.table2.methods": ["base"],
+    "tables.table3.benchmarks": ["alfworld"],
+    "tables.table3.backbones": ["tiny-llama"],
+    "tables.table3.methods": ["grpo"],
+    "tables.table4.benchmarks": ["alfworld"],
+    "tables.table4.backbones": ["tiny-llama"],
+    "tables.table4.methods": ["prism-gini"],
+    "figures.figure3.benchmark": "alfworld",
+    "figures.figure3.backbones": ["tiny-qwen3"],
+    "figures.figure3.methods": ["prism-cv"],
+    "figures.figure4.benchmark": "alfworld",
+    "figures.figure4.backbones": ["tiny-llama"],
+    "figures.figure4.methods": ["prism-cv"],
+}  # fmt: skip
+
+EXEMPT = {
+    "seeds": "test_a_new_seed_leaves_the_others_alone",
+    "tables.table1.benchmark": "Table 1 is ALFWorld's: its two panels exist there alone",
+    "figures.training_curves.benchmark": "all of WebShop's training; figure1.benchmark shows how a benchmark enters",
+    "figures.forest.tables": "its other table is all of WebShop's training; the figure itself is among LAST",
+}
+
+
+def config_keys(config: Mapping, schema: Mapping) -> set[str]:
+    """Dotted names of the keys that a config has or may have.
+
+    A method and an overlay of settings is one key: what stands in it is checked and passed on as a whole.
+    """
+
+    def walk(rule: Mapping, value: object, path: tuple[str, ...]) -> Iterator[str]:
+        if "$ref" in rule:
+            rule = schema["$defs"][rule["$ref"].rsplit("/", 1)[1]]
+        inner = dict(rule.get("properties", {}))
+        others = rule.get("additionalProperties")
+        if isinstance(others, Mapping):
+            inner |= dict.fromkeys(value or {}, others)
+        if not inner or (path[:1] == ("methods",) and len(path) == 2) or path == ("sft", "deepspeed"):
+            yield ".".join(path)
+            return
+        for key, below in inner.items():
+            yield from walk(below, value.get(key) if isinstance(value, Mapping) else None, (*path, key))
+
+    return set(walk(schema, config, ()))
+
+
+def test_every_key_of_the_config_is_in_the_table(root):
+    """A new key needs an edit, and an edit a key."""
+    config = yaml.safe_load((root / "config/config.yaml").read_text())
+    schema = yaml.safe_load((root / "config/schema.yaml").read_text())
+    settings = [f"{stage}.{key}" for stage, (_, _, values) in SETTINGS.items() for key in values]
+    tables = [*EDITS, *settings, *UNUSED, *EXEMPT]
+    assert len(tables) == len(set(tables))
+    assert config_keys(config, schema) ^ set(tables) == set()
+
+
+def overlay(edits: Mapping[str, object]) -> str:
+    """An overlay of the config that sets dotted keys."""
+    config: dict = {}
+    for key, value in edits.items():
+        # the dot of a version number is no end of a name
+        *path, last = re.split(r"\.(?!\d)", key)
+        place = config
+        for name in path:
+            place = place.setdefault(name, {})
+        place[last] = value
+    return yaml.safe_dump(config)
 
 
 @pytest.mark.parametrize("key", EDITS)
 def test_an_edit_reruns_exactly_what_it_touches(finished, key):
     value, expected = EDITS[key]
-    assert counts_with(finished, overlay(key, value)) == expected
+    together = isinstance(value, dict) and key in value
+    assert counts_with(finished, overlay(value if together else {key: value})) == expected
+
+
+@pytest.mark.parametrize("stage", SETTINGS)
+def test_every_setting_of_a_stage_reruns_the_stage_and_nothing_else(finished, stage):
+    expected, command, values = SETTINGS[stage]
+    (finished / "edit.yaml").write_text(overlay({stage: values}))
+    text = dry_run(finished, "--printshellcmds", "--configfile", str(finished / "edit.yaml"))
+    assert {rule: count for rule, count in job_counts(text).items() if rule not in LAST} == expected
+    recipes = planned_recipes(text, command)
+    assert len(recipes) == expected[command]
+    for recipe in recipes:
+        assert {key: recipe.get(key) for key in values} == values
+
+
+def test_edits_of_what_the_demo_does_not_use_rerun_nothing(finished):
+    assert counts_with(finished, overlay(UNUSED)) == NOTHING
+
+
+@contextmanager
+def commented(folder: Path, *names: str) -> Iterator[None]:
+    """A comment more in some sources of ours."""
+    paths = [folder / name for name in names]
+    before = [(path.read_bytes(), path.stat()) for path in paths]
+    try:
+        for path in paths:
+            path.write_text(path.read_text() + "# a comment\n")
+        yield
+    finally:
+        for path, (content, status) in zip(paths, before, strict=True):
+            path.write_bytes(content)
+            os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
+
+
+# an edit of code: what runs again
+SOURCES = {
+    ("prism/core/concentration.py",): FROM_SCORES,
+    ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1},
+    # heavy stages, what they rest on, and how every stage reads and writes
+    (
+        "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/core/probe/prober.py",
+        "prism/stages/sft.py", "prism/stages/rl.py", "prism/verl_plugin/trainer.py", "prism/stages/evaluate.py",
+        "prism/core/prompts.py", "prism/core/files.py", "prism/core/progress.py", "prism/cli/rl.py",
+    ): NOTHING,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("names", SOURCES, ids=lambda names: names[0])
+def test_an_edit_of_code_reruns_light_stages_alone_of_their_own(finished, names):
+    with commented(finished, *names):
+        assert counts_with(finished, "{}") == SOURCES[names]
+
+
+def test_a_comment_costs_no_training(finished):
+    """What comes after a light stage is planned with it; made first, and made of the same bytes, it ends there."""
+    light = [f"{RESULTS}/splits/alfworld/tiny-qwen3/{name}.csv" for name in ("gini-50", "random-seed0-50")]
+    light.append(f"{RESULTS}/tables/appendix_g.csv")
+    try:
+        with commented(finished, "prism/core/splits.py"):
+            assert run_snakemake(finished, *light).returncode == 0
+            assert counts_with(finished, "{}") == NOTHING
+    finally:
+        run_snakemake(finished, *light)
 
 
 def test_comments_and_the_order_of_keys_do_not_matter(finished):
