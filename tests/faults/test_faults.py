@@ -104,7 +104,7 @@ def test_a_run_goes_on_once_there_is_space_again_and_may_be_written(checkout, ex
     """The results lie on a disk that cannot be written, then is too small, then is neither."""
     disk = mounted("300k")
     remount(disk, "ro")
-    checkout.results.parent.mkdir(parents=True)
+    checkout.results.parent.mkdir(parents=True, exist_ok=True)
     checkout.results.symlink_to(disk)
     tell("results that cannot be written, then a disk that is full")
     assert checkout.run(tmp_path / "read-only.log", LIGHT) != 0
