@@ -113,9 +113,10 @@ def test_a_key_that_prism_does_not_know_fails(one_of_each):
 
 def test_an_option_that_prism_does_not_know_fails(one_of_each):
     for name, command in one_of_each.items():
-        options = [word for word in command.arguments if word.startswith("--")]
-        arguments = [f"{word}x" if word == options[-1] else word for word in command.arguments]
-        with pytest.raises(BadInput, match=f"No such option.*{options[-1]}x|Missing option"):
+        last = [word for word in command.arguments if word.startswith("--")][-1]
+        option, equals, value = last.partition("=")
+        arguments = [f"{option}x{equals}{value}" if word == last else word for word in command.arguments]
+        with pytest.raises(BadInput, match=f"No such option.*{option}x|Missing option"):
             check_commands([Command(name, tuple(arguments))])
 
 
