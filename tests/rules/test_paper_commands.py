@@ -116,7 +116,7 @@ def test_an_option_that_prism_does_not_know_fails(one_of_each):
         last = [word for word in command.arguments if word.startswith("--")][-1]
         option, equals, value = last.partition("=")
         arguments = [f"{option}x{equals}{value}" if word == last else word for word in command.arguments]
-        with pytest.raises(BadInput, match=f"No such option.*{option}x|Missing option"):
+        with pytest.raises(BadInput, match=f"No such option.*{option}x"):
             check_commands([Command(name, tuple(arguments))])
 
 
