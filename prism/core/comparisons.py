@@ -10,12 +10,13 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
-from prism.core.statistics import RESAMPLES, bootstrap_interval, bootstrap_means, few_seeds_factor
+from prism.core.statistics import RESAMPLES, bootstrap_means, difference_interval, difference_p
 
 ALPHA = 0.05
 POWER = 0.8
 MCNEMAR = "McNemar exact"
 PAIRED_BOOTSTRAP = "paired bootstrap"
+PAIRED_RANDOM_EFFECTS = "paired, random effects of seeds and tasks"
 
 
 @dataclass(frozen=True)
@@ -45,8 +46,9 @@ class Comparison:
 def compare(method: np.ndarray, reference: np.ndarray, seed: int = 0) -> Comparison:
     """Compare two methods that played the same tasks with the same number of seeds.
 
-    Successes of one seed are compared by McNemar's exact test. Scores, and several seeds (whose pairs on one task are
-    not independent), by a paired bootstrap: seeds, then tasks are drawn, and a draw keeps both methods' values.
+    Successes of one seed are compared by McNemar's exact test, scores of one seed by a bootstrap over tasks that keeps
+    both methods' values of a task. Pairs of several seeds on one task are not independent: their differences are tested
+    with random effects of seeds and tasks (`prism.core.statistics.spread_of_mean`).
 
     Args:
         method, reference: values in [0, 1], shape (seeds, tasks), tasks in the same order.
@@ -62,9 +64,11 @@ def compare(method: np.ndarray, reference: np.ndarray, seed: int = 0) -> Compari
     binary = np.isin(method, (0.0, 1.0)).all() and np.isin(reference, (0.0, 1.0)).all()
     if len(method) == 1 and binary:
         test, p = MCNEMAR, mcnemar_exact(better, worse)
+    elif len(method) == 1:
+        test, p = PAIRED_BOOTSTRAP, bootstrap_p(differences[0], seed)
     else:
-        test, p = PAIRED_BOOTSTRAP, bootstrap_p(differences, seed)
-    low, high = bootstrap_interval(differences, seed)
+        test, p = PAIRED_RANDOM_EFFECTS, difference_p(differences)
+    low, high = difference_interval(differences, seed)
     return Comparison(
         difference=float(differences.mean()),
         low=low,
@@ -86,14 +90,13 @@ def mcnemar_exact(better: int, worse: int) -> float:
 def bootstrap_p(differences: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> float:
     """Two-sided p value of "the mean difference is 0": share of centred resamples at least as far from 0.
 
-    Centred resamples are widened for few seeds as the interval is, so that test and interval agree. The observed
-    difference counts as one resample: no p value is 0.
+    The observed difference counts as one resample: no p value is 0.
 
     Args:
-        differences: shape (seeds, tasks).
+        differences: one run's, shape (tasks,).
     """
     observed = differences.mean()
-    centred = (bootstrap_means(differences, seed, resamples) - observed) * few_seeds_factor(differences)
+    centred = bootstrap_means(differences, seed, resamples) - observed
     # a hair of tolerance: a resample equal to the observed difference must count whatever the order of summation
     extreme = (np.abs(centred) >= abs(observed) - 1e-12).sum()
     return float((extreme + 1) / (resamples + 1))

@@ -1,14 +1,16 @@
-"""Estimates with intervals: Wilson for one run, a bootstrap over seeds and tasks for several.
+"""Estimates with intervals: Wilson for one run, a random-effects model of seeds and tasks for several.
 
-Values come as a matrix of seeds x tasks: every seed plays the same fixed panel, so seeds and tasks are crossed.
+Values come as a matrix of seeds x tasks: every seed plays the same panel, so seeds and tasks are crossed, not nested.
+What is estimated is the mean over the trainings that could have been (seeds) and over the tasks that the panel was
+drawn from; with one seed, the mean of this one training over those tasks.
 """
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.optimize import brentq
 from scipy.stats import binomtest, norm, t
 
 CONFIDENCE = 0.95
@@ -18,7 +20,7 @@ _BLOCK = 4_000_000
 WILSON = "Wilson score"
 WILSON_ON_TASKS = "Wilson score on the tasks (all values are equal)"
 TASK_BOOTSTRAP = "bootstrap over tasks"
-SEED_TASK_BOOTSTRAP = "bootstrap over seeds, then tasks"
+RANDOM_EFFECTS = "Wilson score, random effects of seeds and tasks"
 
 
 @dataclass(frozen=True)
@@ -63,8 +65,12 @@ def wilson_rate(successes: int, episodes: int) -> Rate:
 def estimate_mean(values: np.ndarray, seed: int = 0) -> Estimate:
     """Mean of a seeds x tasks matrix of values in [0, 1], with its 95% interval.
 
-    Successes of one seed get Wilson's interval. Everything else is bootstrapped; where all values are 0 or all are 1 a
-    resample cannot differ, and the interval is Wilson's with the tasks as trials (an upper bound for a score too).
+    Successes of one seed get Wilson's interval, scores of one seed a bootstrap over tasks. Several seeds get Wilson's
+    interval with the variance of the mean that `spread_of_mean` finds in place of the binomial one (the effective
+    sample size of Korn and Graubard, 1998, for proportions of clustered samples). Where all values are 0 or all are 1
+    no spread can be seen, and the interval is Wilson's with the tasks as trials (an upper bound for a score too).
+
+    Coverage on simulated tables of three seeds: benchmarks/intervals.py.
 
     Args:
         values: shape (seeds, tasks).
@@ -75,9 +81,11 @@ def estimate_mean(values: np.ndarray, seed: int = 0) -> Estimate:
         return _wilson(mean, values.size, WILSON)
     if mean in (0.0, 1.0):
         return _wilson(mean, values.shape[1], WILSON_ON_TASKS)
-    low, high = bootstrap_interval(values, seed)
-    method = TASK_BOOTSTRAP if values.shape[0] == 1 else SEED_TASK_BOOTSTRAP
-    return Estimate(mean, max(low, 0.0), min(high, 1.0), method)
+    if values.shape[0] == 1:
+        low, high = bootstrap_interval(values[0], seed)
+        return Estimate(mean, max(low, 0.0), min(high, 1.0), TASK_BOOTSTRAP)
+    low, high = score_interval(mean, spread_of_mean(values))
+    return Estimate(mean, float(low), float(high), RANDOM_EFFECTS)
 
 
 def _wilson(mean: float, trials: int, method: str) -> Estimate:
@@ -85,64 +93,133 @@ def _wilson(mean: float, trials: int, method: str) -> Estimate:
     return Estimate(mean, rate.low / 100, rate.high / 100, method)
 
 
-def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
-    """95% interval of the mean of a seeds x tasks matrix: percentiles of `bootstrap_means`, widened for few seeds.
+@dataclass(frozen=True)
+class Spread:
+    """Variance of the mean of a seeds x tasks table, by where it is known from; arrays hold one number a table.
 
-    Coverage measured on 1,000 simulated tables of three seeds with a known mean (tests/unit/test_statistics.py): 94 to
-    97% where seeds have a standard deviation of 4 to 6 points, up to 98% where they hardly differ.
+    Attributes:
+        of_seeds: the part that is estimated from the spread between seeds, of which there are few.
+        of_tasks: the part that is estimated from the tasks, of which there are many.
+        seeds: number of seeds.
+    """
+
+    of_seeds: np.ndarray
+    of_tasks: np.ndarray
+    seeds: int
+
+    @property
+    def variance(self) -> np.ndarray:
+        """Variance of the mean."""
+        return self.of_seeds + self.of_tasks
+
+    def critical(self, confidence: float = CONFIDENCE) -> np.ndarray:
+        """Two-sided critical value of (estimate - truth) / standard error, after Cochran and Cox (1957).
+
+        The mean of Student's quantile with seeds - 1 degrees of freedom and of the normal quantile, weighted by the
+        two parts of the variance. Satterthwaite's degrees of freedom give too narrow intervals with three seeds: a
+        spread between seeds that is small by chance then counts twice, in the variance and in the quantile.
+        """
+        upper = (1 + confidence) / 2
+        share = np.divide(self.of_seeds, self.variance, out=np.zeros_like(self.variance), where=self.variance > 0)
+        return share * t.ppf(upper, self.seeds - 1) + (1 - share) * norm.ppf(upper)
+
+
+def spread_of_mean(values: np.ndarray) -> Spread:
+    """Variance of the mean of crossed seeds x tasks tables, from the mean squares of the two-way layout.
+
+    With mean squares A between seeds, B between tasks and E of the remainder, all of S x T values, the model
+    ``value = mean + seed + task + remainder`` with random seeds and tasks gives the unbiased variance
+    ``(A + B - E) / ST`` (Searle, Casella and McCulloch, 1992, chapter 4): A and B both contain the remainder, and
+    adding them counts it twice. Neither seeds nor tasks have a negative variance, so A and B count as at least E.
+    Where A does not exceed E nothing speaks for a spread between seeds, and the remainder is known from many values.
+
+    A single task says nothing about others: the spread between seeds is all there is.
+
+    Args:
+        values: shape (..., seeds, tasks), at least two seeds.
+    """
+    seeds, tasks = values.shape[-2:]
+    mean = values.mean(axis=(-2, -1), keepdims=True)
+    by_seed = values.mean(axis=-1, keepdims=True)
+    by_task = values.mean(axis=-2, keepdims=True)
+    between_seeds = tasks * ((by_seed - mean) ** 2).sum(axis=(-2, -1)) / (seeds - 1)
+    if tasks == 1:
+        return Spread(between_seeds / seeds, np.zeros_like(between_seeds), seeds)
+    between_tasks = seeds * ((by_task - mean) ** 2).sum(axis=(-2, -1)) / (tasks - 1)
+    rest = ((values - by_seed - by_task + mean) ** 2).sum(axis=(-2, -1)) / ((seeds - 1) * (tasks - 1))
+    differ = between_seeds > rest
+    of_seeds = np.where(differ, between_seeds, 0.0)
+    of_tasks = np.where(differ, 0.0, rest) + np.maximum(between_tasks - rest, 0.0)
+    return Spread(of_seeds / (seeds * tasks), of_tasks / (seeds * tasks), seeds)
+
+
+def score_interval(mean: np.ndarray | float, spread: Spread) -> tuple[np.ndarray, np.ndarray]:
+    """95% interval of means in (0, 1): Wilson's with as many trials as give the mean this variance.
+
+    The variance of a rate p goes with p (1 - p); Wilson's interval follows that, a symmetric one misses rates near 0
+    and 1. All p with ``(mean - p)^2 <= critical^2 p (1 - p) / trials`` are in it.
+    """
+    square = spread.critical() ** 2 * spread.variance / (mean * (1 - mean))
+    centre = (mean + square / 2) / (1 + square)
+    half = np.sqrt(square * mean * (1 - mean) + square**2 / 4) / (1 + square)
+    return centre - half, centre + half
+
+
+def difference_interval(differences: np.ndarray, seed: int = 0) -> tuple[float, float]:
+    """95% interval of the mean of paired differences: symmetric from `spread_of_mean`, one seed's by bootstrap.
+
+    Args:
+        differences: shape (seeds, tasks).
+        seed: of the resampling.
+    """
+    if len(differences) == 1:
+        return bootstrap_interval(differences[0], seed)
+    mean, spread = differences.mean(), spread_of_mean(differences)
+    half = spread.critical() * np.sqrt(spread.variance)
+    return float(mean - half), float(mean + half)
+
+
+def difference_p(differences: np.ndarray) -> float:
+    """Two-sided p value of "the mean difference is 0" for several seeds: agrees with `difference_interval`.
+
+    Args:
+        differences: shape (seeds, tasks), at least two seeds.
+    """
+    distance, spread = abs(differences.mean()), spread_of_mean(differences)
+    if distance == 0:
+        return 1.0
+    if spread.variance == 0:
+        return 0.0
+    statistic = distance / np.sqrt(spread.variance)
+    tiny = 1e-12
+    if statistic >= spread.critical(1 - tiny):
+        return tiny
+    return float(brentq(lambda p: spread.critical(1 - p) - statistic, tiny, 1 - tiny))
+
+
+def bootstrap_interval(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> tuple[float, float]:
+    """95% percentile interval of the mean of one run's values, tasks drawn with replacement.
+
+    Args:
+        values: shape (tasks,).
     """
     tail = (1 - CONFIDENCE) / 2
-    quantiles = np.quantile(bootstrap_means(values, seed, resamples), (tail, 1 - tail))
-    mean = values.mean()
-    low, high = mean + (quantiles - mean) * few_seeds_factor(values)
+    low, high = np.quantile(bootstrap_means(values, seed, resamples), (tail, 1 - tail))
     return float(low), float(high)
 
 
 def bootstrap_means(values: np.ndarray, seed: int = 0, resamples: int = RESAMPLES) -> np.ndarray:
-    """Means of resampled seeds x tasks matrices, shape (resamples,).
+    """Means of `resamples` draws with replacement, in blocks of bounded memory.
 
-    Seeds are drawn with replacement, then tasks, the same ones for every drawn seed because the panel is common to
-    them. A resampled mean is the mean plus the drawn seeds' deviation plus the drawn tasks' deviation: the remainder of
-    a single (seed, task) pair is in both already, and drawing pairs would count it a third time. Deviations of S seeds
-    are scaled by sqrt(S / (S - 1)), as their plain resample is too narrow by that much.
+    Args:
+        values: shape (tasks,).
     """
     generator = np.random.default_rng(seed)
-    seeds = len(values)
+    size = len(values)
     mean = values.mean()
-    means = mean + _resampled_means(values.mean(axis=0) - mean, generator, resamples)
-    if seeds > 1:
-        scale = math.sqrt(seeds / (seeds - 1))
-        means += scale * _resampled_means(values.mean(axis=1) - mean, generator, resamples)
-    return means
-
-
-def _resampled_means(deviations: np.ndarray, generator: np.random.Generator, resamples: int) -> np.ndarray:
-    """Means of `resamples` draws with replacement, in blocks of bounded memory."""
-    size = len(deviations)
     block = max(1, _BLOCK // size)
     parts = []
     for start in range(0, resamples, block):
         drawn = generator.integers(size, size=(min(block, resamples - start), size))
-        parts.append(deviations[drawn].mean(axis=1))
-    return np.concatenate(parts)
-
-
-def few_seeds_factor(values: np.ndarray) -> float:
-    """Student's t over the normal quantile; 1 for one seed.
-
-    The spread between three seeds is itself poorly known, which percentiles of a resample ignore. The degrees of
-    freedom are Satterthwaite's for the sum of the variance by seeds and the variance by tasks.
-
-    Args:
-        values: shape (seeds, tasks).
-    """
-    seeds, tasks = values.shape
-    if seeds == 1 or tasks == 1:
-        return 1.0
-    by_seeds = values.mean(axis=1).var(ddof=1) / seeds
-    by_tasks = values.mean(axis=0).var(ddof=1) / tasks
-    if by_seeds + by_tasks == 0:
-        return 1.0
-    freedom = (by_seeds + by_tasks) ** 2 / (by_seeds**2 / (seeds - 1) + by_tasks**2 / (tasks - 1))
-    upper = (1 + CONFIDENCE) / 2
-    return float(t.ppf(upper, freedom) / norm.ppf(upper))
+        parts.append((values - mean)[drawn].mean(axis=1))
+    return mean + np.concatenate(parts)

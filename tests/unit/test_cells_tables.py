@@ -115,7 +115,7 @@ def test_cells_of_table_1(row):
     assert cells["heat"]["interval"]["method"].startswith("Wilson score on the tasks")
     assert cells["look"]["value"] is None
     assert cells["all"]["value"] == pytest.approx(50.0)
-    assert cells["all"]["interval"]["method"] == "bootstrap over seeds, then tasks"
+    assert cells["all"]["interval"]["method"] == "Wilson score, random effects of seeds and tasks"
     assert (cells["all"]["episodes"], cells["all"]["tasks"]) == (6, 3)
     assert cells["all"]["paper"]["value"] == 45.31
     assert cells["all"]["difference"] == pytest.approx(4.69)

@@ -1,11 +1,16 @@
 """Intervals and tests against simulated tables with a known answer, and against independent computations."""
 
 import gc
+import importlib.util
 from functools import lru_cache
 
 import numpy as np
+import pandas as pd
 import pytest
-from scipy.stats import binomtest, bootstrap
+from scipy.stats import binomtest, bootstrap, norm, ttest_1samp
+from statsmodels.formula.api import ols
+from statsmodels.stats.anova import anova_lm
+from statsmodels.stats.proportion import proportion_confint
 
 from prism.core.comparisons import (
     bootstrap_p,
@@ -16,14 +21,15 @@ from prism.core.comparisons import (
     probability_of_improvement,
 )
 from prism.core.statistics import (
-    SEED_TASK_BOOTSTRAP,
+    RANDOM_EFFECTS,
     TASK_BOOTSTRAP,
     WILSON,
     WILSON_ON_TASKS,
     bootstrap_interval,
-    bootstrap_means,
+    difference_interval,
+    difference_p,
     estimate_mean,
-    few_seeds_factor,
+    spread_of_mean,
     wilson_rate,
 )
 
@@ -32,37 +38,39 @@ RESAMPLES = 600
 RATE = 0.6
 
 
-def simulated_successes(generator, seeds, tasks, spread, seed_sd):
-    """Successes of one method: tasks of different difficulty, training seeds of different quality, mean RATE.
-
-    Args:
-        spread: sum of the Beta distribution's parameters that difficulties come from; small is wide.
-        seed_sd: standard deviation of the seeds' success rates.
-    """
-    difficulty = generator.beta(RATE * spread, (1 - RATE) * spread, tasks)
-    quality = generator.normal(0, seed_sd, seeds)
-    # each seed's rate is shifted towards 1 or 0 in proportion to the room there is, so that the mean stays RATE
-    up, down = (1 - difficulty) / (1 - RATE), difficulty / RATE
-    shift = np.where(quality[:, None] > 0, quality[:, None] * up, quality[:, None] * down)
-    return (generator.random((seeds, tasks)) < np.clip(difficulty + shift, 0, 1)).astype(float)
+@pytest.fixture(scope="module")
+def study(root):
+    """The simulation study that is printed in full by benchmarks/intervals.py."""
+    spec = importlib.util.spec_from_file_location("intervals", root / "benchmarks/intervals.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
-def coverage(seeds, tasks, spread, seed_sd):
-    generator = np.random.default_rng(7)
-    covered = 0
-    for table in range(TABLES):
-        values = simulated_successes(generator, seeds, tasks, spread, seed_sd)
-        low, high = bootstrap_interval(values, seed=table, resamples=RESAMPLES)
-        covered += low <= RATE <= high
-    return covered / TABLES
+def test_simulated_tables_have_the_rate_and_the_spread_that_they_are_asked_for(study):
+    values = study.simulate_tables(np.random.default_rng(0), 4000, 3, 200, 0.3, 0.05, 1.0)[0]
+    assert values.mean() == pytest.approx(0.3, abs=0.004)
+    # seeds of one table play the same tasks: the variance between them is the seeds' and the remainder's
+    task_means = values.mean(axis=1, keepdims=True)
+    seed_means = values.mean(axis=2, keepdims=True)
+    rest = ((values - task_means - seed_means + values.mean(axis=(1, 2), keepdims=True)) ** 2).sum() / 4000 / 2 / 199
+    between = seed_means.var(axis=1, ddof=1).mean() - rest / 200
+    assert np.sqrt(between) == pytest.approx(0.05, abs=0.003)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("seeds", "tasks", "spread", "seed_sd"), [(3, 128, 2, 0.04), (3, 128, 5, 0.05), (3, 48, 2, 0.06), (1, 128, 2, 0.0)]
+    ("tasks", "rate", "seed_sd", "task_sd"),
+    [(128, 0.5, 0.0, 1.5), (128, 0.2, 0.02, 1.5), (128, 0.5, 0.04, 0.5), (128, 0.8, 0.06, 1.5), (40, 0.5, 0.06, 0.5)],
 )
-def test_intervals_cover_the_truth_as_often_as_they_say(seeds, tasks, spread, seed_sd):
-    assert 0.93 <= coverage(seeds, tasks, spread, seed_sd) <= 0.97
+def test_intervals_cover_the_truth_as_often_as_they_say(study, tasks, rate, seed_sd, task_sd):
+    values = study.simulate_tables(np.random.default_rng(7), 2 * TABLES, 3, tasks, rate, seed_sd, task_sd)[0]
+    assert 0.93 <= study.coverage(values, rate) <= 0.97
+
+
+def test_bootstrap_intervals_of_scores_cover_the_truth_as_often_as_they_say():
+    scores = np.random.default_rng(7).beta(2 * RATE, 2 * (1 - RATE), (TABLES, 128))
+    intervals = [bootstrap_interval(row, seed, RESAMPLES) for seed, row in enumerate(scores)]
+    assert 0.93 <= np.mean([low <= RATE <= high for low, high in intervals]) <= 0.97
 
 
 def test_wilson_covers_the_truth_as_often_as_it_says():
@@ -70,11 +78,6 @@ def test_wilson_covers_the_truth_as_often_as_it_says():
     rates = [wilson_rate(int(count), 128) for count in solved]
     covered = np.mean([rate.low <= 100 * RATE <= rate.high for rate in rates])
     assert 0.93 <= covered <= 0.97
-
-
-@pytest.mark.slow
-def test_without_a_spread_between_seeds_the_interval_is_too_wide_rather_than_too_narrow():
-    assert coverage(3, 128, 5, 0.0) >= 0.95
 
 
 def test_the_size_of_mcnemars_test():
@@ -90,34 +93,21 @@ def test_the_size_of_mcnemars_test():
     assert np.mean([exact(count, 12 - count) < 0.05 for count in few]) <= 0.05
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize(("seeds", "seed_sd"), [(1, 0.0), (3, 0.03)])
-def test_the_size_of_the_paired_bootstrap(seeds, seed_sd):
-    """Scores of two methods of equal quality on the same tasks; every training is a little better or worse.
-
-    One training says nothing about others: with one seed the methods' trainings must be equal for the test to hold.
-    """
-    assert 0.03 <= share_rejected(seeds, seed_sd) <= 0.07
+@pytest.mark.parametrize(("seed_sd", "least"), [(0.0, 0.0), (0.03, 0.03)])
+def test_the_size_of_the_paired_test_of_several_seeds(study, seed_sd, least):
+    """Two methods of equal quality on the same tasks; conservative where trainings do not differ in quality."""
+    runs = study.simulate_tables(np.random.default_rng(2), TABLES, 3, 128, RATE, seed_sd, 1.0, methods=2)
+    most = 0.07 if seed_sd else 0.05
+    assert least <= study.rejected(runs[0] - runs[1]) <= most
 
 
-@pytest.mark.slow
-def test_without_a_spread_between_seeds_the_paired_bootstrap_is_conservative():
-    assert share_rejected(3, 0.0) <= 0.05
-
-
-def share_rejected(seeds, seed_sd):
+def test_the_size_of_the_paired_bootstrap_of_one_seed():
+    """One training says nothing about others: the methods' trainings must be equal for the test to hold."""
     generator = np.random.default_rng(2)
-    rejected = 0
-    for table in range(TABLES):
-        difficulty = generator.random(128)
-        runs = [
-            np.clip(
-                difficulty + generator.normal(0, 0.3, (seeds, 128)) + generator.normal(0, seed_sd, (seeds, 1)), 0, 1
-            )
-            for _ in range(2)
-        ]
-        rejected += bootstrap_p(runs[0] - runs[1], seed=table, resamples=RESAMPLES) < 0.05
-    return rejected / TABLES
+    difficulty = generator.random((TABLES, 128))
+    ours, theirs = (np.clip(difficulty + generator.normal(0, 0.3, difficulty.shape), 0, 1) for _ in range(2))
+    p_values = [bootstrap_p(row, seed, RESAMPLES) for seed, row in enumerate(ours - theirs)]
+    assert 0.03 <= np.mean(np.array(p_values) < 0.05) <= 0.07
 
 
 def test_holm_keeps_the_family_wise_error():
@@ -139,7 +129,7 @@ def test_a_detectable_difference_is_detected_in_four_of_five_cases():
     noise = generator.normal(0, 0.4, (400, 128))
     effect = detectable_difference(noise[:1])
     spread = noise[0].std(ddof=1)
-    found = [bootstrap_p((row * spread / 0.4 + effect)[None, :], resamples=RESAMPLES) < 0.05 for row in noise]
+    found = [bootstrap_p(row * spread / 0.4 + effect, resamples=RESAMPLES) < 0.05 for row in noise]
     assert 0.74 <= np.mean(found) <= 0.86
 
 
@@ -156,21 +146,60 @@ def test_mcnemar_is_a_binomial_test(better, worse):
 def test_the_bootstrap_of_one_seed_agrees_with_scipys():
     scores = np.random.default_rng(5).beta(2, 1, 60)
     theirs = bootstrap((scores,), np.mean, n_resamples=10_000, method="percentile", rng=0).confidence_interval
-    assert bootstrap_interval(scores[None, :]) == pytest.approx((theirs.low, theirs.high), abs=0.004)
+    assert bootstrap_interval(scores) == pytest.approx((theirs.low, theirs.high), abs=0.004)
 
 
-def test_the_spread_of_resampled_means_is_the_one_of_the_two_factors():
-    """Seeds and tasks without a remainder: variances are known in closed form."""
-    seeds, tasks = np.array([-0.1, 0.0, 0.1]), np.linspace(-0.3, 0.3, 50)
-    values = 0.5 + seeds[:, None] + tasks[None, :]
-    expected = seeds.var(ddof=1) / 3 + tasks.var() / 50
-    assert bootstrap_means(values, resamples=40_000).var() == pytest.approx(expected, rel=0.03)
+def test_the_variance_of_a_mean_is_the_one_of_an_analysis_of_variance():
+    generator = np.random.default_rng(5)
+    seeds, tasks = generator.normal(0, 0.3, (3, 1)), generator.normal(0, 0.3, (1, 12))
+    values = 0.5 + seeds + tasks + generator.normal(0, 0.1, (3, 12))
+    frame = pd.DataFrame(values).melt(ignore_index=False, var_name="task", value_name="value").reset_index(names="seed")
+    squares = anova_lm(ols("value ~ C(seed) + C(task)", frame).fit())
+    squares = squares["sum_sq"] / squares["df"]
+    spread = spread_of_mean(values)
+    assert spread.variance == pytest.approx((squares["C(seed)"] + squares["C(task)"] - squares["Residual"]) / 36)
+    assert spread.of_seeds == pytest.approx(squares["C(seed)"] / 36)
+
+
+def test_without_a_spread_between_seeds_the_noise_is_counted_once():
+    """Seeds that agree better than chance: the variance is the tasks' alone."""
+    values = np.array([[1, 0, 0, 1, 0, 1], [0, 1, 0, 1, 1, 0], [0, 0, 1, 0, 1, 1.0]])
+    spread = spread_of_mean(values)
+    assert spread.of_seeds == 0
+    assert spread.critical() == pytest.approx(1.96, abs=1e-3)
 
 
 def test_few_seeds_widen_the_interval():
+    """Seeds are all that differs: Student's t of their means."""
     differing = np.repeat([[0.2], [0.5], [0.8]], 50, axis=1)
-    assert few_seeds_factor(differing) == pytest.approx(4.303 / 1.96, rel=1e-3)  # two degrees of freedom
-    assert few_seeds_factor(differing[:1]) == 1.0
+    expected = ttest_1samp(differing.mean(axis=1), 0).confidence_interval()
+    assert difference_interval(differing) == pytest.approx((expected.low, expected.high))
+    assert difference_p(differing) == pytest.approx(ttest_1samp([0.2, 0.5, 0.8], 0).pvalue)
+    assert spread_of_mean(differing[:, :1]).variance == pytest.approx(0.09 / 3)
+
+
+def test_the_interval_of_several_seeds_is_statsmodels_wilson_at_the_effective_sample_size():
+    generator = np.random.default_rng(8)
+    values = (generator.random((3, 60)) < generator.random((1, 60))).astype(float)
+    mean, spread = values.mean(), spread_of_mean(values)
+    trials = mean * (1 - mean) / spread.variance
+    alpha = 2 * norm.sf(spread.critical())
+    expected = proportion_confint(mean * trials, trials, alpha, method="wilson")
+    estimate = estimate_mean(values)
+    assert (estimate.low, estimate.high) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("shift", [0.0, 0.05, 0.1, 0.4])
+def test_test_and_interval_of_several_seeds_agree(shift):
+    generator = np.random.default_rng(9)
+    differences = shift + generator.normal(0, 0.05, (3, 1)) + generator.normal(0, 0.4, (3, 60))
+    low, high = difference_interval(differences)
+    assert (difference_p(differences) < 0.05) == (not low <= 0 <= high)
+
+
+def test_equal_runs_do_not_differ():
+    assert difference_p(np.zeros((3, 10))) == 1.0
+    assert difference_interval(np.zeros((3, 10))) == (0.0, 0.0)
 
 
 def test_improvement_by_counting():
@@ -194,6 +223,7 @@ def test_a_comparison():
     assert compare(method, reference) == result
     assert compare(reference, method).difference == pytest.approx(-0.5)
     assert compare(method / 2, reference).test == "paired bootstrap"
+    assert compare(np.tile(method, (2, 1)), np.tile(reference, (2, 1))).test.startswith("paired, random effects")
     with pytest.raises(ValueError, match="cannot pair"):
         compare(method, reference[:, :3])
 
@@ -204,7 +234,9 @@ def test_a_comparison():
         ([[1, 0, 1]], WILSON),
         ([[0, 0, 0]], WILSON),
         ([[0.5, 0.2, 1]], TASK_BOOTSTRAP),
-        ([[1, 0, 1], [1, 1, 0]], SEED_TASK_BOOTSTRAP),
+        ([[1, 0, 1], [1, 1, 0]], RANDOM_EFFECTS),
+        ([[1], [0]], RANDOM_EFFECTS),
+        ([[0.5, 0.2, 1], [1, 0.3, 0.1]], RANDOM_EFFECTS),
         ([[0, 0, 0], [0, 0, 0]], WILSON_ON_TASKS),
     ],
 )

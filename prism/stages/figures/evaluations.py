@@ -14,7 +14,8 @@ from prism.core.statistics import estimate_mean
 
 OUTCOMES = {"sr": "success", "score": "score"}
 INTERVAL_NOTE = (
-    "Bars: 95% intervals, by Wilson for the success rate of one seed, else by bootstrap over seeds, then tasks."
+    "Bars: 95% intervals, by Wilson for the success rate of one seed, by bootstrap over tasks for its score, with "
+    "random effects of seeds and tasks for several."
 )
 
 

@@ -217,7 +217,7 @@ def _notes(table: str, cell: Mapping[str, Any]) -> tuple[str, ...]:
             f"{backbone}{seeds}, mean. Hardware: {settings['hardware']}; the paper's: 8 A100 (80 GB).",
             f"RL steps rule: {settings['steps_rule']}.",
         )
-    how = "Wilson's for rates" if len(cell["seeds"]) == 1 else "bootstrapped over seeds and tasks"
+    how = "Wilson's for rates" if len(cell["seeds"]) == 1 else "of random effects of seeds and tasks"
     paper = "the row's counterpart" if table == "table2" else cell["paper"]["backbone"]
     return (
         f"{backbone}{seeds}; every method on the same fixed panel of tasks; 95% intervals ({how}).",
