@@ -5,9 +5,7 @@ FOLDER = config["folder"]
 
 def report(name):
     """Shell text that records one start of a job."""
-    return (
-        f"echo $SLURM_JOB_ID {{resources.attempt_number}} $SLURMD_NODENAME $(printenv CUDA_VISIBLE_DEVICES || echo none) >> {FOLDER}/{name}.starts; "
-    )
+    return f"echo $SLURM_JOB_ID {{resources.attempt_number}} $SLURMD_NODENAME $(printenv CUDA_VISIBLE_DEVICES || echo none) >> {FOLDER}/{name}.starts; "
 
 
 def number_of(wildcards, attempt):
@@ -17,7 +15,10 @@ def number_of(wildcards, attempt):
 
 rule all:
     input:
-        expand(f"{FOLDER}/{{name}}.txt", name=["exits", "outgrows", "overstays", "cancelled", "orphaned"]),
+        expand(
+            f"{FOLDER}/{{name}}.txt",
+            name=["exits", "outgrows", "overstays", "cancelled", "orphaned"],
+        ),
         expand(f"{FOLDER}/gpu-{{index}}.txt", index=range(4)),
 
 
@@ -50,7 +51,8 @@ rule overstays:
         mem_mb=1000,
         runtime=lambda wildcards, attempt: attempt,
     shell:
-        report("overstays") + "test {resources.attempt_number} -gt 1 || sleep 600; touch {output}"
+        report("overstays")
+        + "test {resources.attempt_number} -gt 1 || sleep 600; touch {output}"
 
 
 rule cancelled:
@@ -60,7 +62,8 @@ rule cancelled:
         attempt_number=number_of,
         mem_mb=1000,
     shell:
-        report("cancelled") + "test {resources.attempt_number} -gt 1 || sleep 600; touch {output}"
+        report("cancelled")
+        + "test {resources.attempt_number} -gt 1 || sleep 600; touch {output}"
 
 
 # on a node of its own, so that no other job dies with it
@@ -72,7 +75,10 @@ rule orphaned:
         attempt_number=number_of,
         mem_mb=1000,
     shell:
-        report("orphaned") + "test $(wc -l < " + f"{FOLDER}/orphaned.starts" + ") -gt 1 || sleep 600; touch {output}"
+        report("orphaned")
+        + "test $(wc -l < "
+        + f"{FOLDER}/orphaned.starts"
+        + ") -gt 1 || sleep 600; touch {output}"
 
 
 rule gpu:
@@ -94,7 +100,8 @@ rule survivor:
         attempt_number=number_of,
         mem_mb=1000,
     shell:
-        report("survivor-{wildcards.index}") + "sleep $((4 + 16 * {wildcards.index})); touch {output}"
+        report("survivor-{wildcards.index}")
+        + "sleep $((4 + 16 * {wildcards.index})); touch {output}"
 
 
 rule after_survivors:
