@@ -26,6 +26,7 @@ setup: $(READY) ## create .venv from the lock (nothing is done when it is up to 
 
 # torch comes first and through pip: PyPI's default build of that version brings gigabytes of CUDA libraries.
 $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
+	@test ! -L $(VENV) || { echo "setup: $(VENV) is a link to another checkout's; remove it, or call its programs directly"; exit 1; }
 	@$(PYTHON) scripts/preflight.py
 	@echo "setup: creating $(VENV): one to four minutes, about 3 GB on disk"
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)

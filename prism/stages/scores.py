@@ -46,7 +46,7 @@ def compute_scores(
     Args:
         parquets: all shards of one probe, in any order.
         passrates: CSV with columns ``id`` and ``pass_rate`` (share of solved rollouts), or None.
-        out_csv: written with the columns id, gini, kurtosis, cv, l2, the three normalised, random-seed{n}, pass_rate.
+        out_csv: written with the columns id, `score_names`, random-seed{n}, pass_rate.
 
     Raises:
         BadInput: the shards are incomplete, do not belong together, or the pass rates lack a trajectory.

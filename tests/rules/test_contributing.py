@@ -48,3 +48,10 @@ def test_the_new_score_is_a_column_and_routes(follower, tmp_path):
 def test_the_new_method_is_planned(follower):
     counts = job_counts(dry_run(follower, "--forceall", TARGET, "--configfile", "mine.yaml"))
     assert counts["split"] == counts["sft"] == counts["rl"] == counts["evaluate"] == 1
+
+
+def test_the_tests_of_the_scores_still_hold(follower):
+    """A contributor is not told to mend tests of other scores."""
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_concentration.py"]
+    result = subprocess.run(command, cwd=follower, text=True, capture_output=True, check=False)
+    assert result.returncode == 0, result.stdout[-2000:]
