@@ -25,7 +25,11 @@ FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
 SECONDS_BETWEEN_LOOKS = 2.0
 SECONDS_TO_END = 20.0
-COUNT_NODES = "import ray, sys; ray.init(address=sys.argv[1]); print(sum(node['Alive'] for node in ray.nodes()))"
+COUNT_NODES = """
+import ray, sys
+ray.init(address=sys.argv[1], log_to_driver=False)
+print("nodes alive:", sum(node["Alive"] for node in ray.nodes()))
+"""
 
 
 @dataclass(frozen=True)
@@ -155,8 +159,14 @@ def _gather(
             raise PrismError(f"Ray ended on a node before all had joined; see {folder}/ray-*.log")
         command = [sys.executable, "-c", COUNT_NODES, address]
         counted = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
-        if counted.returncode == 0 and int(counted.stdout.split()[-1]) >= nodes:
+        if counted.returncode == 0 and nodes_alive(counted.stdout) >= nodes:
             say(f"Ray: {nodes} nodes at {address}")
             return
         time.sleep(SECONDS_BETWEEN_LOOKS)
     raise PrismError(f"Ray: not all of {nodes} nodes joined within {SECONDS_TO_GATHER:.0f} s; see {folder}/ray-*.log")
+
+
+def nodes_alive(printed: str) -> int:
+    """The number that `COUNT_NODES` printed; Ray's daemons may print lines of their own around it."""
+    found = re.search(r"^nodes alive: (\d+)$", printed, re.MULTILINE)
+    return int(found[1]) if found else 0

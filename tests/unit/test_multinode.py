@@ -60,3 +60,8 @@ def test_every_node_runs_the_command_with_its_rank():
 def test_the_rendezvous_is_on_the_first_node():
     variables = rendezvous_environment(TWO)
     assert (variables["NNODES"], variables["MASTER_ADDR"], variables["MASTER_PORT"]) == ("2", "10.0.0.7", "20123")
+
+
+def test_nodes_are_counted_whatever_ray_prints_around():
+    assert multinode.nodes_alive("(raylet) a worker pool.\nnodes alive: 2\n(raylet) 7 workers in the pool.\n") == 2
+    assert multinode.nodes_alive("(raylet) nothing yet\n") == 0
