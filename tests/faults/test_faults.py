@@ -70,17 +70,18 @@ def mounted(tmp_path):
 
 
 def shard(checkout: Checkout) -> Path:
-    """A file of gradient norms."""
-    return next(checkout.results.glob("gradnorms/**/*.parquet"))
+    """A file of gradient norms, the whole of a probe."""
+    return next(checkout.results.glob("gradnorms/**/shard-0-of-1.parquet"))
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing(undisturbed, mounted):
-    disk = mounted("4k")
+    disk = mounted("64k")
+    (disk / "others").write_bytes(bytes(64 * 1024))
     result = prism("score", shard(undisturbed), "--out", disk / "scores.csv", cwd=undisturbed.folder)
     assert result.returncode == 1
     assert len(refusals(result)) == 1
     assert "No space left" in refusals(result)[0]
-    assert list(disk.iterdir()) == []
+    assert [path.name for path in disk.iterdir()] == ["others"]
 
 
 def test_a_read_only_folder_is_one_line(undisturbed, mounted):
