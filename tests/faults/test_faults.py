@@ -165,7 +165,10 @@ def test_two_workflows_at_once(checkout, tmp_path):
     """The second ends at once with Snakemake's own message; the first goes on undisturbed."""
     first = checkout.start(tmp_path / "first.log", "--until", "alfworld_games")
     wait_for(lambda: list((checkout.folder / ".snakemake/locks").glob("*")), first, "lock")
+    # held where it is: it would else be done before the second one has planned
+    first.send_signal(signal.SIGSTOP)
     second = checkout.run(tmp_path / "second.log")
+    first.send_signal(signal.SIGCONT)
     assert second != 0
     assert "lock" in (tmp_path / "second.log").read_text().lower()
     assert first.wait(timeout=300) == 0, (tmp_path / "first.log").read_text()[-2000:]
