@@ -55,8 +55,9 @@ def test_the_interval_of_scores_narrows_with_tasks_and_vanishes_without_spread(t
 
 def test_seeds_that_differ_widen_the_interval(tmp_path):
     seeds = [write_evaluation(tmp_path / f"{n}.json", [float(n)] * 10) for n in (0, 1)]
-    assert estimate(seeds, "sr").low == 0
-    assert estimate(seeds, "sr").high == 100
+    # two seeds, 0 and 100%: nearly nothing is known
+    assert estimate(seeds, "sr").low < 1
+    assert estimate(seeds, "sr").high > 99
 
 
 def test_seeds_on_different_tasks_are_refused(tmp_path):

@@ -81,14 +81,17 @@ def _members(*classes: str) -> str:
 
 
 def _token_pattern() -> re.Pattern[str]:
-    """The segmentation rules WB4 to WB13 as one expression; possessive repeats keep it linear."""
-    extend = f"[{_members(word_break.EXTEND)}]*+"
+    """The segmentation rules WB4 to WB13 as one expression.
+
+    Possessive repeats would be faster, and are wrong before Python 3.11.5 where one stands within another.
+    """
+    extend = f"[{_members(word_break.EXTEND)}]*"
 
     def unit(*classes: str) -> str:
         return f"[{_members(*classes)}]{extend}"
 
     underscore = unit(word_break.EXTEND_NUM_LET)
-    underscores = f"(?:{underscore})*+"
+    underscores = f"(?:{underscore})*"
     hebrew, number = unit(word_break.HEBREW), unit(word_break.NUMERIC)
     letter, katakana = unit(word_break.LETTER, word_break.HEBREW), unit(word_break.KATAKANA)
     quote, double_quote = f"'{extend}", f'"{extend}'
@@ -98,21 +101,21 @@ def _token_pattern() -> re.Pattern[str]:
     # WB7a-7c: a Hebrew letter keeps its quote
     hebrew_quoted = f"{hebrew}(?:{quote}|{double_quote}{hebrew})"
     plain_letter = f"(?!{hebrew_quoted}){letter}"
-    numbers = f"{number}(?:(?:{underscores}|{inner_number}){number})*+"
-    letters = f"{plain_letter}(?:{underscores}{plain_letter}|{inner_letter}{letter})*+"
-    core = f"(?:{katakana}(?:{underscores}{katakana})*+|(?:{hebrew_quoted}|{numbers}|{letters})++)"
-    word = f"{underscores}{core}(?:(?:{underscore})++{core})*+{underscores}"
+    numbers = f"{number}(?:(?:{underscores}|{inner_number}){number})*"
+    letters = f"{plain_letter}(?:{underscores}{plain_letter}|{inner_letter}{letter})*"
+    core = f"(?:{katakana}(?:{underscores}{katakana})*|(?:{hebrew_quoted}|{numbers}|{letters})+)"
+    word = f"{underscores}{core}(?:(?:{underscore})+{core})*{underscores}"
 
     joiner, presentation = "\u200d", "\ufe0f"
-    marks = f"(?:(?![\ufe0e\ufe0f])[{_members(word_break.EXTEND)}])*+"
-    pictograph = f"{joiner}*+[{_members(word_break.EMOJI)}]{marks}{presentation}?+"
+    marks = f"(?:(?![\ufe0e\ufe0f])[{_members(word_break.EXTEND)}])*"
+    pictograph = f"{joiner}*[{_members(word_break.EMOJI)}]{marks}{presentation}?"
     skin_tone = f"[{_members(word_break.EMOJI_MODIFIER)}]{marks}"
     emoji_unit = f"(?:{pictograph}|{skin_tone})"
-    emoji = f"{emoji_unit}(?:(?:(?<={joiner})|{joiner}){emoji_unit})*+"
+    emoji = f"{emoji_unit}(?:(?:(?<={joiner})|{joiner}){emoji_unit})*"
     flag = f"(?:[\U0001f1e6-\U0001f1ff]{extend}){{2}}"
     # digits with a keycap are numbers to the word rule already
     keycap = f"[#*](?:(?![\ufe0e\ufe0f])[{_members(word_break.EXTEND)}])*{presentation}?\u20e3{marks}"
-    southeast_asian = f"(?:{unit(word_break.SOUTHEAST_ASIAN)})++"
+    southeast_asian = f"(?:{unit(word_break.SOUTHEAST_ASIAN)})+"
     ideograph = unit(word_break.IDEOGRAPH)
     return re.compile("|".join([word, emoji, flag, keycap, southeast_asian, ideograph]))
 
@@ -120,7 +123,7 @@ def _token_pattern() -> re.Pattern[str]:
 _TOKEN = _token_pattern()
 
 # The same rules where all is ASCII: letters, digits, underscore, and what may stand between two letters or two digits.
-_ASCII_NUMBERS = r"[0-9](?:(?:_*+|[.,;'])[0-9])*+"
-_ASCII_LETTERS = r"[A-Za-z](?:(?:_*+|[.:'])[A-Za-z])*+"
-_ASCII_CORE = f"(?:{_ASCII_NUMBERS}|{_ASCII_LETTERS})++"
-_ASCII_TOKEN = re.compile(f"_*+{_ASCII_CORE}(?:_++{_ASCII_CORE})*+_*+")
+_ASCII_NUMBERS = r"[0-9](?:(?:_*|[.,;'])[0-9])*"
+_ASCII_LETTERS = r"[A-Za-z](?:(?:_*|[.:'])[A-Za-z])*"
+_ASCII_CORE = f"(?:{_ASCII_NUMBERS}|{_ASCII_LETTERS})+"
+_ASCII_TOKEN = re.compile(f"_*{_ASCII_CORE}(?:_+{_ASCII_CORE})*_*")
