@@ -74,3 +74,10 @@ rule all:
         "<results>/index.html",
         "<results>/ro-crate-metadata.json",
         [everything_of(table) for table in config["targets"]["tables"]],
+
+
+# what a job asks of the cluster stands in its line of a dry run, which Snakemake shortens to the message
+for made in workflow.rules:
+    asked = workflow.resource_settings.overwrite_resources.get(made.name, {})
+    if made.message and "gres" in asked:
+        made.message += f" [{asked['gres'].raw}]"

@@ -1,6 +1,8 @@
 """The SLURM profile and the rules fit together."""
 
 import re
+import subprocess
+import sys
 
 import yaml
 
@@ -48,3 +50,16 @@ def test_retries_are_the_profiles(root):
     assert profile_of(root)["retries"] >= 1
     for path in [*(root / "rules").glob("*.smk"), root / "Snakefile"]:
         assert not re.search(r"^\s+retries:", path.read_text(), re.MULTILINE), path
+
+
+def test_a_dry_run_says_what_each_job_asks_for(root):
+    """The cluster command as a user types it: every heavy job with its GPUs, for three seeds."""
+    command = [sys.executable, "-m", "snakemake", "--profile", "slurm", "-n", "--nolock", "results/tables/table1.csv"]
+    result = subprocess.run(command, cwd=root, text=True, capture_output=True, check=True)
+    lines = [line for line in (result.stdout + result.stderr).splitlines() if re.match(r"Job \d+: ", line)]
+    for stage, gpus, seeds in (("probe", 1, False), ("SFT", 8, True), ("RL", 8, True), ("evaluate", 1, True)):
+        jobs = [line for line in lines if re.match(rf"Job \d+: {stage}: ", line)]
+        assert jobs
+        assert all(line.endswith(f" [gpu:a100:{gpus}]") for line in jobs)
+        if seeds:
+            assert {seed for line in jobs for seed in re.findall(r"seed (\d)", line)} == {"0", "1", "2"}
