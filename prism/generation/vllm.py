@@ -6,7 +6,6 @@ the arithmetic is; sampled ones follow the same distribution with other random n
 
 from __future__ import annotations
 
-import hashlib
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,9 +13,8 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
+from prism.core.seeds import seed_of
 from prism.generation.base import Sampling
-
-SEED_BYTES = 4
 
 
 class VllmGenerator:
@@ -120,5 +118,4 @@ class VllmGenerator:
 
 def request_seed(seed: int, request: int) -> int:
     """Seed of a run's request number `request`: what a reply draws does not depend on its neighbours."""
-    digest = hashlib.sha256(f"{seed}/{request}".encode()).digest()
-    return int.from_bytes(digest[:SEED_BYTES], "big")
+    return seed_of(f"{seed}/{request}")

@@ -10,7 +10,6 @@ same however many shards there are, and whether or not one was interrupted.
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -24,6 +23,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_model
 from prism.core.probe.journal import Journal
 from prism.core.progress import say, track
+from prism.core.seeds import seed_of
 from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import EnvironmentPool
@@ -33,7 +33,6 @@ from prism.stages.evaluate import EvaluationRecipe, libraries, load_generator, o
 EPISODES_AT_ONCE = 256
 """Episodes that are open at the same time: an open environment takes some megabytes. It decides who shares a batch."""
 SHARD_COLUMNS = ("id", "solved", "errors")
-SEED_BYTES = 4
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,7 @@ def play_wave(
 
 def reply_seed(seed: int, task_id: str, rollout: int, step: int) -> int:
     """Seed of one reply: what it draws depends on nothing else."""
-    digest = hashlib.sha256(f"{seed}/{rollout}/{step}/{task_id}".encode()).digest()
-    return int.from_bytes(digest[:SEED_BYTES], "big")
+    return seed_of(f"{seed}/{rollout}/{step}/{task_id}")
 
 
 def _count(task: Task, episodes: Sequence[Episode]) -> dict[str, Any]:

@@ -8,7 +8,6 @@ verl's ``@register`` decorator, which would overwrite that entry and lose its ar
 from __future__ import annotations
 
 import asyncio
-import hashlib
 import importlib
 import json
 import threading
@@ -22,6 +21,7 @@ from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutp
 
 from prism.core.episodes import Episode, Feedback
 from prism.core.prompts import PromptEncoder, PromptFormat
+from prism.core.seeds import seed_of
 from prism.environments.base import Environment
 from prism.verl_plugin.run_logs import RolloutLog
 
@@ -87,8 +87,7 @@ def load_class(dotted_name: str) -> type:
 
 def sampling_seed(seed: int, training_step: int, task_id: str, session: int, step: int) -> int:
     """Seed of one response: the same place in a run always draws the same random numbers."""
-    text = json.dumps([seed, training_step, task_id, session, step])
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big")
+    return seed_of(json.dumps([seed, training_step, task_id, session, step]))
 
 
 def timed_step(environment: Environment, action: str) -> tuple[Feedback | None, str, float]:
