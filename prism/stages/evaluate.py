@@ -184,8 +184,8 @@ def _advance(
             del prompts[slot]
     if not prompts:
         return
-    drawn = {"seeds": [reply_seed(slot, len(episodes[slot].replies)) for slot in prompts]} if reply_seed else {}
-    replies = generator.generate(list(prompts.values()), **drawn)
+    seeds = [reply_seed(slot, len(episodes[slot].replies)) for slot in prompts] if reply_seed else None
+    replies = generator.generate(list(prompts.values()), seeds)
     texts = encoder.tokenizer.batch_decode(replies, skip_special_tokens=True)
     actions = [(slot, episodes[slot].read(text).action) for slot, text in zip(prompts, texts, strict=True)]
     for slot, feedback in pool.step(actions):

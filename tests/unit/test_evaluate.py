@@ -61,7 +61,7 @@ class ToyAgent:
     def __init__(self, tokenizer, replies):
         self.tokenizer, self.replies, self.prompts = tokenizer, iter(replies), []
 
-    def generate(self, prompts):
+    def generate(self, prompts, seeds=None):
         self.prompts.append(prompts)
         reply = self.tokenizer(next(self.replies), add_special_tokens=False)["input_ids"]
         return [[*reply, self.tokenizer.eos_token_id] for _ in prompts]

@@ -85,7 +85,7 @@ class ExpertGenerator:
     def __init__(self, tokenizer):
         self.tokenizer, self.prompts, self.replies = tokenizer, [], []
 
-    def generate(self, prompts):
+    def generate(self, prompts, seeds=None):
         step = STEPS[len(self.prompts)]
         reply = self.tokenizer(render_response(step.thought, step.action), add_special_tokens=False)["input_ids"]
         self.prompts += prompts
