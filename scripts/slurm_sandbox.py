@@ -13,6 +13,7 @@ fence devices off. CPU and memory counts of the nodes are pretended. There is no
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import secrets
 import shutil
@@ -187,28 +188,39 @@ def wait_for_node(node: str, seconds: float = 30) -> None:
 
 def kill_node(node: str) -> None:
     """Let a node die as if its power were cut: its slurmd and every process of its jobs, without a farewell."""
-    for process in processes_of_node(node):
-        try:
-            os.kill(process, signal.SIGKILL)
-        except ProcessLookupError:
-            continue
+    dying: set[int] = set()
+    # stopped before the first one is killed: a step daemon that outlived its job would report a failure
+    while found := processes_of_node(node) - dying:
+        send_signal(found, signal.SIGSTOP)
+        dying |= found
+    send_signal(dying, signal.SIGKILL)
 
 
-def processes_of_node(node: str) -> list[int]:
-    """The slurmd of a node, its step daemons and, by the node's name in their environment, its jobs."""
+def send_signal(processes: set[int], number: signal.Signals) -> None:
+    """Signal processes; one that is gone already is none to signal."""
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, number)
+
+
+def processes_of_node(node: str) -> set[int]:
+    """The slurmd of a node, its jobs, by the node's name in their environment, and their step daemons."""
     wanted = f"SLURMD_NODENAME={node}".encode()
-    found = []
-    for folder in Path("/proc").iterdir():
-        if not folder.name.isdigit():
-            continue
-        try:
-            environment = (folder / "environ").read_bytes().split(b"\0")
-        except OSError:
-            continue
-        if wanted in environment:
-            found.append(int(folder.name))
-    daemon = read_pid(STATE / f"pid/slurmd-{node}.pid")
-    return [*([daemon] if daemon else []), *found]
+    found = {read_pid(STATE / f"pid/slurmd-{node}.pid")} - {None}
+    for folder in Path("/proc").glob("[0-9]*"):
+        # a process may end while it is looked at
+        with contextlib.suppress(OSError):
+            if wanted in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+                found |= step_daemon_above(folder)
+    return found
+
+
+def step_daemon_above(process: Path) -> set[int]:
+    """The parent of a process, by its folder in /proc, where that is a step daemon: its environment names no node."""
+    # the name lies in parentheses and may hold spaces; the state and then the parent follow it
+    parent = (process / "stat").read_text().rpartition(")")[2].split()[1]
+    return {int(parent)} if Path(f"/proc/{parent}/comm").read_text().strip() == "slurmstepd" else set()
 
 
 def stop() -> None:

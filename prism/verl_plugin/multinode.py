@@ -126,23 +126,26 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
     address = f"{allocation.address}:{allocation.port}"
     environment = {**inherited_environment(), **variables}
     first, others = allocation.hosts[:1], allocation.hosts[1:]
-    head = ["--head", f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
-    daemons = []
+    place = [f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
+    daemons = (
+        ("head", first, ["--head", *place, "--include-dashboard=false"]),
+        ("workers", others, [f"--address={address}"]),
+    )
+    started: list[subprocess.Popen] = []
     try:
-        for name, hosts, place in (
-            ("head", first, [*head, "--include-dashboard=false"]),
-            ("workers", others, [f"--address={address}"]),
-        ):
-            ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *place]
+        # one after the other: a worker's daemon that waits for the head's uses up the time that Ray gives it
+        for name, hosts, options in daemons:
+            ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
             command = [*allocation.srun(hosts), *ray, f"--num-gpus={gpus}", "--disable-usage-stats", "--block"]
             with (folder / f"ray-{name}.log").open("w") as log:
-                daemons.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        _gather(address, len(allocation.hosts), daemons, environment, folder)
+                started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
+            nodes = 1 if hosts == first else len(allocation.hosts)
+            _gather(address, nodes, started, environment, folder)
         yield address
     finally:
-        for daemon in reversed(daemons):
+        for daemon in reversed(started):
             daemon.terminate()
-        for daemon in daemons:
+        for daemon in started:
             try:
                 daemon.wait(SECONDS_TO_END)
             except subprocess.TimeoutExpired:
@@ -152,7 +155,7 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
 def _gather(
     address: str, nodes: int, daemons: Sequence[subprocess.Popen], environment: Mapping[str, str], folder: Path
 ) -> None:
-    """Wait until every node has joined."""
+    """Wait until so many nodes have joined."""
     deadline = time.monotonic() + SECONDS_TO_GATHER
     while time.monotonic() < deadline:
         if any(daemon.poll() is not None for daemon in daemons):

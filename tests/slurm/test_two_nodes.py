@@ -8,8 +8,6 @@ import pytest
 pytestmark = pytest.mark.slurm
 
 
-# Ray gives a daemon 30 s to come up; two at once on the same two cores often need more
-@pytest.mark.skip(reason="NOT SHOWN YET: Ray's daemons do not reliably come up on two emulated nodes of one machine")
 def test_a_job_over_two_nodes(sandbox, clone, environment, tmp_path):
     inside = ["srun", "--nodes=1", "--ntasks=1", sys.executable, "tests/slurm/two_nodes.py", str(tmp_path)]
     result = subprocess.run(
