@@ -55,22 +55,6 @@ def grpo_advantages(
     return advantages
 
 
-def weigh_failures(advantages: np.ndarray, weight: float) -> np.ndarray:
-    """Advantages with the negative ones times `weight`: 1 leaves GRPO as it is, 0 learns from what went well alone.
-
-    A sparse reward makes most rows negative, and lowering the probability of a small model's own sentences says little
-    about which others to raise: at few rollouts a step that is noise. The price is a biased policy gradient.
-
-    Args:
-        advantages: shape (R,).
-        weight: 0 to 1.
-
-    Returns:
-        Advantages, shape (R,).
-    """
-    return np.where(advantages < 0, weight * advantages, advantages)
-
-
 GIGPO_MODES = ("mean_std_norm", "mean_norm")
 
 

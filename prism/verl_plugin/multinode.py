@@ -24,7 +24,11 @@ from prism.verl_plugin.launch import inherited_environment
 FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
 SECONDS_BETWEEN_LOOKS = 2.0
+# a driver that finds no Ray would wait for it as long as a request may take
+SECONDS_TO_LOOK = 30.0
 SECONDS_TO_END = 20.0
+# a job's cluster neither grows nor is looked at, and every daemon less leaves the others time to come up
+NO_OTHER_DAEMONS = ("--include-dashboard=false", "--no-monitor")
 COUNT_NODES = """
 import ray, sys
 ray.init(address=sys.argv[1], log_to_driver=False)
@@ -128,7 +132,7 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
     first, others = allocation.hosts[:1], allocation.hosts[1:]
     place = [f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
     daemons = (
-        ("head", first, ["--head", *place, "--include-dashboard=false"]),
+        ("head", first, ["--head", *place, *NO_OTHER_DAEMONS]),
         ("workers", others, [f"--address={address}"]),
     )
     started: list[subprocess.Popen] = []
@@ -160,13 +164,23 @@ def _gather(
     while time.monotonic() < deadline:
         if any(daemon.poll() is not None for daemon in daemons):
             raise PrismError(f"Ray ended on a node before all had joined; see {folder}/ray-*.log")
-        command = [sys.executable, "-c", COUNT_NODES, address]
-        counted = subprocess.run(command, env=dict(environment), capture_output=True, text=True, check=False)
-        if counted.returncode == 0 and nodes_alive(counted.stdout) >= nodes:
+        if _count_nodes(address, environment) >= nodes:
             say(f"Ray: {nodes} nodes at {address}")
             return
         time.sleep(SECONDS_BETWEEN_LOOKS)
     raise PrismError(f"Ray: not all of {nodes} nodes joined within {SECONDS_TO_GATHER:.0f} s; see {folder}/ray-*.log")
+
+
+def _count_nodes(address: str, environment: Mapping[str, str]) -> int:
+    """Nodes that a driver sees; 0 where it finds no Ray."""
+    command = [sys.executable, "-c", COUNT_NODES, address]
+    try:
+        counted = subprocess.run(
+            command, env=dict(environment), capture_output=True, text=True, check=False, timeout=SECONDS_TO_LOOK
+        )
+    except subprocess.TimeoutExpired:
+        return 0
+    return nodes_alive(counted.stdout) if counted.returncode == 0 else 0
 
 
 def nodes_alive(printed: str) -> int:

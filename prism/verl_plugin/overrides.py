@@ -45,7 +45,6 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> 
         "algorithm.use_kl_in_reward": False,
         "+prism.algorithm": recipe.algorithm,
         "+prism.group_statistics": recipe.group_statistics,
-        "+prism.negative_advantage_weight": recipe.negative_advantage_weight,
         "+prism.gigpo.gamma": recipe.gigpo_gamma,
         "+prism.gigpo.weight": recipe.gigpo_weight,
         "+prism.gigpo.mode": recipe.gigpo_mode,

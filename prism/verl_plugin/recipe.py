@@ -45,7 +45,6 @@ class RlRecipe:
         invalid_action_penalty: what an invalid action costs its row.
         norm_adv_by_std: divide group-relative scores by their deviation.
         group_statistics: ``rows`` or ``trajectories``, see `prism.core.advantages.grpo_advantages`.
-        negative_advantage_weight: of negative advantages, see `prism.core.advantages.weigh_failures`.
         gigpo_gamma: GiGPO's discount of a step's return.
         gigpo_weight: weight of GiGPO's step advantage beside its episode advantage.
         gigpo_mode: ``mean_std_norm`` divides both of GiGPO's advantages by their deviation, ``mean_norm`` only centres
@@ -90,7 +89,6 @@ class RlRecipe:
     invalid_action_penalty: float = 0.1
     norm_adv_by_std: bool = True
     group_statistics: str = "rows"
-    negative_advantage_weight: float = 1.0
     gigpo_gamma: float = 0.95
     gigpo_weight: float = 1.0
     gigpo_mode: str = "mean_std_norm"
@@ -114,9 +112,6 @@ class RlRecipe:
         _one_of("steps_rule", self.steps_rule, ("epochs", "constant"))
         _one_of("group_statistics", self.group_statistics, ("rows", "trajectories"))
         _one_of("gigpo_mode", self.gigpo_mode, GIGPO_MODES)
-        if not 0 <= self.negative_advantage_weight <= 1:
-            value = self.negative_advantage_weight
-            raise BadInput("rl.negative_advantage_weight", f"{value} is no weight", "give a number from 0 to 1")
         if not 0 <= self.gigpo_gamma <= 1:
             raise BadInput("rl.gigpo_gamma", f"{self.gigpo_gamma} is no discount", "give a number from 0 to 1")
         _one_of("platform", self.platform, tuple(PLATFORM_ENGINES))

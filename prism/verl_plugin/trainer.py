@@ -31,7 +31,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils
 from verl.workers.utils.padding import response_to_nested
 
-from prism.core.advantages import gigpo_advantages, grpo_advantages, weigh_failures
+from prism.core.advantages import gigpo_advantages, grpo_advantages
 from prism.verl_plugin.run_logs import BEFORE_SAVING
 
 POLL_SECONDS = 0.1
@@ -116,8 +116,7 @@ class PrismTrainer(PPOTrainerSync):
         rows = [extra["prism"] for extra in _plain(data["extra_fields"])]
         real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
         advantages = np.zeros(len(rows))
-        found = self._advantages(groups[real], [row for row, kept in zip(rows, real, strict=True) if kept])
-        advantages[real] = weigh_failures(found, self.settings.negative_advantage_weight)
+        advantages[real] = self._advantages(groups[real], [row for row, kept in zip(rows, real, strict=True) if kept])
         mask = response_mask.to_padded_tensor(0).float()
         spread = torch.as_tensor(advantages, dtype=torch.float32).unsqueeze(-1) * mask
         nested = response_to_nested(spread, response_mask)

@@ -228,7 +228,7 @@ SETTINGS = {
         "gigpo_mode": "mean_norm", "loss_aggregation": "seq-mean-token-sum", "shuffle_rows": True, "save_every": 4,
         "keep_checkpoints": 3, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7,
         "tensor_parallel": 8, "threads": 2, "environment_threads": 9, "agent_workers": 10,
-        "gpu_memory_utilization": 0.7, "warm_workers": False, "negative_advantage_weight": 0.5,
+        "gpu_memory_utilization": 0.7, "warm_workers": False,
     }),
     "evaluation": (ALL_METHODS, "evaluate", {
         "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "batch_size": 63, "workers": 2, "threads": 2,

@@ -1,11 +1,11 @@
 """Run by `test_two_nodes.py` inside a SLURM job of two nodes: gathers a Ray cluster, then runs a command on both."""
 
 import os
-import secrets
 import subprocess
 import sys
 from pathlib import Path
 
+from prism.verl_plugin.launch import verl_environment
 from prism.verl_plugin.multinode import (
     Allocation,
     ray_cluster,
@@ -17,13 +17,12 @@ from prism.verl_plugin.multinode import (
 
 def gather(allocation: Allocation, folder: Path) -> None:
     """A Ray cluster with one pretended GPU a node; prints what a driver sees of it."""
-    # as in a run of verl: only who knows the token may speak to this Ray
-    token = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": secrets.token_hex(32)}
-    os.environ |= token
-    # Ray reads the mode once, when it is imported
+    variables = verl_environment("cpu", 1, folder, folder / "metrics.jsonl")
+    os.environ |= variables
+    # Ray reads its token once, when it is imported
     import ray
 
-    with ray_cluster(allocation, gpus=1, variables=token, folder=folder) as address:
+    with ray_cluster(allocation, gpus=1, variables=variables, folder=folder) as address:
         ray.init(address=address, log_to_driver=False)
         print("ray", sum(node["Alive"] for node in ray.nodes()), "nodes", int(ray.cluster_resources()["GPU"]), "GPUs")
         ray.shutdown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from prism.core.advantages import grpo_advantages, weigh_failures
+from prism.core.advantages import grpo_advantages
 
 # one group: trajectory 0 succeeded in two rows, trajectory 1 failed in one row, whose action was invalid
 GROUPS = np.array(["g", "g", "g"])
@@ -53,11 +53,6 @@ def test_groups_do_not_mix():
 def test_a_group_of_one_keeps_its_score():
     found = grpo_advantages(np.array(["a"]), np.array([0]), np.array([10.0]), np.array([0.1]))
     assert found == pytest.approx([9.9], abs=1e-4)
-
-
-@pytest.mark.parametrize(("weight", "expected"), [(1, [2, -4, 0]), (0.25, [2, -1, 0]), (0, [2, 0, 0])])
-def test_only_negative_advantages_are_weighed(weight, expected):
-    assert weigh_failures(np.array([2.0, -4.0, 0.0]), weight).tolist() == expected
 
 
 def test_refuses_unknown_statistics():
