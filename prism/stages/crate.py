@@ -11,8 +11,9 @@ import json
 import mimetypes
 import shutil
 from collections.abc import Iterable
+from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from rocrate.model.contextentity import ContextEntity
@@ -135,7 +136,8 @@ def _add_run(rocrate: ROCrate, main, read: list, made: list, started: float, end
             "name": "Run of the workflow",
             "startTime": datetime.fromtimestamp(started, UTC).isoformat(timespec="seconds"),
             "endTime": datetime.fromtimestamp(ended, UTC).isoformat(timespec="seconds"),
-            "actionStatus": {"@id": "http://schema.org/CompletedActionStatus"},
+            "description": "Snakemake built the results from the inputs with the config in run.json.",
+            "actionStatus": "http://schema.org/CompletedActionStatus",
         },
     )
     mentioned = rocrate.root_dataset.get("mentions") or []
@@ -144,7 +146,7 @@ def _add_run(rocrate: ROCrate, main, read: list, made: list, started: float, end
 
 
 def _add_licences(rocrate: ROCrate, table: Path) -> None:
-    """Data, models and software that the run rests on, with their licences."""
+    """Data, models and software that the run rests on, with their licences, and the versions of what is installed."""
     lines = [line for line in table.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     for row in csv.DictReader(lines):
         properties = {
@@ -157,8 +159,12 @@ def _add_licences(rocrate: ROCrate, table: Path) -> None:
         }
         if row["url"]:
             properties["url"] = row["url"]
-        name = "#" + "-".join(row["name"].lower().split())
-        rocrate.root_dataset.append_to("mentions", rocrate.add(ContextEntity(rocrate, name, properties)))
+        # an environment for RL alone has no LLaMA-Factory, and the other way round
+        with suppress(PackageNotFoundError):
+            if row["package"]:
+                properties["softwareVersion"] = version(row["package"])
+        identifier = row["url"] or "#" + "-".join(row["name"].lower().split())
+        rocrate.root_dataset.append_to("mentions", rocrate.add(ContextEntity(rocrate, identifier, properties)))
 
 
 def _add_licence(rocrate: ROCrate, identifier: str, name: str) -> ContextEntity:

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+from importlib.metadata import version
 
 import pytest
 
@@ -84,10 +85,12 @@ def test_every_file_is_there_with_its_hash_and_nothing_points_into_the_void(grap
                     assert entry["@id"] in graph, (entity["@id"], key)
 
 
-def test_models_and_data_have_licences(graph):
-    assert graph["#qwen3-8b"]["license"] == {"@id": "https://spdx.org/licenses/Apache-2.0"}
-    assert graph["#webshop"]["license"] == {"@id": "https://spdx.org/licenses/MIT"}
-    assert "Llama" in graph["#llama-3.1-8b-instruct"]["license"]
+def test_models_and_data_have_licences_and_software_a_version(graph):
+    named = {entity["name"]: entity for entity in graph.values() if "name" in entity}
+    assert named["Qwen3-8B"]["license"] == {"@id": "https://spdx.org/licenses/Apache-2.0"}
+    assert named["WebShop"]["license"] == {"@id": "https://spdx.org/licenses/MIT"}
+    assert "Llama" in named["Llama-3.1-8B-Instruct"]["license"]
+    assert named["TextWorld"]["softwareVersion"] == version("textworld")
 
 
 def test_a_run_without_tables_is_refused(results, root):
