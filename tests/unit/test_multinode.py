@@ -65,3 +65,11 @@ def test_the_rendezvous_is_on_the_first_node():
 def test_nodes_are_counted_whatever_ray_prints_around():
     assert multinode.nodes_alive("(raylet) a worker pool.\nnodes alive: 2\n(raylet) 7 workers in the pool.\n") == 2
     assert multinode.nodes_alive("(raylet) nothing yet\n") == 0
+
+
+def test_a_look_that_finds_no_ray_counts_no_node(monkeypatch):
+    def wait_in_vain(command, timeout, **_):
+        raise subprocess.TimeoutExpired(command, timeout)
+
+    monkeypatch.setattr(multinode.subprocess, "run", wait_in_vain)
+    assert multinode._count_nodes("10.0.0.7:20123", {}) == 0
