@@ -12,7 +12,7 @@ sys.path.insert(0, workflow.basedir)
 
 from prism.core.config import check_config
 from prism.core.errors import PrismError
-from prism.core.methods import BASE, PASS_RATE, build_methods, parse_slice
+from prism.core.methods import ALGORITHMS, BASE, PASS_RATE, build_methods, parse_slice
 from prism.core.stagesources import stage_sources
 from prism.core.starter import announce
 from prism.core.trajectories import read_trajectories
@@ -76,12 +76,12 @@ def stage_settings(stage, benchmark, algorithm=None):
     settings = {
         key: value for key, value in config[stage].items() if key != "algorithms"
     }
-    return {
-        **settings,
-        **config["benchmarks"][benchmark].get(stage, {}),
-        **config[stage].get("algorithms", {}).get(algorithm, {}),
-        "prompt": config["benchmarks"][benchmark]["prompt"],
-    }
+    settings |= config["benchmarks"][benchmark].get(stage, {})
+    settings |= config[stage].get("algorithms", {}).get(algorithm, {})
+    # what belongs to another algorithm is none of this run's: an edit of it costs no training
+    others = tuple(f"{name}_" for name in ALGORITHMS if name != algorithm)
+    own = {key: value for key, value in settings.items() if not key.startswith(others)}
+    return {**own, "prompt": config["benchmarks"][benchmark]["prompt"]}
 
 
 def source(name):

@@ -24,6 +24,7 @@ if _absent:
 
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
+from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 
 # stages whose settings a benchmark may lay its own over
 OVERLAID_STAGES = ("sft", "rl", "evaluation")
@@ -53,6 +54,7 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
             if "benchmark" in target:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")
+    _check_columns(config)
     draws = config["scores"]["random_draws"]
     if max(config["seeds"]) >= draws:
         raise BadInput("config seeds", f"seed {max(config['seeds'])} has no random split", "raise scores.random_draws")
@@ -113,6 +115,17 @@ def _check_panels(benchmarks: Mapping[str, Any]) -> None:
     if webshop:
         size, goals = webshop["panels"]["test"], webshop["split"]["test"]
         _require_enough("config benchmarks.webshop.panels.test", size, goals, "split.test")
+
+
+def _check_columns(config: Mapping[str, Any]) -> None:
+    """Tables 1 and 2 show panels that one benchmark has and another has not."""
+    for table, shown in (("table1", TABLE1_PANELS), ("table2", (TABLE2_PANEL,))):
+        benchmark = config["tables"][table]["benchmark"]
+        for panel in shown:
+            if panel not in config["benchmarks"][benchmark]["panels"]:
+                fitting = [name for name, its in config["benchmarks"].items() if panel in its["panels"]]
+                place = f"config tables.{table}.benchmark"
+                raise BadInput(place, f"{benchmark!r} has no panel {panel!r}", f"use {', '.join(fitting)}")
 
 
 def _require_enough(place: str, size: int, available: int, key: str) -> None:

@@ -72,6 +72,8 @@ CASES = [
     ("tables.table1.methods", ["prism-ginni"], "did you mean 'prism-gini'"),
     ("tables.table1.backbones", ["tiny-qwen"], "did you mean 'tiny-qwen3'"),
     ("tables.table1.benchmark", "alfword", "did you mean 'alfworld'"),
+    ("tables.table1.benchmark", "webshop", "'webshop' has no panel 'seen'; use alfworld"),
+    ("tables.table2.benchmark", "alfworld", "'alfworld' has no panel 'test'; use webshop"),
     ("tables.table9", {}, "did you mean"),
     ("targets.tables", ["table9"], "use one of"),
     ("backbones.tiny-qwen3.source", "disk", "use one of"),

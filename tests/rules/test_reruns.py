@@ -25,7 +25,7 @@ AFTER_TABLE = [
 ]
 COMPARISON = "the paper's claims beside this run"
 # what comes after everything else
-LAST = ("all", "total", "benchmark_summary", "figure_forest", "comparison", "index_page", "crate")
+LAST = ("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "index_page", "crate")
 
 
 @pytest.fixture(scope="module")
@@ -224,8 +224,8 @@ SETTINGS = {
         "max_response_tokens": 30, "steps_rule": "epochs", "epochs": 0.5, "steps": 2, "ppo_epochs": 2,
         "clip_ratio": 0.3, "temperature": 0.9, "top_p": 0.8, "kl_coefficient": 0.02, "entropy_coefficient": 0.002,
         "weight_decay": 0.02, "max_grad_norm": 2.0, "success_reward": 5.0, "invalid_action_penalty": 0.2,
-        "norm_adv_by_std": False, "group_statistics": "trajectories", "gigpo_gamma": 0.9, "gigpo_weight": 0.5,
-        "gigpo_mode": "mean_norm", "loss_aggregation": "seq-mean-token-sum", "shuffle_rows": True, "save_every": 4,
+        "norm_adv_by_std": False, "group_statistics": "trajectories", "loss_aggregation": "seq-mean-token-sum",
+        "shuffle_rows": True, "save_every": 4,
         "keep_checkpoints": 3, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7,
         "tensor_parallel": 8, "threads": 2, "environment_threads": 9, "agent_workers": 10,
         "gpu_memory_utilization": 0.7, "warm_workers": False,
@@ -236,76 +236,154 @@ SETTINGS = {
     }),
 }  # fmt: skip
 
-# What nothing of the demo is made from. One dry run with all of them has nothing to do.
+# What nothing of the demo is made from, and what an edit of it makes run again at the scale `smoke`, which builds
+# everything. All of them together rerun nothing in the demo.
+
+# what reads WebShop's evaluations: Table 2 of ten methods and two backbones, Table 4, Figures 3 and 4
+SHOP_READERS = {
+    "table2_row": 20, "table4_cell": 2, "table_statistics": 2, "table2": 1, "table4": 1,
+    "figure_inverse_ablation": 1, "figure_ratio_sweep": 1,
+}  # fmt: skip
+# what reads how long five methods took
+SHOP_TIMES = {"table3_row": 5, "table3": 1}
+# base, sft, and 27 runs of RL: eight methods of Table 2 and three inverse ones, each with two backbones; four ratios;
+# magnitude-l2
+SHOP_METHODS = {"evaluate": 31} | SHOP_READERS
+SHOP_TRAINED = {"evaluate": 29} | SHOP_READERS | {"table2_row": 18}
+SHOP_RL = {"rl": 27, "evaluate": 27} | SHOP_READERS | {"table2_row": 16} | SHOP_TIMES
+# all but grpo and gigpo start from SFT: on everything, and on one side of 21 splits
+SHOP_SFT = {"sft": 23, "rl": 23, "evaluate": 25} | SHOP_READERS | {"table2_row": 14} | SHOP_TIMES | {"table3_row": 4}
+PASS_RATES = {"pass_rates": 2, "pass_rate_table": 2}
+SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2}
+SHOP_PROBE = {"probe": 2, "scores": 2, "sensitivity": 1, "split": 15}
+SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
+SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"webshop_training_panel": 1, "sft": 23} | SHOP_RL | SHOP_TRAINED
+SHOP_TRAJECTORIES = SHOP_CORPUS | {"webshop_trajectories": 1}
+SHOP_GOALS = SHOP_TRAJECTORIES | {"webshop_panel": 1} | SHOP_METHODS
+SHOP_STORE = SHOP_GOALS | {"webshop_store": 1}
+SHOP_CATALOG = SHOP_STORE | {"webshop_catalog": 1}
+# rows of both tables change: Table 1 on two panels, Table 2 with two backbones
+IN_TABLES = {
+    "evaluate": 4, "table1_row": 2, "table2_row": 2, "table_statistics": 2, "table1": 1, "table2": 1,
+}  # fmt: skip
+BY_RL = {"rl": 3, "figure_training_curves": 1} | IN_TABLES
+BY_SPLIT = {"split": 3, "sft": 3} | BY_RL
+BY_PASS_RATES = {"pass_rates": 3, "pass_rate_table": 3} | BY_SPLIT
+LLAMA_TABLE = {"table_statistics": 1, "table2": 1}
+
+OTHER_METHOD = {"sft": "l2-low40", "rl": "l2-high60", "algorithm": "gigpo"}
+
+
+def new_splits(count: int, **readers: int) -> dict[str, int]:
+    """What so many runs on new splits make run, and what reads their evaluations."""
+    return {"split": count, "sft": count, "rl": count, "evaluate": count} | readers
+
+
+# a key, or several that go together: (edit, what runs again)
 UNUSED = {
-    "benchmarks.webshop.source": "dataset",
-    "benchmarks.webshop.data_dir": "elsewhere",
-    "benchmarks.webshop.trajectories": "eto",
-    "benchmarks.webshop.trajectories_file": CORPUS,
-    "benchmarks.webshop.catalog.seed": 1,
-    "benchmarks.webshop.catalog.products": 100,
-    "benchmarks.webshop.catalog.instructions": 4,
-    "benchmarks.webshop.catalog.description_words": 3,
-    "benchmarks.webshop.goals": "synthetic",
-    "benchmarks.webshop.split.test": 47,
-    "benchmarks.webshop.split.dev": 1,
-    "benchmarks.webshop.expert.seed": 1,
-    "benchmarks.webshop.expert.max_steps": 7,
-    "benchmarks.webshop.expert.max_goals": 479,
-    "benchmarks.webshop.panels.test": 46,
-    "benchmarks.webshop.max_steps": 7,
-    "benchmarks.webshop.prompt.style": "full",
-    "benchmarks.webshop.prompt.history": "actions:7",
-    "benchmarks.webshop.prompt.layout": "conversation",
-    "benchmarks.webshop.prompt.context_length": 511,
-    "benchmarks.webshop.sft": {"learning_rate": 1.0e-3},
-    "benchmarks.webshop.rl": {"gigpo_mode": "mean_std_norm"},
-    "benchmarks.webshop.evaluation": {"temperature": 0.5},
-    "backbones.tiny-llama.template": "qwen3",
-    "backbones.tiny-llama.stands_for": "Qwen3-8B",
+    "benchmarks.webshop.source": (
+        {"benchmarks.webshop.source": "dataset", "benchmarks.webshop.data_dir": "elsewhere"},
+        {rule: count for rule, count in SHOP_STORE.items() if rule != "webshop_catalog"} | {"fetch": 1},
+    ),
+    "benchmarks.webshop.data_dir": ("elsewhere", NOTHING),
+    "benchmarks.webshop.trajectories": ("eto", SHOP_CORPUS | {"webshop_eto_trajectories": 1, "fetch": 1}),
+    "benchmarks.webshop.trajectories_file": (CORPUS, SHOP_CORPUS | {"webshop_corpus": 1}),
+    "benchmarks.webshop.catalog.seed": (1, SHOP_CATALOG),
+    "benchmarks.webshop.catalog.products": (100, SHOP_CATALOG),
+    "benchmarks.webshop.catalog.instructions": (4, SHOP_CATALOG),
+    "benchmarks.webshop.catalog.description_words": (3, SHOP_CATALOG),
+    "benchmarks.webshop.goals": ("synthetic", SHOP_STORE),
+    "benchmarks.webshop.split.test": (47, SHOP_GOALS),
+    "benchmarks.webshop.split.dev": (1, SHOP_GOALS),
+    "benchmarks.webshop.expert.seed": (1, SHOP_TRAJECTORIES),
+    "benchmarks.webshop.expert.max_steps": (7, SHOP_TRAJECTORIES),
+    "benchmarks.webshop.expert.max_goals": (479, SHOP_TRAJECTORIES),
+    "benchmarks.webshop.panels.test": (23, {"webshop_panel": 1} | SHOP_METHODS),
+    "benchmarks.webshop.max_steps": (7, SHOP_PASS_RATES | SHOP_RL | SHOP_METHODS),
+    "benchmarks.webshop.prompt.style": ("full", SHOP_PROMPT),
+    "benchmarks.webshop.prompt.history": ("actions:7", SHOP_PROMPT),
+    "benchmarks.webshop.prompt.layout": ("conversation", SHOP_PROMPT),
+    "benchmarks.webshop.prompt.context_length": (511, SHOP_PROMPT),
+    "benchmarks.webshop.sft": ({"learning_rate": 1.0e-3}, SHOP_SFT),
+    "benchmarks.webshop.rl": ({"learning_rate": 1.0e-5}, SHOP_RL),
+    "benchmarks.webshop.evaluation": ({"temperature": 0.5}, SHOP_METHODS),
+    "backbones.tiny-llama.template": (
+        "qwen3",
+        {"sft": 9, "rl": 9, "evaluate": 10, "table2_row": 7, "figure_inverse_ablation": 1} | LLAMA_TABLE,
+    ),
+    "backbones.tiny-llama.stands_for": ("Qwen3-8B", {"table2_row": 10} | LLAMA_TABLE),
     **{
-        f"backbones.{name}.{key}": value
+        f"backbones.{name}.{key}": (edit, NOTHING)
         for name in ("Qwen3-8B", "Llama-3.1-8B-Instruct")
-        for key, value in {
-            "source": "local", "location": "resources/backbones/tiny-qwen3", "revision": COMMIT,
-            "template": "qwen3_nothink", "stands_for": "elsewhere",
+        for key, edit in {
+            "source": {
+                f"backbones.{name}.source": "local", f"backbones.{name}.location": "resources/backbones/tiny-qwen3",
+            },
+            "location": "resources/backbones/tiny-qwen3", "revision": COMMIT, "template": "qwen3_nothink",
+            "stands_for": "elsewhere",
         }.items()
     },
-    "containers.cpu": "elsewhere.sif",
-    "containers.sft": "elsewhere.sif",
-    "containers.rl": "elsewhere.sif",
-    "pass_rates.rollouts": 4,
-    "pass_rates.seed": 1,
-    "pass_rates.shards": 2,
-    "pass_rates.temperature": 0.5,
-    "rl.algorithms.gigpo": {"kl_coefficient": 0.02},
-    **{
-        f"methods.{name}": {"sft": "l2-low40", "rl": "l2-high60", "algorithm": "gigpo"}
-        for name in (
-            "gigpo", "hpt", "prism-kurtosis", "prism-cv", "inverse-gini", "inverse-kurtosis", "inverse-cv",
-            "magnitude-l2", "ratio-10", "ratio-30", "ratio-70", "ratio-90",
-        )
-    },
-    "tables.table2.benchmark": "alfworld",
-    "tables.table2.backbones": ["tiny-qwen3"],
-    "tables.table2.methods": ["base"],
-    "tables.table3.benchmarks": ["alfworld"],
-    "tables.table3.backbones": ["tiny-llama"],
-    "tables.table3.methods": ["grpo"],
-    "tables.table4.benchmarks": ["alfworld"],
-    "tables.table4.backbones": ["tiny-llama"],
-    "tables.table4.methods": ["prism-gini"],
-    "figures.figure3.benchmark": "alfworld",
-    "figures.figure3.backbones": ["tiny-qwen3"],
-    "figures.figure3.methods": ["prism-cv"],
-    "figures.figure4.benchmark": "alfworld",
-    "figures.figure4.backbones": ["tiny-llama"],
-    "figures.figure4.methods": ["prism-cv"],
+    "containers.cpu": ("elsewhere.sif", NOTHING),
+    "containers.sft": ("elsewhere.sif", NOTHING),
+    "containers.rl": ("elsewhere.sif", NOTHING),
+    "pass_rates.rollouts": (4, BY_PASS_RATES),
+    "pass_rates.seed": (1, BY_PASS_RATES),
+    "pass_rates.shards": (2, BY_PASS_RATES | {"pass_rates": 6}),
+    "pass_rates.temperature": (0.5, BY_PASS_RATES),
+    "rl.algorithms.gigpo": ({"kl_coefficient": 0.02}, BY_RL),
+    "rl.gigpo_gamma": (0.9, BY_RL),
+    "rl.gigpo_weight": (0.5, BY_RL),
+    # WebShop has a mode of its own
+    "rl.gigpo_mode": (
+        "mean_norm",
+        {"rl": 1, "evaluate": 2, "figure_training_curves": 1, "table1_row": 2, "table_statistics": 1, "table1": 1},
+    ),
+    "methods.gigpo": (OTHER_METHOD, BY_SPLIT),
+    "methods.hpt": (OTHER_METHOD, BY_SPLIT),
+    "methods.prism-kurtosis": (
+        OTHER_METHOD, BY_SPLIT | {"table3_row": 2, "table3": 1, "figure_inverse_ablation": 1},
+    ),
+    "methods.prism-cv": (
+        OTHER_METHOD,
+        BY_SPLIT | {"table3_row": 2, "table3": 1, "figure_inverse_ablation": 1, "figure_ratio_sweep": 1},
+    ),
+    "methods.inverse-gini": (OTHER_METHOD, new_splits(2, figure_inverse_ablation=1)),
+    "methods.inverse-kurtosis": (OTHER_METHOD, new_splits(2, figure_inverse_ablation=1)),
+    "methods.inverse-cv": (OTHER_METHOD, new_splits(2, figure_inverse_ablation=1)),
+    "methods.magnitude-l2": (
+        {"sft": "cv-low40", "rl": "cv-high60"},
+        # one benchmark a split, two panels of ALFWorld and one of WebShop pooled into a cell each
+        new_splits(2, table4_cell=2, table_statistics=1, table4=1),
+    ),
+    "methods.ratio-10": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
+    "methods.ratio-30": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
+    "methods.ratio-70": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
+    "methods.ratio-90": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
+    "tables.table2.backbones": (["tiny-qwen3"], LLAMA_TABLE),
+    "tables.table2.methods": (["base"], LLAMA_TABLE),
+    "tables.table3.benchmarks": (["alfworld"], {"table3": 1}),
+    # WebShop's five runs are Table 2's
+    "tables.table3.backbones": (["tiny-llama"], {"split": 4, "sft": 4, "rl": 5, "table3_row": 10, "table3": 1}),
+    "tables.table3.methods": (["grpo"], {"table3": 1}),
+    "tables.table4.benchmarks": (["alfworld"], {"table_statistics": 1, "table4": 1}),
+    # prism-gini on WebShop is Table 2's
+    "tables.table4.backbones": (["tiny-llama"], new_splits(3, table4_cell=4, table_statistics=1, table4=1)),
+    "tables.table4.methods": (["prism-gini"], {"table_statistics": 1, "table4": 1}),
+    # ALFWorld has two panels, and no inverse run of any backbone
+    "figures.figure3.benchmark": ("alfworld", {
+        "split": 4, "sft": 10, "rl": 10, "evaluate": 20, "figure_inverse_ablation": 1,
+    }),
+    "figures.figure3.backbones": (["tiny-qwen3"], {"figure_inverse_ablation": 1}),
+    "figures.figure3.methods": (["prism-cv"], {"figure_inverse_ablation": 1}),
+    "figures.figure4.benchmark": ("alfworld", new_splits(4, figure_ratio_sweep=1) | {"evaluate": 8}),
+    "figures.figure4.backbones": (["tiny-llama"], new_splits(4, figure_ratio_sweep=1)),
+    "figures.figure4.methods": (["prism-cv"], {"figure_ratio_sweep": 1}),
 }  # fmt: skip
 
 EXEMPT = {
     "seeds": "test_a_new_seed_leaves_the_others_alone",
     "tables.table1.benchmark": "Table 1 is ALFWorld's: its two panels exist there alone",
+    "tables.table2.benchmark": "Table 2 is WebShop's, as Table 1 is ALFWorld's",
     "figures.training_curves.benchmark": "all of WebShop's training; figure1.benchmark shows how a benchmark enters",
     "figures.forest.tables": "its other table is all of WebShop's training; the figure itself is among LAST",
 }
@@ -356,11 +434,15 @@ def overlay(edits: Mapping[str, object]) -> str:
     return yaml.safe_dump(config)
 
 
+def edit_of(key: str, value: object) -> dict[str, object]:
+    """The keys that an entry of the table sets: its own, or several that go together."""
+    return value if isinstance(value, dict) and key in value else {key: value}
+
+
 @pytest.mark.parametrize("key", EDITS)
 def test_an_edit_reruns_exactly_what_it_touches(finished, key):
     value, expected = EDITS[key]
-    together = isinstance(value, dict) and key in value
-    assert counts_with(finished, overlay(value if together else {key: value})) == expected
+    assert counts_with(finished, overlay(edit_of(key, value))) == expected
 
 
 @pytest.mark.parametrize("stage", SETTINGS)
@@ -376,7 +458,53 @@ def test_every_setting_of_a_stage_reruns_the_stage_and_nothing_else(finished, st
 
 
 def test_edits_of_what_the_demo_does_not_use_rerun_nothing(finished):
-    assert counts_with(finished, overlay(UNUSED)) == NOTHING
+    edits = {key: value for entry, (edit, _) in UNUSED.items() for key, value in edit_of(entry, edit).items()}
+    assert counts_with(finished, overlay(edits)) == NOTHING
+
+
+EMPTY_OUTPUTS = """
+import shlex
+import sys
+
+from snakemake.io import is_flagged
+from snakemake.shell import shell as run
+
+
+include: "Snakefile"
+
+
+def shell(*_, **__):
+    # takes the place of every job's command, and makes the outputs that the command would make
+    job = sys._getframe(1).f_locals
+    declared = workflow.get_rule(job["rule"]).output
+    commands = [
+        f"{'mkdir -p' if is_flagged(pattern, 'directory') else 'touch'} {shlex.quote(path)}"
+        for pattern, path in zip(declared, job["output"], strict=True)
+    ]
+    run("; ".join(commands), bench_record=job["bench_record"])
+"""
+
+
+@pytest.fixture(scope="module")
+def everything(copy_repository, tmp_path_factory) -> Path:
+    """A clone in which all that the scale `smoke` builds was made, of empty files; Snakemake's records are real."""
+    clone = copy_repository(tmp_path_factory.mktemp("everything") / "prism")
+    (clone / "empty.smk").write_text(EMPTY_OUTPUTS)
+    made = run_snakemake(clone, *EVERYTHING)
+    assert made.returncode == 0, made.stderr[-2000:]
+    return clone
+
+
+EVERYTHING = ("all", "--snakefile", "empty.smk", "--configfile", "config/smoke.yaml")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("key", UNUSED)
+def test_an_edit_beyond_the_demo_reruns_exactly_what_it_touches(everything, key):
+    value, expected = UNUSED[key]
+    (everything / "edit.yaml").write_text(overlay(edit_of(key, value)))
+    counts = job_counts(dry_run(everything, *EVERYTHING, "edit.yaml"))
+    assert {rule: count for rule, count in counts.items() if rule not in LAST} == expected
 
 
 @contextmanager
