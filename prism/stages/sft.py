@@ -322,7 +322,9 @@ def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
     if recipe.gpus == 0:
         environment["CUDA_VISIBLE_DEVICES"] = ""
     else:
-        environment |= {"FORCE_TORCHRUN": "1", "NPROC_PER_NODE": str(recipe.gpus)}
+        environment["FORCE_TORCHRUN"] = "1"
+    # without GPUs a node has one process
+    environment["NPROC_PER_NODE"] = str(max(1, recipe.gpus))
     if not _loads("torchaudio"):
         shims = [str(SHIMS), environment.get("PYTHONPATH", "")]
         environment["PYTHONPATH"] = os.pathsep.join(path for path in shims if path)

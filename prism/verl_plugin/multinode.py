@@ -23,6 +23,7 @@ from prism.verl_plugin.launch import inherited_environment
 
 FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
+ATTEMPTS = 2
 SECONDS_BETWEEN_LOOKS = 2.0
 # a driver that finds no Ray would wait for it as long as a request may take
 SECONDS_TO_LOOK = 30.0
@@ -128,38 +129,66 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
         PrismError: a daemon ended, or not all nodes came.
     """
     address = f"{allocation.address}:{allocation.port}"
-    environment = {**inherited_environment(), **variables}
-    first, others = allocation.hosts[:1], allocation.hosts[1:]
-    place = [f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
-    daemons = (
-        ("head", first, ["--head", *place, *NO_OTHER_DAEMONS]),
-        ("workers", others, [f"--address={address}"]),
-    )
-    started: list[subprocess.Popen] = []
+    daemons = _start_daemons(allocation, gpus, {**inherited_environment(), **variables}, folder)
     try:
-        # one after the other: a worker's daemon that waits for the head's uses up the time that Ray gives it
-        for name, hosts, options in daemons:
-            ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
-            command = [*allocation.srun(hosts), *ray, f"--num-gpus={gpus}", "--disable-usage-stats", "--block"]
-            with (folder / f"ray-{name}.log").open("w") as log:
-                started.append(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-            nodes = 1 if hosts == first else len(allocation.hosts)
-            _gather(address, nodes, started, environment, folder)
         yield address
     finally:
-        for daemon in reversed(started):
-            daemon.terminate()
-        for daemon in started:
-            try:
-                daemon.wait(SECONDS_TO_END)
-            except subprocess.TimeoutExpired:
-                daemon.kill()
+        _end(daemons)
+
+
+def _start_daemons(
+    allocation: Allocation, gpus: int, environment: Mapping[str, str], folder: Path
+) -> list[subprocess.Popen]:
+    """Start Ray on every node; once more where it did not come up: on a busy node its own time limits are short."""
+    for attempt in range(1, ATTEMPTS + 1):
+        daemons: list[subprocess.Popen] = []
+        try:
+            for name, hosts, options in _daemons(allocation):
+                ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+                command = [*allocation.srun(hosts), *ray, f"--num-gpus={gpus}", "--disable-usage-stats", "--block"]
+                with (folder / f"ray-{name}.log").open("w") as log:
+                    daemons.append(subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log))
+                nodes = 1 if name == "head" else len(allocation.hosts)
+                _gather(allocation, nodes, daemons, environment, folder)
+            return daemons
+        except BaseException as error:
+            _end(daemons)
+            if attempt == ATTEMPTS or not isinstance(error, PrismError):
+                raise
+            say(f"{error}; trying once more")
+    raise AssertionError("the last attempt returns or raises")
+
+
+def _daemons(allocation: Allocation) -> Iterator[tuple[str, tuple[str, ...], list[str]]]:
+    """What to start, one after the other: name, hosts, options of ``ray start``.
+
+    A worker's daemon that has to wait for the head's uses up the time that Ray gives it.
+    """
+    place = [f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
+    yield "head", allocation.hosts[:1], ["--head", *place, *NO_OTHER_DAEMONS]
+    yield "workers", allocation.hosts[1:], [f"--address={allocation.address}:{allocation.port}"]
+
+
+def _end(daemons: Sequence[subprocess.Popen]) -> None:
+    """End daemons, the head's last."""
+    for daemon in reversed(daemons):
+        daemon.terminate()
+    for daemon in daemons:
+        try:
+            daemon.wait(SECONDS_TO_END)
+        except subprocess.TimeoutExpired:
+            daemon.kill()
 
 
 def _gather(
-    address: str, nodes: int, daemons: Sequence[subprocess.Popen], environment: Mapping[str, str], folder: Path
+    allocation: Allocation,
+    nodes: int,
+    daemons: Sequence[subprocess.Popen],
+    environment: Mapping[str, str],
+    folder: Path,
 ) -> None:
     """Wait until so many nodes have joined."""
+    address = f"{allocation.address}:{allocation.port}"
     deadline = time.monotonic() + SECONDS_TO_GATHER
     while time.monotonic() < deadline:
         if any(daemon.poll() is not None for daemon in daemons):

@@ -1,22 +1,15 @@
-"""Run by `test_two_nodes.py` inside a SLURM job of two nodes: gathers a Ray cluster, then runs a command on both."""
+"""Run by `test_two_nodes.py` inside a SLURM job of two nodes: gathers a Ray cluster and prints what a driver sees."""
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
 from prism.verl_plugin.launch import verl_environment
-from prism.verl_plugin.multinode import (
-    Allocation,
-    ray_cluster,
-    read_allocation,
-    rendezvous_command,
-    rendezvous_environment,
-)
+from prism.verl_plugin.multinode import Allocation, ray_cluster, read_allocation
 
 
 def gather(allocation: Allocation, folder: Path) -> None:
-    """A Ray cluster with one pretended GPU a node; prints what a driver sees of it."""
+    """A Ray cluster with one pretended GPU a node."""
     variables = verl_environment("cpu", 1, folder, folder / "metrics.jsonl")
     os.environ |= variables
     # Ray reads its token once, when it is imported
@@ -28,14 +21,5 @@ def gather(allocation: Allocation, folder: Path) -> None:
         ray.shutdown()
 
 
-def meet(allocation: Allocation) -> None:
-    """What LLaMA-Factory's launcher would be told on every node."""
-    show = ["sh", "-c", "echo rank $NODE_RANK of $NNODES on $SLURMD_NODENAME meets at $MASTER_ADDR"]
-    command = rendezvous_command(show, allocation)
-    subprocess.run(command, env={**os.environ, **rendezvous_environment(allocation)}, check=True)
-
-
 if __name__ == "__main__":
-    here = read_allocation(2, "rl.nodes")
-    gather(here, Path(sys.argv[1]))
-    meet(here)
+    gather(read_allocation(2, "rl.nodes"), Path(sys.argv[1]))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, PrismError
 from prism.verl_plugin import multinode
 from prism.verl_plugin.multinode import Allocation, read_allocation, rendezvous_command, rendezvous_environment
 
@@ -73,3 +73,34 @@ def test_a_look_that_finds_no_ray_counts_no_node(monkeypatch):
 
     monkeypatch.setattr(multinode.subprocess, "run", wait_in_vain)
     assert multinode._count_nodes("10.0.0.7:20123", {}) == 0
+
+
+@pytest.fixture
+def starts(monkeypatch):
+    """Names of the daemons that were started; none of them is real."""
+    started = []
+
+    def start(command, **_):
+        started.append("head" if "--head" in command else "workers")
+        return SimpleNamespace(terminate=lambda: None, wait=lambda seconds: 0)
+
+    monkeypatch.setattr(multinode.subprocess, "Popen", start)
+    return started
+
+
+def test_the_head_of_a_ray_cluster_is_there_before_its_workers(starts, monkeypatch, tmp_path):
+    seen = []
+    monkeypatch.setattr(multinode, "_gather", lambda _, nodes, *__: seen.append((nodes, list(starts))))
+    with multinode.ray_cluster(TWO, 1, {}, tmp_path) as address:
+        assert address == "10.0.0.7:20123"
+    assert seen == [(1, ["head"]), (2, ["head", "workers"])]
+
+
+def test_a_ray_that_does_not_come_up_is_started_once_more(starts, monkeypatch, tmp_path):
+    def fail(*_):
+        raise PrismError("Ray ended")
+
+    monkeypatch.setattr(multinode, "_gather", fail)
+    with pytest.raises(PrismError, match="Ray ended"), multinode.ray_cluster(TWO, 1, {}, tmp_path):
+        pass
+    assert starts == ["head", "head"]
