@@ -81,11 +81,11 @@ gpu-stack: $(READY) ## tests of vLLM and DeepSpeed on a CPU, in an environment o
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm
+	$(RUN) snakefmt --check Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm tests/rules
 	$(RUN) snakemake --lint
 
 format: $(READY) ## format Python and rules
-	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm tests/rules
 
 report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
 	@$(SNAKEMAKE) --report results/demo/report.html
