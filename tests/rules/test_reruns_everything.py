@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rerun_edits import UNUSED, counted, edit_of, overlay
+from rerun_edits import NOTHING, UNUSED, counted, edit_of, overlay
 from snakemake_plan import dry_run, run_snakemake
 
 EVERYTHING = ("all", "--snakefile", "empty.smk", "--configfile", "config/smoke.yaml")
@@ -27,8 +27,18 @@ def test_what_was_made_is_not_made_again(everything):
     assert "Nothing to be done" in dry_run(everything, *EVERYTHING)
 
 
+def test_edits_of_what_is_not_built_rerun_nothing(everything):
+    """All at once: none of them may rerun anything."""
+    edits = {}
+    for key, (value, expected) in UNUSED.items():
+        if expected == NOTHING:
+            edits |= edit_of(key, value)
+    (everything / "edit.yaml").write_text(overlay(edits))
+    assert counted(dry_run(everything, *EVERYTHING, "edit.yaml")) == NOTHING
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("key", UNUSED)
+@pytest.mark.parametrize("key", [key for key, (_, expected) in UNUSED.items() if expected != NOTHING])
 def test_an_edit_reruns_exactly_what_it_touches(everything, key):
     value, expected = UNUSED[key]
     (everything / "edit.yaml").write_text(overlay(edit_of(key, value)))
