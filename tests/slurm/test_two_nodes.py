@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 pytestmark = pytest.mark.slurm
-BATCH = 8
+BATCH, EPOCHS = 8, 4
 RECIPE = {
     "nodes": 2,
     "per_device_train_batch_size": BATCH,
     "gradient_accumulation_steps": 1,
-    "num_train_epochs": 1,
+    "num_train_epochs": EPOCHS,
     "learning_rate": 2.0e-3,
     "logging_steps": 1,
     "template": "qwen3",
@@ -53,6 +53,6 @@ def test_sft_over_two_nodes(sandbox, clone, environment, tmp_path):
     rows = json.loads((tmp_path / "model/sft.json").read_text())["rows"]
     with (tmp_path / "model/loss.csv").open() as source:
         losses = [float(row["loss"]) for row in csv.DictReader(source)]
-    assert len(losses) == -(-rows // (2 * BATCH))
+    assert len(losses) == EPOCHS * -(-rows // (2 * BATCH))
     assert losses[-1] < losses[0]
     assert (tmp_path / "model/model.safetensors").is_file()
