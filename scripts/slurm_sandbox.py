@@ -227,11 +227,10 @@ def stop() -> None:
     """End every daemon that `start` started, with the jobs that still run, and delete the sandbox's state."""
     if not STATE.exists():
         return
-    subprocess.run(["timeout", "5", "scancel", "--user=root"], check=False, capture_output=True)
-    for name in (*(f"slurmd-{node}" for node in NODES), "slurmctld", "munged"):
-        end_process(read_pid(STATE / f"pid/{name}.pid"))
     for node in NODES:
         kill_node(node)
+    for name in ("slurmctld", "munged"):
+        end_process(read_pid(STATE / f"pid/{name}.pid"))
     for name in ("slurm.conf", "gres.conf"):
         if (SYSTEM_CONFIG / name).is_symlink():
             (SYSTEM_CONFIG / name).unlink()

@@ -24,7 +24,8 @@ from prism.verl_plugin.launch import inherited_environment
 FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
 ATTEMPTS = 2
-SECONDS_BETWEEN_LOOKS = 2.0
+# a look is a program that imports Ray: it takes time from the daemons that it waits for
+SECONDS_BETWEEN_LOOKS = 5.0
 # a driver that finds no Ray would wait for it as long as a request may take
 SECONDS_TO_LOOK = 30.0
 SECONDS_TO_END = 20.0
@@ -191,12 +192,12 @@ def _gather(
     address = f"{allocation.address}:{allocation.port}"
     deadline = time.monotonic() + SECONDS_TO_GATHER
     while time.monotonic() < deadline:
+        time.sleep(SECONDS_BETWEEN_LOOKS)
         if any(daemon.poll() is not None for daemon in daemons):
             raise PrismError(f"Ray ended on a node before all had joined; see {folder}/ray-*.log")
         if _count_nodes(address, environment) >= nodes:
             say(f"Ray: {nodes} nodes at {address}")
             return
-        time.sleep(SECONDS_BETWEEN_LOOKS)
     raise PrismError(f"Ray: not all of {nodes} nodes joined within {SECONDS_TO_GATHER:.0f} s; see {folder}/ray-*.log")
 
 

@@ -19,7 +19,7 @@ rule all:
             f"{FOLDER}/{{name}}.txt",
             name=["exits", "outgrows", "overstays", "cancelled", "orphaned"],
         ),
-        expand(f"{FOLDER}/gpu-{{index}}.txt", index=range(4)),
+        expand(f"{FOLDER}/gpu-{{index}}.txt", index=range(2)),
 
 
 rule exits:
@@ -87,7 +87,7 @@ rule gpu:
     resources:
         attempt_number=number_of,
         mem_mb=1000,
-        gres="gpu:a100:2",
+        gres="gpu:a100:4",
     shell:
         report("gpu-{wildcards.index}") + "sleep 8; touch {output}"
 
@@ -101,7 +101,7 @@ rule survivor:
         mem_mb=1000,
     shell:
         report("survivor-{wildcards.index}")
-        + "sleep $((4 + 16 * {wildcards.index})); touch {output}"
+        + "sleep $((4 + 8 * {wildcards.index})); touch {output}"
 
 
 rule after_survivors:

@@ -108,12 +108,12 @@ def faulty(sandbox, clone, environment, table_run, tmp_path_factory) -> Path:
 
 
 def test_gpus_are_requested_and_distinct(faulty):
-    taken = [(node, gpu) for index in range(4) for _, _, node, gpus in starts(faulty, f"gpu-{index}")[:1]
+    taken = [(node, gpu) for index in range(2) for _, _, node, gpus in starts(faulty, f"gpu-{index}")[:1]
              for gpu in gpus.split(",")]  # fmt: skip
     assert len(taken) == 8
     assert len(set(taken)) == 8
     requests = {job["gres"] for job in slurm_jobs().values() if job["comment"].startswith("rule_gpu_")}
-    assert requests == {"gres:gpu:a100:2"}
+    assert requests == {"gres:gpu:a100:4"}
 
 
 def test_a_job_that_fails_is_submitted_again(faulty):
