@@ -24,6 +24,7 @@ help: ## this list
 
 setup: $(READY) ## create .venv from the lock (nothing is done when it is up to date)
 
+# Bytecode is compiled here: every job starts Python anew, and where PYTHONDONTWRITEBYTECODE is set none is ever kept.
 # torch comes first and through pip: PyPI's default build of that version brings gigabytes of CUDA libraries.
 $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
 	@test ! -L $(VENV) || { echo "setup: $(VENV) is a link to another checkout's; remove it, or call its programs directly"; exit 1; }
@@ -32,7 +33,7 @@ $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
 	$(BIN)/python -m pip install --quiet --require-hashes -r envs/bootstrap.lock
-	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps --require-hashes -r envs/cpu.lock
+	$(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python --no-deps --require-hashes -r envs/cpu.lock
 	$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps -e .
 	@touch $@
 
