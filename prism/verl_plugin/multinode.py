@@ -15,6 +15,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from prism.core.errors import BadInput, PrismError
@@ -23,7 +24,6 @@ from prism.verl_plugin.launch import inherited_environment
 
 FIRST_PORT, PORTS = 20000, 20000
 SECONDS_TO_GATHER = 180.0
-ATTEMPTS = 2
 # a look is a program that imports Ray: it takes time from the daemons that it waits for
 SECONDS_BETWEEN_LOOKS = 5.0
 # a driver that finds no Ray would wait for it as long as a request may take
@@ -51,6 +51,11 @@ class Allocation:
     hosts: tuple[str, ...]
     address: str
     port: int
+
+    @property
+    def meeting_point(self) -> str:
+        """Address and port, as Ray takes them."""
+        return f"{self.address}:{self.port}"
 
     def srun(self, hosts: Sequence[str]) -> list[str]:
         """The beginning of a command that runs once on each of some hosts, beside what runs there already."""
@@ -129,10 +134,15 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
     Raises:
         PrismError: a daemon ended, or not all nodes came.
     """
-    address = f"{allocation.address}:{allocation.port}"
-    daemons = _start_daemons(allocation, gpus, {**inherited_environment(), **variables}, folder)
+    start = partial(_start_daemons, allocation, gpus, {**inherited_environment(), **variables}, folder)
     try:
-        yield address
+        daemons = start()
+    except PrismError as error:
+        # on a busy node Ray's own time limits are short
+        say(f"{error}; trying once more")
+        daemons = start()
+    try:
+        yield allocation.meeting_point
     finally:
         _end(daemons)
 
@@ -140,24 +150,20 @@ def ray_cluster(allocation: Allocation, gpus: int, variables: Mapping[str, str],
 def _start_daemons(
     allocation: Allocation, gpus: int, environment: Mapping[str, str], folder: Path
 ) -> list[subprocess.Popen]:
-    """Start Ray on every node; once more where it did not come up: on a busy node its own time limits are short."""
-    for attempt in range(1, ATTEMPTS + 1):
-        daemons: list[subprocess.Popen] = []
-        try:
-            for name, hosts, options in _daemons(allocation):
-                ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
-                command = [*allocation.srun(hosts), *ray, f"--num-gpus={gpus}", "--disable-usage-stats", "--block"]
-                with (folder / f"ray-{name}.log").open("w") as log:
-                    daemons.append(subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log))
-                nodes = 1 if name == "head" else len(allocation.hosts)
-                _gather(allocation, nodes, daemons, environment, folder)
-            return daemons
-        except BaseException as error:
-            _end(daemons)
-            if attempt == ATTEMPTS or not isinstance(error, PrismError):
-                raise
-            say(f"{error}; trying once more")
-    raise AssertionError("the last attempt returns or raises")
+    """Start Ray on every node, the head's first; where it does not come up, none is left."""
+    daemons: list[subprocess.Popen] = []
+    try:
+        for name, hosts, options in _daemons(allocation):
+            ray = [sys.executable, "-m", "ray.scripts.scripts", "start", *options]
+            command = [*allocation.srun(hosts), *ray, f"--num-gpus={gpus}", "--disable-usage-stats", "--block"]
+            with (folder / f"ray-{name}.log").open("w") as log:
+                daemons.append(subprocess.Popen(command, env=dict(environment), stdout=log, stderr=log))
+            nodes = 1 if name == "head" else len(allocation.hosts)
+            _gather(allocation, nodes, daemons, environment, folder)
+    except BaseException:
+        _end(daemons)
+        raise
+    return daemons
 
 
 def _daemons(allocation: Allocation) -> Iterator[tuple[str, tuple[str, ...], list[str]]]:
@@ -167,7 +173,7 @@ def _daemons(allocation: Allocation) -> Iterator[tuple[str, tuple[str, ...], lis
     """
     place = [f"--node-ip-address={allocation.address}", f"--port={allocation.port}"]
     yield "head", allocation.hosts[:1], ["--head", *place, *NO_OTHER_DAEMONS]
-    yield "workers", allocation.hosts[1:], [f"--address={allocation.address}:{allocation.port}"]
+    yield "workers", allocation.hosts[1:], [f"--address={allocation.meeting_point}"]
 
 
 def _end(daemons: Sequence[subprocess.Popen]) -> None:
@@ -189,14 +195,13 @@ def _gather(
     folder: Path,
 ) -> None:
     """Wait until so many nodes have joined."""
-    address = f"{allocation.address}:{allocation.port}"
     deadline = time.monotonic() + SECONDS_TO_GATHER
     while time.monotonic() < deadline:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         if any(daemon.poll() is not None for daemon in daemons):
             raise PrismError(f"Ray ended on a node before all had joined; see {folder}/ray-*.log")
-        if _count_nodes(address, environment) >= nodes:
-            say(f"Ray: {nodes} nodes at {address}")
+        if _count_nodes(allocation.meeting_point, environment) >= nodes:
+            say(f"Ray: {nodes} nodes at {allocation.meeting_point}")
             return
     raise PrismError(f"Ray: not all of {nodes} nodes joined within {SECONDS_TO_GATHER:.0f} s; see {folder}/ray-*.log")
 

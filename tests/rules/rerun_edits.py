@@ -323,6 +323,11 @@ def edit_of(key: str, value: object) -> dict[str, object]:
     return value if isinstance(value, dict) and key in value else {key: value}
 
 
+def edits_of(entries: Mapping[str, tuple]) -> dict[str, object]:
+    """All edits of some entries at once."""
+    return {key: value for entry, (edit, _) in entries.items() for key, value in edit_of(entry, edit).items()}
+
+
 def counted(plan: str) -> dict[str, int]:
     """Planned jobs by rule, without what wraps every run up."""
     return {rule: count for rule, count in job_counts(plan).items() if rule not in LAST}

@@ -22,6 +22,7 @@ from rerun_edits import (
     config_keys,
     counted,
     edit_of,
+    edits_of,
     overlay,
 )
 from snakemake_plan import dry_run, planned_jobs, planned_recipes, run_snakemake
@@ -133,8 +134,7 @@ def test_every_setting_of_a_stage_reruns_the_stage_and_nothing_else(finished, st
 
 
 def test_edits_of_what_the_demo_does_not_use_rerun_nothing(finished):
-    edits = {key: value for entry, (edit, _) in UNUSED.items() for key, value in edit_of(entry, edit).items()}
-    assert counts_with(finished, overlay(edits)) == NOTHING
+    assert counts_with(finished, overlay(edits_of(UNUSED))) == NOTHING
 
 
 @contextmanager

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from rerun_edits import NOTHING, UNUSED, counted, edit_of, overlay
+from rerun_edits import NOTHING, UNUSED, counted, edit_of, edits_of, overlay
 from snakemake_plan import dry_run, run_snakemake
 
 EVERYTHING = ("all", "--snakefile", "empty.smk", "--configfile", "config/smoke.yaml")
@@ -29,11 +29,8 @@ def test_what_was_made_is_not_made_again(everything):
 
 def test_edits_of_what_is_not_built_rerun_nothing(everything):
     """All at once: none of them may rerun anything."""
-    edits = {}
-    for key, (value, expected) in UNUSED.items():
-        if expected == NOTHING:
-            edits |= edit_of(key, value)
-    (everything / "edit.yaml").write_text(overlay(edits))
+    not_built = {key: entry for key, entry in UNUSED.items() if entry[1] == NOTHING}
+    (everything / "edit.yaml").write_text(overlay(edits_of(not_built)))
     assert counted(dry_run(everything, *EVERYTHING, "edit.yaml")) == NOTHING
 
 
