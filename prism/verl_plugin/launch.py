@@ -80,6 +80,8 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
             "RAY_prestart_worker_first_driver": "0",
             "RAY_enable_worker_prestart": "0",
         }
+    else:
+        plugins.insert(0, "prism.verl_plugin.packed_attention")
     variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(plugins)
     return variables
 

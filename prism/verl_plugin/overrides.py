@@ -146,6 +146,7 @@ _CPU_OVERRIDES: dict[str, Any] = {
 
 def _gpu_overrides(recipe: RlRecipe) -> dict[str, Any]:
     return {
+        "+actor_rollout_ref.model.override_config.attn_implementation": "prism_packed",
         "actor_rollout_ref.model.use_remove_padding": True,
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
         "actor_rollout_ref.rollout.gpu_memory_utilization": recipe.gpu_memory_utilization,

@@ -59,11 +59,12 @@ def random_samples(count: int, rows: Sequence[int] = (1,), longest: int = 60, se
 def reference_norms(model: nn.Module, sample: Sample) -> tuple[list[float], float]:
     """Norms of `.grad` after an ordinary backward over every row on its own, and the loss."""
     model.requires_grad_(True).zero_grad()
-    total = torch.zeros((), dtype=torch.float64)
+    device = model.device
+    total = torch.zeros((), dtype=torch.float64, device=device)
     for row in sample.rows:
-        logits = model(input_ids=torch.tensor([row.input_ids])).logits[0, :-1]
-        responses = torch.tensor(row.response_mask[1:]).bool()
-        targets = torch.tensor(row.input_ids[1:])
+        logits = model(input_ids=torch.tensor([row.input_ids], device=device)).logits[0, :-1]
+        responses = torch.tensor(row.response_mask[1:], device=device).bool()
+        targets = torch.tensor(row.input_ids[1:], device=device)
         total = total + F.cross_entropy(logits[responses].double(), targets[responses], reduction="sum")
     loss = total / sample.response_tokens
     loss.backward()

@@ -190,8 +190,9 @@ def test_rms_norm_has_the_gradient_of_the_formula():
     assert torch.autograd.gradcheck(module, (inputs,))
 
 
-def test_only_equivalent_normalisations_are_replaced():
-    model = random_model("qwen3", dtype=torch.float32, **SMALL)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_only_equivalent_normalisations_are_replaced(dtype):
+    model = random_model("qwen3", dtype=dtype, **SMALL)
     norms = sum("RMSNorm" in type(module).__name__ for module in model.modules())
     assert replace_rms_norms(copy.deepcopy(model)) == norms
     shifted = copy.deepcopy(model)

@@ -78,7 +78,7 @@ def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     assert cpu["VERL_USE_EXTERNAL_MODULES"] == "prism.verl_plugin.cpu_platform,prism.verl_plugin.trainer"
     assert cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")
-    assert gpu["VERL_USE_EXTERNAL_MODULES"] == "prism.verl_plugin.trainer"
+    assert gpu["VERL_USE_EXTERNAL_MODULES"] == "prism.verl_plugin.packed_attention,prism.verl_plugin.trainer"
     assert "VERL_PLATFORM" not in gpu
 
 

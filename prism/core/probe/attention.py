@@ -12,6 +12,7 @@ from torch import nn
 from transformers import AttentionInterface
 
 from prism.core.errors import BadInput
+from prism.core.varlen import varlen_attention
 
 IMPLEMENTATION = "prism_block_causal"
 
@@ -46,7 +47,7 @@ def block_causal_attention(
                 type(module).__name__, f"attention with {name} is not supported", "probe another architecture"
             )
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
-        return _variable_length(query, key, value, row_ends, scaling, sliding_window), None
+        return varlen_attention(query, key, value, row_ends, scaling, sliding_window), None
     rows = [[tensor[:, :, start:end] for tensor in (query, key, value)] for start, end in pairwise(row_ends)]
     if getattr(module, "only_row_queries", False):
         outputs = [
@@ -89,33 +90,6 @@ def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> to
     """True where a query at `positions` sees a key: (queries, length)."""
     distance = positions[:, None] - torch.arange(length, device=positions.device)[None, :]
     return distance >= 0 if window is None else (distance >= 0) & (distance < window)
-
-
-def _variable_length(
-    query: torch.Tensor,
-    key: torch.Tensor,
-    value: torch.Tensor,
-    row_ends: Sequence[int],
-    scaling: float | None,
-    window: int | None,
-) -> torch.Tensor:
-    """FlashAttention over all rows in one launch (GPU, half precision)."""
-    from torch.nn.attention.varlen import varlen_attn
-
-    ends = torch.tensor(row_ends, dtype=torch.int32, device=query.device)
-    longest = max(end - start for start, end in pairwise(row_ends))
-    tokens_first = [tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value)]
-    output = varlen_attn(
-        *tokens_first,
-        ends,
-        ends,
-        longest,
-        longest,
-        scale=scaling,
-        window_size=(window - 1 if window else -1, 0),
-        enable_gqa=True,
-    )
-    return output[None]
 
 
 AttentionInterface.register(IMPLEMENTATION, block_causal_attention)

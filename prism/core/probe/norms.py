@@ -17,23 +17,26 @@ from collections.abc import Iterator, Sequence
 
 import torch
 
-# Rows of a Gram block: the symmetric half is skipped block-wise, and a block stays in the cache.
-GRAM_BLOCK = 256
+# Rows of a Gram block: the symmetric half is skipped block-wise. On a CPU a block stays in the cache; a GPU would spend
+# its time on launching many small products.
+GRAM_BLOCK_CPU = 256
+GRAM_BLOCK_GPU = 4096
 
 # The Gram form sums terms that cancel. Below this share of the uncancelled sum its rounding error passes 1e-5 in
 # float32, and the direct form, whose error grows only with the root of the cancellation, takes over.
 CANCELLATION_LIMIT = 1e-2
 
 
-def gram_is_cheaper(tokens: int, inputs: int, outputs: Sequence[int]) -> bool:
+def gram_is_cheaper(tokens: int, inputs: int, outputs: Sequence[int], block: int = GRAM_BLOCK_CPU) -> bool:
     """Whether the Gram form costs fewer FLOPs than the direct one for layers that share one input.
 
     Args:
         tokens: tokens of the trajectory.
         inputs: input width of the layers.
         outputs: output width of each of them.
+        block: rows of a Gram block.
     """
-    blocks = -(-tokens // GRAM_BLOCK)
+    blocks = -(-tokens // block)
     triangle = (blocks + 1) / (2 * blocks)
     width = sum(outputs)
     return triangle * tokens * (inputs + width) < inputs * width
@@ -71,7 +74,7 @@ def direct_norm(inputs: torch.Tensor, output_gradients: torch.Tensor) -> torch.T
 
 def gram_blocks(rows: torch.Tensor) -> list[torch.Tensor]:
     """Upper block triangle of ``rows rows^T``: for each block of rows, its products with itself and all later rows."""
-    return [product(rows[block], rows[block.start :].t()) for block in _blocks(len(rows))]
+    return [product(rows[block], rows[block.start :].t()) for block in _blocks(rows)]
 
 
 def gram_norm(input_blocks: Sequence[torch.Tensor], output_gradients: torch.Tensor) -> torch.Tensor | None:
@@ -83,7 +86,7 @@ def gram_norm(input_blocks: Sequence[torch.Tensor], output_gradients: torch.Tens
     """
     total = output_gradients.new_zeros((), dtype=torch.float64)
     uncancelled = torch.zeros_like(total)
-    for input_block, block in zip(input_blocks, _blocks(len(output_gradients)), strict=True):
+    for input_block, block in zip(input_blocks, _blocks(output_gradients), strict=True):
         terms = product(output_gradients[block], output_gradients[block.start :].t()).mul_(input_block)
         size = len(terms)
         square, later = terms[:, :size], terms[:, size:]
@@ -95,6 +98,12 @@ def gram_norm(input_blocks: Sequence[torch.Tensor], output_gradients: torch.Tens
     return total.clamp_min(0).sqrt()
 
 
-def _blocks(tokens: int) -> Iterator[slice]:
-    for start in range(0, tokens, GRAM_BLOCK):
-        yield slice(start, min(start + GRAM_BLOCK, tokens))
+def gram_block(rows: torch.Tensor) -> int:
+    """Rows of a Gram block where these rows lie."""
+    return GRAM_BLOCK_GPU if rows.is_cuda else GRAM_BLOCK_CPU
+
+
+def _blocks(rows: torch.Tensor) -> Iterator[slice]:
+    size = gram_block(rows)
+    for start in range(0, len(rows), size):
+        yield slice(start, min(start + size, len(rows)))

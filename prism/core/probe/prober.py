@@ -22,6 +22,7 @@ from prism.core.probe.attention import IMPLEMENTATION
 from prism.core.probe.norms import (
     direct_norm,
     frobenius,
+    gram_block,
     gram_blocks,
     gram_is_cheaper,
     gram_norm,
@@ -86,7 +87,7 @@ class _Collector:
             self._grams = {}
 
     def _norm(self, layer: ProbedLinear, number: int, inputs: torch.Tensor, gradients: torch.Tensor) -> torch.Tensor:
-        if gram_is_cheaper(len(inputs), inputs.shape[1], layer.group_outputs):
+        if gram_is_cheaper(len(inputs), inputs.shape[1], layer.group_outputs, gram_block(inputs)):
             key = (layer.group, number)
             if key not in self._grams:
                 self._grams[key] = gram_blocks(inputs)
