@@ -20,6 +20,7 @@ rule probe:
             {
                 "dtype": config["probe"]["dtype"],
                 "tokens_per_pack": config["probe"]["tokens_per_pack"],
+                "gradient_checkpointing": config["probe"]["gradient_checkpointing"],
                 "prompt": config["benchmarks"][wildcards.benchmark]["prompt"],
             }
         ),

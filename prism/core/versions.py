@@ -11,7 +11,7 @@ STAGE_VERSIONS = {
     "backbone": 2,
     "probe": 1,
     "sft": 1,
-    "rl": 1,
+    "rl": 2,
     "evaluate": 1,
     "pass_rates": 1,
 }

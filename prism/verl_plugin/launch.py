@@ -41,7 +41,7 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
         scratch: folder for caches.
         metrics: file that verl's ``file`` logger writes.
     """
-    plugins = ["prism.verl_plugin.trainer"]
+    plugins = ["prism.verl_plugin.packed_attention", "prism.verl_plugin.trainer"]
     variables = {
         "VERL_FILE_LOGGER_PATH": str(metrics),
         "HF_DATASETS_CACHE": str(scratch / "datasets"),
@@ -80,8 +80,6 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
             "RAY_prestart_worker_first_driver": "0",
             "RAY_enable_worker_prestart": "0",
         }
-    else:
-        plugins.insert(0, "prism.verl_plugin.packed_attention")
     variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(plugins)
     return variables
 

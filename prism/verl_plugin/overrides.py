@@ -12,6 +12,8 @@ from typing import Any
 from prism.verl_plugin.recipe import RlRecipe
 
 AGENT_NAME = "prism_episode"
+# registered by `prism.verl_plugin.packed_attention`
+PACKED_ATTENTION = "prism_packed"
 
 
 @dataclass(frozen=True)
@@ -59,6 +61,9 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> 
         "data.seed": seed,
         f"{model}.path": paths.model,
         f"{model}.trust_remote_code": False,
+        # rows side by side, without padding
+        f"{model}.use_remove_padding": True,
+        f"+{model}.override_config.attn_implementation": PACKED_ATTENTION,
         f"{actor}.strategy": "fsdp2",
         f"{actor}.optim.lr": recipe.learning_rate,
         f"{actor}.optim.weight_decay": recipe.weight_decay,
@@ -122,9 +127,6 @@ _CPU_OVERRIDES: dict[str, Any] = {
     "actor_rollout_ref.rollout.dtype": "float32",
     "actor_rollout_ref.actor.fsdp_config.dtype": "float32",
     "+actor_rollout_ref.actor.fsdp_config.mixed_precision": "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}",
-    "+actor_rollout_ref.model.override_config.attn_implementation": "sdpa",
-    # packed sequences need flash-attn
-    "actor_rollout_ref.model.use_remove_padding": False,
     "actor_rollout_ref.model.enable_gradient_checkpointing": False,
     # the reference policy, which a KL to the initial policy needs
     "actor_rollout_ref.ref.fsdp_config.dtype": "float32",
@@ -146,8 +148,6 @@ _CPU_OVERRIDES: dict[str, Any] = {
 
 def _gpu_overrides(recipe: RlRecipe) -> dict[str, Any]:
     return {
-        "+actor_rollout_ref.model.override_config.attn_implementation": "prism_packed",
-        "actor_rollout_ref.model.use_remove_padding": True,
         "actor_rollout_ref.model.enable_gradient_checkpointing": True,
         "actor_rollout_ref.rollout.gpu_memory_utilization": recipe.gpu_memory_utilization,
     }

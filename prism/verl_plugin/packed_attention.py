@@ -1,8 +1,9 @@
-"""Attention of verl's training on GPUs: rows packed side by side, without the flash-attn package.
+"""Attention of verl's training over rows that are packed side by side, without the flash-attn package.
 
 verl 0.9.1 packs a micro-batch's rows into one sequence and relies on flash-attn, which has to be compiled against torch
-and is in no lock. torch has FlashAttention's kernels for packed rows itself. verl passes no attention mask then; where
-a row begins is told by its positions, which start at 0.
+and is in no lock. torch has FlashAttention's kernels for packed rows itself (GPU, half precision); elsewhere rows are
+attended to one by one. verl passes no attention mask then; where a row begins is told by its positions, which start at
+0.
 
 The name is registered with transformers when verl imports this module (``VERL_USE_EXTERNAL_MODULES``).
 """

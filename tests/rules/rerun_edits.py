@@ -92,6 +92,7 @@ EDITS = {
     "backbones.tiny-llama.revision": (COMMIT, FROM_OTHER_BACKBONE),
     "probe.dtype": ("float64", FROM_PROBE),
     "probe.tokens_per_pack": (2048, FROM_PROBE),
+    "probe.gradient_checkpointing": (True, FROM_PROBE),
     "probe.shards": (2, FROM_PROBE | {"probe": 4}),
     "scores.epsilon": (1.0e-6, FROM_SCORES),
     "scores.random_draws": (11, FROM_SCORES),

@@ -75,10 +75,11 @@ def test_two_runs_share_no_folder_and_socket_paths_stay_short():
 
 def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     cpu = launch.verl_environment("cpu", 2, tmp_path, tmp_path / "m")
-    assert cpu["VERL_USE_EXTERNAL_MODULES"] == "prism.verl_plugin.cpu_platform,prism.verl_plugin.trainer"
+    both = "prism.verl_plugin.packed_attention,prism.verl_plugin.trainer"
+    assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.verl_plugin.cpu_platform,{both}"
     assert cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")
-    assert gpu["VERL_USE_EXTERNAL_MODULES"] == "prism.verl_plugin.packed_attention,prism.verl_plugin.trainer"
+    assert gpu["VERL_USE_EXTERNAL_MODULES"] == both
     assert "VERL_PLATFORM" not in gpu
 
 
