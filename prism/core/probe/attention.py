@@ -48,7 +48,9 @@ def block_causal_attention(
             )
     if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
         return varlen_attention(query, key, value, row_ends, scaling, sliding_window), None
-    rows = [[tensor[:, :, start:end] for tensor in (query, key, value)] for start, end in pairwise(row_ends)]
+    lengths = [end - start for start, end in pairwise(row_ends)]
+    # split, not slices: the backward of a slice fills a whole pack with zeros, once a row
+    rows = list(zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True))
     if getattr(module, "only_row_queries", False):
         outputs = [
             _some_queries(*row, positions, scaling, sliding_window)
