@@ -4,10 +4,16 @@
         --tokenizer resources/backbones/tiny-qwen3 --out benchmarks.md
 
 Every variant runs in a process of its own, on one thread, on the same random model and the same token rows: whole
-conversations of real trajectories (or their step rows, with --layout steps), cut at the context. Times are CPU seconds
-(wall time on a quiet machine), the median of the runs. The floor counts the FLOPs of the forward pass and of the
-activation gradients over the real tokens; its share of the peak is taken against a 1024^3 matrix product timed in the
-same process.
+conversations of real trajectories, cut at the context. Times are CPU seconds (wall time on a quiet machine), the median
+of the runs. The floor counts the FLOPs of the forward pass and of the activation gradients over the real tokens; its
+share of the peak is taken against a 1024^3 matrix product timed in the same process.
+
+With --layout steps a sample is what the workflow probes: a whole trajectory of one row an environment step, whose norm
+is that of the sum of its rows' gradients. Prompts are those of config/paper.yaml (full, the last two observations and
+actions: rows of about 350 tokens) at the size's context, or with --prompt demo those of config/config.yaml (compact,
+the last 14 actions: rows of about 120 tokens) at 512. Every other variant goes row by row or batch by batch and sums
+the gradients before it takes the norm; ghost norms cannot be summed, so that one has no entry. The naive variant pads
+every row to the context, and most of its distance to the others is that padding: the line above a table says how much.
 """
 
 from __future__ import annotations
@@ -21,8 +27,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -40,6 +46,10 @@ from prism.core.prompts import PromptFormat, Row
 
 BATCH = 4
 VOCABULARY = 2048
+# style, history and context of the workflow's prompts, for --layout steps
+PROMPTS = {"paper": ("full", "pairs:2", 2048), "demo": ("compact", "actions:14", 512)}
+# what config/config.yaml sets
+STEPS_TOKENS_PER_PACK = 4096
 # share of the context that the shortest sample of evenly spread lengths fills
 SHORTEST = 0.1
 
@@ -87,22 +97,43 @@ def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
     return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa").to(dtype)
 
 
-def real_samples(trajectories: Path, tokenizer: Path, size: Size, layout: str, lengths: str) -> list[Sample]:
-    """Conversations, or single step rows: of the corpus's lengths, or the longest ones cut to lengths spread evenly."""
-    corpus = load_corpus(trajectories)
-    prompt = PromptFormat("compact", "actions:14", layout, size.context)
-    read = AutoTokenizer.from_pretrained(tokenizer)
-    encoded = [corpus.encode(identifier, read, prompt) for identifier in sorted(corpus.ids)]
-    encoded = [Sample(f"{sample.id} {index}", (row,)) for sample in encoded for index, row in enumerate(sample.rows)]
-    encoded = sorted((sample for sample in encoded if sample.response_tokens), key=lambda sample: sample.tokens)
-    spread = [(index + 0.5) / size.samples for index in range(size.samples)]
+def conversations(trajectories: Path, tokenizer: Path, size: Size, lengths: str) -> list[Sample]:
+    """Conversations, one row each: of the corpus's lengths, or the longest ones cut to lengths spread evenly."""
+    encoded = encode(trajectories, tokenizer, PromptFormat("compact", "actions:14", "conversation", size.context))
     if lengths == "corpus":
-        return [encoded[int(place * len(encoded))] for place in spread]
+        return spread(encoded, size.samples)
     longest = encoded[-size.samples :]
     return [
         cut(sample, round((SHORTEST + (1 - SHORTEST) * place) * size.context))
-        for sample, place in zip(longest, spread, strict=True)
+        for sample, place in zip(longest, places(size.samples), strict=True)
     ]
+
+
+def step_rows(trajectories: Path, tokenizer: Path, size: Size, prompt: str) -> tuple[Size, list[Sample]]:
+    """Whole trajectories with all their step rows, and the size with the context and the pack size they take."""
+    style, history, context = PROMPTS[prompt]
+    size = replace(size, context=min(size.context, context), tokens_per_pack=STEPS_TOKENS_PER_PACK)
+    encoded = encode(trajectories, tokenizer, PromptFormat(style, history, "steps", size.context))
+    return size, spread(encoded, size.samples)
+
+
+def encode(trajectories: Path, tokenizer: Path, prompt: PromptFormat) -> list[Sample]:
+    """All trajectories with a response token, shortest first; rows without one are left out."""
+    corpus = load_corpus(trajectories)
+    read = AutoTokenizer.from_pretrained(tokenizer)
+    samples = [corpus.encode(identifier, read, prompt) for identifier in sorted(corpus.ids)]
+    samples = [replace(sample, rows=tuple(filter(useful_length, sample.rows))) for sample in samples]
+    return sorted((sample for sample in samples if sample.rows), key=lambda sample: sample.tokens)
+
+
+def places(count: int) -> list[float]:
+    """Middles of `count` equal parts of 0 to 1."""
+    return [(index + 0.5) / count for index in range(count)]
+
+
+def spread(samples: Sequence[Sample], count: int) -> list[Sample]:
+    """`count` samples spread evenly over a sorted sequence."""
+    return [samples[int(place * len(samples))] for place in places(count)]
 
 
 def cut(sample: Sample, length: int) -> Sample:
@@ -114,13 +145,12 @@ def cut(sample: Sample, length: int) -> Sample:
 # ------------------------------------------------------------------------------------------------------ variants
 
 
-def padded(samples: Sequence[Sample], length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids, labels (-100 without loss) and attention mask of shape (samples, length)."""
-    ids = torch.zeros(len(samples), length, dtype=torch.long)
-    labels = torch.full((len(samples), length), -100)
-    attention = torch.zeros(len(samples), length, dtype=torch.long)
-    for index, sample in enumerate(samples):
-        (row,) = sample.rows
+def padded(rows: Sequence[Row], length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Token ids, labels (-100 without loss) and attention mask of shape (rows, length)."""
+    ids = torch.zeros(len(rows), length, dtype=torch.long)
+    labels = torch.full((len(rows), length), -100)
+    attention = torch.zeros(len(rows), length, dtype=torch.long)
+    for index, row in enumerate(rows):
         tokens = torch.tensor(row.input_ids[:length])
         ids[index, : len(tokens)] = tokens
         attention[index, : len(tokens)] = 1
@@ -128,27 +158,40 @@ def padded(samples: Sequence[Sample], length: int) -> tuple[torch.Tensor, torch.
     return ids, labels, attention
 
 
+def row_loss(model: nn.Module, sample: Sample, row: Row, length: int, masked: bool) -> torch.Tensor:
+    """The row's part of the sample's loss, the mean over all its response tokens; the row padded to `length`."""
+    ids, labels, attention = padded([row], length)
+    options = {"attention_mask": attention} if masked else {}
+    responses = torch.tensor(sample.response_tokens)
+    return model(input_ids=ids, labels=labels, num_items_in_batch=responses, use_cache=False, **options).loss
+
+
 def naive(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """One sample at a time, padded to the context, gradients of all weights."""
+    """One row at a time, padded to the context, gradients of all weights summed in `.grad`.
+
+    All rows of a trajectory in one batch are slower: larger activations, the same padding.
+    """
     model.requires_grad_(True)
     norms = []
     for sample in samples:
-        ids, labels, attention = padded([sample], size.context)
         model.zero_grad(set_to_none=True)
-        model(input_ids=ids, attention_mask=attention, labels=labels, use_cache=False).loss.backward()
+        for row in sample.rows:
+            row_loss(model, sample, row, size.context, masked=True).backward()
         norms.append(torch.stack([torch.linalg.vector_norm(one.linear.weight.grad) for one in projections]))
     return torch.stack(norms)
 
 
 def hooks(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """One sample at a time without padding; a hook takes each gradient's norm and drops it."""
+    """One row at a time without padding; after a sample's last row a hook takes each gradient's norm and drops it."""
     model.requires_grad_(False)
     found: dict[int, torch.Tensor] = {}
+    rows_left = 0
 
     def take(index: int) -> Callable:
         def hook(parameter: nn.Parameter) -> None:
-            found[index] = torch.linalg.vector_norm(parameter.grad)
-            parameter.grad = None
+            if rows_left == 0:
+                found[index] = torch.linalg.vector_norm(parameter.grad)
+                parameter.grad = None
 
         return hook
 
@@ -158,26 +201,57 @@ def hooks(model: nn.Module, projections: list[Projection], samples: list[Sample]
         handles.append(projection.linear.weight.register_post_accumulate_grad_hook(take(index)))
     norms = []
     for sample in samples:
-        ids, labels, _ = padded([sample], useful_length(sample.rows[0]) + 1)
-        model(input_ids=ids, labels=labels, use_cache=False).loss.backward()
+        rows_left = len(sample.rows)
+        for row in sample.rows:
+            rows_left -= 1
+            row_loss(model, sample, row, useful_length(row) + 1, masked=False).backward()
         norms.append(torch.stack([found[index] for index in range(len(projections))]))
     for handle in handles:
         handle.remove()
     return torch.stack(norms)
 
 
-def batches(samples: list[Sample]) -> list[list[int]]:
-    """Indices in batches of similar length."""
+def norms_by_batches(
+    samples: list[Sample], per_row: Callable[[list[Row], list[int]], list[torch.Tensor]]
+) -> torch.Tensor:
+    """Norms of all samples from what is known of each row of a batch.
+
+    Args:
+        per_row: of some rows and the response tokens of each one's trajectory, for every projection the gradients of
+            the rows (rows, d_out, d_in) or, where no sample has several rows, their norms (rows,).
+    """
+    if any(len(sample.rows) > 1 for sample in samples):
+        return torch.stack([_norm_of_rows(sample, per_row) for sample in samples])
+    norms: list[torch.Tensor | None] = [None] * len(samples)
     order = sorted(range(len(samples)), key=lambda index: -samples[index].tokens)
-    return [order[start : start + BATCH] for start in range(0, len(order), BATCH)]
+    for batch in batches(order):
+        chosen = [samples[index] for index in batch]
+        found = per_row([sample.rows[0] for sample in chosen], [sample.response_tokens for sample in chosen])
+        found = [one if one.dim() == 1 else one.flatten(1).norm(dim=1) for one in found]
+        for index, row in zip(batch, torch.stack(found, dim=1), strict=True):
+            norms[index] = row.detach()
+    return torch.stack(norms)
 
 
-def batch_tensors(samples: list[Sample]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids, shifted labels and token weights (1 / response tokens) of a batch padded to its longest sample."""
-    ids, labels, _ = padded(samples, max(useful_length(sample.rows[0]) for sample in samples) + 1)
+def _norm_of_rows(sample: Sample, per_row: Callable[[list[Row], list[int]], list[torch.Tensor]]) -> torch.Tensor:
+    sums: list[torch.Tensor] = []
+    for rows in batches(sorted(sample.rows, key=useful_length, reverse=True)):
+        found = [one.sum(dim=0) for one in per_row(rows, [sample.response_tokens] * len(rows))]
+        sums = [old.add_(new) for old, new in zip(sums, found, strict=True)] if sums else found
+    return torch.stack([one.norm() for one in sums]).detach()
+
+
+def batches(ordered: list) -> Iterator[list]:
+    """Parts of `BATCH` items, the last one shorter."""
+    for start in range(0, len(ordered), BATCH):
+        yield ordered[start : start + BATCH]
+
+
+def batch_tensors(rows: list[Row], responses: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Ids, shifted labels and token weights (1 / response tokens) of a batch padded to its longest row."""
+    ids, labels, _ = padded(rows, max(map(useful_length, rows)) + 1)
     targets = labels[:, 1:]
-    weights = (targets != -100).float()
-    return ids, targets, weights / weights.sum(dim=1, keepdim=True)
+    return ids, targets, (targets != -100).float() / torch.tensor(responses)[:, None]
 
 
 def summed_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
@@ -192,20 +266,20 @@ def opacus_norms(
     for projection in projections:
         projection.linear.weight.requires_grad_(True)
     wrapped = wrap(model)
-    norms: list[torch.Tensor | None] = [None] * len(samples)
+
+    def per_row(rows: list[Row], responses: list[int]) -> list[torch.Tensor]:
+        ids, targets, weights = batch_tensors(rows, responses)
+        summed_loss(wrapped(input_ids=ids, use_cache=False).logits, targets, weights).backward()
+        found = [read(projection.linear.weight) for projection in projections]
+        wrapped.zero_grad(set_to_none=True)
+        for projection in projections:
+            projection.linear.weight.grad_sample = None
+        return found
+
     try:
-        for batch in batches(samples):
-            ids, targets, weights = batch_tensors([samples[index] for index in batch])
-            summed_loss(wrapped(input_ids=ids, use_cache=False).logits, targets, weights).backward()
-            found = torch.stack([read(projection.linear.weight) for projection in projections], dim=1)
-            wrapped.zero_grad(set_to_none=True)
-            for projection in projections:
-                projection.linear.weight.grad_sample = None
-            for index, row in zip(batch, found, strict=True):
-                norms[index] = row.detach()
+        return norms_by_batches(samples, per_row)
     finally:
         wrapped.remove_hooks()
-    return torch.stack(norms)
 
 
 def opacus_grad_sample(
@@ -217,7 +291,7 @@ def opacus_grad_sample(
     def wrap(module: nn.Module) -> nn.Module:
         return GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=False)
 
-    return opacus_norms(model, projections, samples, wrap, lambda weight: weight.grad_sample.flatten(1).norm(dim=1))
+    return opacus_norms(model, projections, samples, wrap, lambda weight: weight.grad_sample)
 
 
 def opacus_ghost(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
@@ -251,19 +325,17 @@ def vmap_grad(model: nn.Module, projections: list[Projection], samples: list[Sam
         logits = functional_call(model, {**parameters, **weights_of}, (), options).logits
         return summed_loss(logits, targets[None], weights[None])
 
-    norms: list[torch.Tensor | None] = [None] * len(samples)
-    for batch in batches(samples):
-        ids, targets, weights = batch_tensors([samples[index] for index in batch])
+    def per_row(rows: list[Row], responses: list[int]) -> list[torch.Tensor]:
+        ids, targets, weights = batch_tensors(rows, responses)
         length = ids.shape[1]
         mask = torch.full((length, length), float("-inf")).triu(1)[None, None]
         positions = torch.arange(length)[None]
         gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0, None, None))(
             trained, ids, targets, weights, mask, positions
         )
-        found = torch.stack([gradients[key].flatten(1).norm(dim=1) for key in keys], dim=1)
-        for index, row in zip(batch, found, strict=True):
-            norms[index] = row
-    return torch.stack(norms)
+        return [gradients[key] for key in keys]
+
+    return norms_by_batches(samples, per_row)
 
 
 def ours(model: GradientProber, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
@@ -294,6 +366,10 @@ LABELS = {
 }
 
 
+# what a variant cannot do with samples of several rows
+SINGLE_ROWS_ONLY = {"opacus-ghost": "n/a: norms of rows alone"}
+
+
 # ------------------------------------------------------------------------------------------------- measurements
 
 
@@ -304,10 +380,10 @@ def floor_flops(samples: Sequence[Sample], size: Size) -> float:
     weights = size.layers * (size.hidden * (2 * attention_width + 2 * key_width) + 3 * size.hidden * size.intermediate)
     total = 0.0
     for sample in samples:
-        tokens = sample.tokens
-        # scores and values: 4 T^2 d by the half that is causal, once forward and twice backward
-        attention = 3 * size.layers * 2 * tokens * tokens * attention_width
-        total += 4 * weights * tokens + attention + 4 * sample.response_tokens * size.hidden * VOCABULARY
+        # scores and values: 4 T^2 d by the half that is causal, once forward and twice backward, row by row
+        squares = sum(useful_length(row) ** 2 for row in sample.rows)
+        attention = 3 * size.layers * 2 * squares * attention_width
+        total += 4 * weights * sample.tokens + attention + 4 * sample.response_tokens * size.hidden * VOCABULARY
     return total
 
 
@@ -346,33 +422,58 @@ def run_child(variant: str, size: Size, samples: list[Sample], runs: int, out: P
     out.write_text(json.dumps({"seconds": seconds, "peak": peak, "rss": memory * 1024, "before": before * 1024}))
 
 
-def run_in_process(variant: str, name: str, samples_file: Path, runs: int, folder: Path) -> tuple[dict, np.ndarray]:
-    out = folder / f"{name}-{variant}.json"
-    command = [sys.executable, __file__, "--child", variant, "--size", name, "--samples", str(samples_file)]
-    subprocess.run([*command, "--runs", str(runs), "--out", str(out)], check=True)
+def run_in_process(variant: str, work: Path, runs: int) -> tuple[dict, np.ndarray]:
+    """Times and norms of one variant on the size and samples that `work` describes."""
+    out = work.with_name(f"{work.stem}-{variant}.json")
+    command = [sys.executable, __file__, "--child", variant, "--samples", str(work), "--runs", str(runs)]
+    subprocess.run([*command, "--out", str(out)], check=True)
     return json.loads(out.read_text()) if out.exists() else {}, np.load(out.with_suffix(".npy"))
 
 
-def measure(name: str, samples: list[Sample], variants: Sequence[str], runs: int, folder: Path) -> list[str]:
-    """Lines of the table of one size."""
-    size = SIZES[name]
-    samples_file = folder / f"{name}.json"
-    samples_file.write_text(json.dumps([asdict(sample) for sample in samples]))
-    _, reference = run_in_process("reference", name, samples_file, 1, folder)
+def write_work(path: Path, size: Size, samples: Sequence[Sample]) -> None:
+    path.write_text(json.dumps({"size": asdict(size), "samples": [asdict(sample) for sample in samples]}))
+
+
+def read_work(path: Path) -> tuple[Size, list[Sample]]:
+    work = json.loads(path.read_text())
+    samples = [Sample(one["id"], tuple(Row(**row) for row in one["rows"]), one["truncated"]) for one in work["samples"]]
+    return Size(**work["size"]), samples
+
+
+def describe(size: Size, samples: Sequence[Sample], floor: float, runs: int) -> str:
+    """The line above a table."""
+    rows = [useful_length(row) for sample in samples for row in sample.rows]
+    mean = statistics.mean(rows)
+    text = f"Mean length {mean:.0f} tokens ({100 * mean / size.context:.0f}% of the context)"
+    if len(rows) > len(samples):
+        text = (
+            f"Trajectories of {len(rows) / len(samples):.1f} rows on average, a row's mean length {mean:.0f} tokens "
+            f"({100 * mean / size.context:.0f}% of the context: padding alone makes the naive variant compute "
+            f"{size.context / mean:.1f} times the positions)"
+        )
+    return f"{text}, floor {floor / 1e9:.0f} GFLOP, median of {runs} runs."
+
+
+def measure(size: Size, samples: list[Sample], variants: Sequence[str], runs: int, note: str, work: Path) -> list[str]:
+    """Lines of the table of one size; `note` goes into its heading."""
+    write_work(work, size, samples)
+    _, reference = run_in_process("reference", work, 1)
     floor = floor_flops(samples, size)
-    mean = statistics.mean(sample.tokens for sample in samples)
     lines = [
-        f"### {size.title()}",
+        f"### {size.title()}{note}",
         "",
-        f"Mean length {mean:.0f} tokens ({100 * mean / size.context:.0f}% of the context), "
-        f"floor {floor / 1e9:.0f} GFLOP, median of {runs} runs.",
+        describe(size, samples, floor, runs),
         "",
         "| variant | samples/s | ratio to naive | peak RSS | share of matmul peak (floor) | largest relative error |",
         "|---|---|---|---|---|---|",
     ]
+    several_rows = any(len(sample.rows) > 1 for sample in samples)
     base = None
     for variant in variants:
-        result, norms = run_in_process(variant, name, samples_file, runs, folder)
+        if several_rows and variant in SINGLE_ROWS_ONLY:
+            lines.append(f"| {LABELS[variant]} | {SINGLE_ROWS_ONLY[variant]} | | | | |")
+            continue
+        result, norms = run_in_process(variant, work, runs)
         seconds = statistics.median(result["seconds"])
         base = base or seconds
         cells = [
@@ -398,11 +499,12 @@ def machine() -> str:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--trajectories", type=Path, help="corpus whose conversations are the samples")
+    parser.add_argument("--trajectories", type=Path, help="corpus whose trajectories are the samples")
     parser.add_argument("--tokenizer", type=Path, help="model folder with the tokenizer that reads it")
     parser.add_argument("--size", choices=SIZES, action="append", help="default: all three")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--layout", choices=("conversation", "steps"), default="conversation")
+    parser.add_argument("--prompt", choices=PROMPTS, default="paper", help="of step rows (default: paper)")
     parser.add_argument(
         "--lengths",
         choices=("corpus", "even"),
@@ -415,20 +517,22 @@ def main() -> None:
     parser.add_argument("--samples", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        records = json.loads(arguments.samples.read_text())
-        samples = [
-            Sample(record["id"], tuple(Row(**row) for row in record["rows"]), record["truncated"]) for record in records
-        ]
-        run_child(arguments.child, SIZES[arguments.size[0]], samples, arguments.runs, arguments.out)
+        size, samples = read_work(arguments.samples)
+        run_child(arguments.child, size, samples, arguments.runs, arguments.out)
         return
+    if arguments.layout == "steps" and arguments.lengths != "corpus":
+        parser.error("--lengths even cuts conversations; step rows keep the corpus's lengths")
+    source = arguments.trajectories, arguments.tokenizer
     lines = [f"Machine: {machine()}", ""]
     with tempfile.TemporaryDirectory() as folder:
         for name in arguments.size or SIZES:
-            size = SIZES[name]
-            samples = real_samples(
-                arguments.trajectories, arguments.tokenizer, size, arguments.layout, arguments.lengths
-            )
-            lines += measure(name, samples, arguments.variants, arguments.runs, Path(folder))
+            size, note = SIZES[name], ""
+            if arguments.layout == "steps":
+                size, samples = step_rows(*source, size, arguments.prompt)
+                note = f", step rows with the {arguments.prompt}'s prompts ({', '.join(PROMPTS[arguments.prompt][:2])})"
+            else:
+                samples = conversations(*source, size, arguments.lengths)
+            lines += measure(size, samples, arguments.variants, arguments.runs, note, Path(folder) / f"{name}.json")
     text = "\n".join(lines)
     if arguments.out:
         arguments.out.write_text(text)
