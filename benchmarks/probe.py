@@ -67,6 +67,7 @@ class Size:
     context: int
     samples: int
     tokens_per_pack: int
+    vocabulary: int = VOCABULARY
 
     def title(self) -> str:
         """Heading of the size's table."""
@@ -82,7 +83,7 @@ SIZES = {
 
 def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
     config = Qwen3Config(
-        vocab_size=VOCABULARY,
+        vocab_size=size.vocabulary,
         hidden_size=size.hidden,
         intermediate_size=size.intermediate,
         num_hidden_layers=size.layers,
@@ -160,10 +161,15 @@ def padded(rows: Sequence[Row], length: int) -> tuple[torch.Tensor, torch.Tensor
 
 def row_loss(model: nn.Module, sample: Sample, row: Row, length: int, masked: bool) -> torch.Tensor:
     """The row's part of the sample's loss, the mean over all its response tokens; the row padded to `length`."""
-    ids, labels, attention = padded([row], length)
+    ids, labels, attention = (tensor.to(model.device) for tensor in padded([row], length))
     options = {"attention_mask": attention} if masked else {}
     responses = torch.tensor(sample.response_tokens)
     return model(input_ids=ids, labels=labels, num_items_in_batch=responses, use_cache=False, **options).loss
+
+
+def gradient_norm(gradient: torch.Tensor) -> torch.Tensor:
+    """In float32 or better: the norm of a bfloat16 tensor would be rounded to bfloat16."""
+    return torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
 
 
 def naive(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
@@ -177,7 +183,7 @@ def naive(model: nn.Module, projections: list[Projection], samples: list[Sample]
         model.zero_grad(set_to_none=True)
         for row in sample.rows:
             row_loss(model, sample, row, size.context, masked=True).backward()
-        norms.append(torch.stack([torch.linalg.vector_norm(one.linear.weight.grad) for one in projections]))
+        norms.append(torch.stack([gradient_norm(one.linear.weight.grad) for one in projections]))
     return torch.stack(norms)
 
 
@@ -190,7 +196,7 @@ def hooks(model: nn.Module, projections: list[Projection], samples: list[Sample]
     def take(index: int) -> Callable:
         def hook(parameter: nn.Parameter) -> None:
             if rows_left == 0:
-                found[index] = torch.linalg.vector_norm(parameter.grad)
+                found[index] = gradient_norm(parameter.grad)
                 parameter.grad = None
 
         return hook
@@ -383,7 +389,7 @@ def floor_flops(samples: Sequence[Sample], size: Size) -> float:
         # scores and values: 4 T^2 d by the half that is causal, once forward and twice backward, row by row
         squares = sum(useful_length(row) ** 2 for row in sample.rows)
         attention = 3 * size.layers * 2 * squares * attention_width
-        total += 4 * weights * sample.tokens + attention + 4 * sample.response_tokens * size.hidden * VOCABULARY
+        total += 4 * weights * sample.tokens + attention + 4 * sample.response_tokens * size.hidden * size.vocabulary
     return total
 
 
