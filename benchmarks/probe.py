@@ -503,6 +503,15 @@ def machine() -> str:
     return f"{cpu}, one thread, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
+def write_report(lines: Sequence[str], out: Path | None) -> None:
+    """Write Markdown to a file, or to standard output."""
+    text = "\n".join(lines)
+    if out:
+        out.write_text(text)
+    else:
+        print(text)
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", type=Path, help="corpus whose trajectories are the samples")
@@ -539,11 +548,7 @@ def main() -> None:
             else:
                 samples = conversations(*source, size, arguments.lengths)
             lines += measure(size, samples, arguments.variants, arguments.runs, note, Path(folder) / f"{name}.json")
-    text = "\n".join(lines)
-    if arguments.out:
-        arguments.out.write_text(text)
-    else:
-        print(text)
+    write_report(lines, arguments.out)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from probe import Size, encode, floor_flops, hooks, naive, ours, spread
+from probe import Size, encode, floor_flops, hooks, naive, ours, spread, write_report
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
@@ -211,11 +211,7 @@ def main() -> None:
     lines = [f"Machine: {torch.cuda.get_device_name()}, torch {torch.__version__}", ""]
     for layout in arguments.layout or ("steps", "conversation"):
         lines += measure(arguments, layout)
-    text = "\n".join(lines)
-    if arguments.out:
-        arguments.out.write_text(text)
-    else:
-        print(text)
+    write_report(lines, arguments.out)
 
 
 if __name__ == "__main__":

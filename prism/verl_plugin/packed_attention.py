@@ -18,8 +18,7 @@ from transformers import AttentionInterface
 
 from prism.core.errors import PrismError
 from prism.core.probe.attention import block_causal_attention
-
-IMPLEMENTATION = "prism_packed"
+from prism.verl_plugin.overrides import PACKED_ATTENTION
 
 
 def packed_attention(
@@ -46,9 +45,9 @@ def packed_attention(
         PrismError: the rows are padded instead of packed, or attention has dropout.
     """
     if attention_mask is not None or position_ids is None or len(query) != 1:
-        raise PrismError(f"{IMPLEMENTATION} is for packed rows: set actor_rollout_ref.model.use_remove_padding")
+        raise PrismError(f"{PACKED_ATTENTION} is for packed rows: set actor_rollout_ref.model.use_remove_padding")
     if dropout:
-        raise PrismError(f"{IMPLEMENTATION} has no dropout: set attention_dropout to 0 in the model's config.json")
+        raise PrismError(f"{PACKED_ATTENTION} has no dropout: set attention_dropout to 0 in the model's config.json")
     return block_causal_attention(module, query, key, value, None, row_ends=row_boundaries(position_ids[0]), **options)
 
 
@@ -62,4 +61,4 @@ def row_boundaries(positions: torch.Tensor) -> list[int]:
     return sorted({0, *starts, len(positions)})
 
 
-AttentionInterface.register(IMPLEMENTATION, packed_attention)
+AttentionInterface.register(PACKED_ATTENTION, packed_attention)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import random
 
 import numpy as np
 import pytest
@@ -12,7 +13,8 @@ from probe_models import random_model, random_row, random_samples, reference_nor
 from prism.core.probe.attention import block_causal_attention
 from prism.core.probe.packing import plan_packs
 from prism.core.probe.prober import GradientProber
-from prism.core.varlen import varlen_attention
+from prism.core.probe.samples import Sample
+from prism.core.probe.varlen import varlen_attention
 from prism.verl_plugin.packed_attention import packed_attention
 
 SAMPLES = random_samples(6, rows=(1, 3))
@@ -89,11 +91,8 @@ def test_verls_attention_finds_the_rows_by_their_positions():
 
 def test_a_pack_that_does_not_fit_is_halved(capsys):
     """Real lack of memory: every sample is probed all the same, with the same norms."""
-    import random
-
     generator = random.Random(0)
-    samples = random_samples(16, longest=1500)
-    samples = [type(one)(one.id, (random_row(generator, 1000),)) for one in samples]
+    samples = [Sample(f"sample-{index:03d}", (random_row(generator, 1000),)) for index in range(16)]
     model = random_model("qwen3", dtype=torch.float32, **WIDE)
     free = probe_on_gpu(model, samples, 1_000)
     whole = 16_000

@@ -9,7 +9,8 @@ import torch
 from probe_models import random_model, random_samples
 
 from prism.core.errors import PrismError
-from prism.verl_plugin.packed_attention import IMPLEMENTATION, packed_attention, row_boundaries
+from prism.verl_plugin.overrides import PACKED_ATTENTION
+from prism.verl_plugin.packed_attention import packed_attention, row_boundaries
 
 ROWS = [row for sample in random_samples(4) for row in sample.rows]
 
@@ -18,7 +19,7 @@ ROWS = [row for sample in random_samples(4) for row in sample.rows]
 def test_packed_rows_give_the_logits_of_single_rows(family, settings):
     single = random_model(family, num_hidden_layers=2, **settings)
     packed = copy.deepcopy(single)
-    packed.set_attn_implementation(IMPLEMENTATION)
+    packed.set_attn_implementation(PACKED_ATTENTION)
     ids = torch.cat([torch.tensor(row.input_ids) for row in ROWS])[None]
     positions = torch.cat([torch.arange(len(row.input_ids)) for row in ROWS])[None]
     found = packed(input_ids=ids, attention_mask=None, position_ids=positions, use_cache=False).logits[0]

@@ -12,7 +12,7 @@ from torch import nn
 from transformers import AttentionInterface
 
 from prism.core.errors import BadInput
-from prism.core.varlen import varlen_attention
+from prism.core.probe.varlen import varlen_attention
 
 IMPLEMENTATION = "prism_block_causal"
 
