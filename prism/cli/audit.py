@@ -12,12 +12,6 @@ OutCsv = Annotated[Path, typer.Option(help="One line a finding (CSV).")]
 OutMd = Annotated[Path, typer.Option(help="The same for people (Markdown).")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(audit)
-    app.command()(compare)
-
-
 def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:
     """Recompute the paper's published numbers from each other."""
     from prism.stages.audit import audit_paper

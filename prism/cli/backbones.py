@@ -8,19 +8,15 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
+def tiny_backbone(
+    family: Annotated[str, typer.Option(help="Model family: qwen3 or llama3.")],
+    transcripts: Annotated[list[Path], typer.Option(help="Random-policy transcripts (JSONL); one option a file.")],
+    out: Annotated[Path, typer.Option(help="Folder of the backbone.")],
+    recipe: Annotated[str, typer.Option(help="Settings of the pre-training, as JSON.")],
+) -> None:
+    """Pre-train a tiny backbone on random play."""
+    from prism.core.recipes import build_recipe
+    from prism.stages.backbones import BackboneRecipe, train_tiny_backbone
 
-    @app.command("tiny-backbone")
-    def tiny_backbone(
-        family: Annotated[str, typer.Option(help="Model family: qwen3 or llama3.")],
-        transcripts: Annotated[list[Path], typer.Option(help="Random-policy transcripts (JSONL); one option a file.")],
-        out: Annotated[Path, typer.Option(help="Folder of the backbone.")],
-        recipe: Annotated[str, typer.Option(help="Settings of the pre-training, as JSON.")],
-    ) -> None:
-        """Pre-train a tiny backbone on random play."""
-        from prism.core.recipes import build_recipe
-        from prism.stages.backbones import BackboneRecipe, train_tiny_backbone
-
-        settings = build_recipe(BackboneRecipe, recipe, "--recipe")
-        train_tiny_backbone(settings, family, transcripts, out)
+    settings = build_recipe(BackboneRecipe, recipe, "--recipe")
+    train_tiny_backbone(settings, family, transcripts, out)

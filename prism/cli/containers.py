@@ -27,11 +27,6 @@ class Compression(StrEnum):
     lz4 = "lz4"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.add_typer(containers, name="containers")
-
-
 @containers.command()
 def check(
     image: Annotated[list[str] | None, typer.Argument(help="ROLE=IMAGE: also check built images.")] = None,

@@ -30,15 +30,6 @@ Out = Annotated[Path, typer.Option("--out", help="Output; appears whole or not a
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(games)
-    app.command()(trajectories)
-    app.command(name="import-trajectories")(import_trajectories)
-    app.command(name="random-transcripts")(random_transcripts)
-    app.command()(panel)
-
-
 def games(
     out: Out,
     recipe: Annotated[str, typer.Option(help="JSON: train, seen, unseen, seed, size (generated games only).")] = "",

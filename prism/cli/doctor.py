@@ -8,12 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(doctor)
-    app.command(name="check-plan")(check_plan)
-
-
 def doctor(
     gpu: Annotated[bool, typer.Option("--gpu", help="Run every GPU stage once, tiny.")] = False,
     work: Annotated[Path | None, typer.Option(help="Keep what --gpu writes, logs included, in this folder.")] = None,

@@ -8,21 +8,17 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Folder of the model.")],
+    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
+    panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
+    out: Annotated[Path, typer.Option(help="One record an episode (JSON).")],
+    recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
+) -> None:
+    """Play every task of a panel once."""
+    from prism.core.recipes import build_recipe
+    from prism.stages.evaluate import EvaluationRecipe
+    from prism.stages.evaluate import evaluate as run
 
-    @app.command()
-    def evaluate(
-        model: Annotated[Path, typer.Option(help="Folder of the model.")],
-        games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
-        panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
-        out: Annotated[Path, typer.Option(help="One record an episode (JSON).")],
-        recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
-        seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
-    ) -> None:
-        """Play every task of a panel once."""
-        from prism.core.recipes import build_recipe
-        from prism.stages.evaluate import EvaluationRecipe
-        from prism.stages.evaluate import evaluate as run
-
-        run(model, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe"), seed)
+    run(model, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe"), seed)

@@ -10,12 +10,6 @@ import typer
 CATALOG = Path(__file__).resolve().parents[2] / "resources" / "downloads.yaml"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(fetch)
-    app.command(name="eto-trajectories")(eto_trajectories)
-
-
 def fetch(
     collection: Annotated[
         str, typer.Argument(help="A collection of resources/downloads.yaml: alfworld, webshop, eto.")

@@ -19,18 +19,6 @@ Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
 Methods = Annotated[str, typer.Option(help="Methods, separated by commas.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command("figure-case-study")(figure_case_study)
-    app.command("figure-inverse-ablation")(figure_inverse_ablation)
-    app.command("figure-ratio-sweep")(figure_ratio_sweep)
-    app.command("figure-consensus")(figure_consensus)
-    app.command("figure-score-distributions")(figure_score_distributions)
-    app.command("figure-training-curves")(figure_training_curves)
-    app.command("figure-forest")(figure_forest)
-    app.command("figure-schedule")(figure_schedule)
-
-
 def figure_case_study(
     scores: Annotated[Path, typer.Option()],
     trajectories: Annotated[Path, typer.Option()],

@@ -11,13 +11,6 @@ Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it 
 Evaluations = Annotated[list[Path], typer.Argument(help="Evaluations: {method}/seed{seed}/{panel}.json.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command("learning-curve")(learning_curve)
-    app.command("learning-table")(learning_table)
-    app.command("figure-learning")(figure_learning)
-
-
 def learning_curve(
     run: Annotated[Path, typer.Option(help="Folder of the RL run.")],
     work: Annotated[Path, typer.Option(help="Work folder of the RL run, with its checkpoints.")],

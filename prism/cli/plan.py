@@ -8,12 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(plan)
-    app.command()(recover)
-
-
 def plan(
     target: Annotated[str, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")],
     out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),

@@ -16,12 +16,6 @@ class Benchmark(StrEnum):
     webshop = "webshop"
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(play)
-    app.command()(replay)
-
-
 def play(
     benchmark: Annotated[Benchmark, typer.Argument(help="What to play.")],
     games: Annotated[

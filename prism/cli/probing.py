@@ -8,12 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    for command in (probe, score, route, explain, split, sensitivity):
-        app.command()(command)
-
-
 def probe(
     model: Annotated[str, typer.Option(help="folder of a Hugging Face model, or its id on the Hub")],
     data: Annotated[Path, typer.Option(help="trajectories or chats, one JSON object a line")],

@@ -13,13 +13,6 @@ Results = Annotated[Path, typer.Option(help="Folder of a finished run.")]
 Names = Annotated[str, typer.Option(help="Names, separated by commas.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command("index-page")(index_page)
-    app.command()(crate)
-    app.command("pack-records")(pack_records)
-
-
 def index_page(
     results: Results,
     tables: Names,

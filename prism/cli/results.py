@@ -7,25 +7,7 @@ from typing import Annotated
 
 import typer
 
-from prism import __version__
-
 Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
-
-
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(version)
-    app.command()(show)
-    app.command()(cells)
-    app.command("timing-cells")(timing_cells)
-    app.command("table-statistics")(table_statistics)
-    app.command()(table)
-    app.command("benchmark-summary")(benchmark_summary)
-
-
-def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
 
 
 def show(file: Annotated[Path, typer.Argument(help="A table of results (CSV).")]) -> None:

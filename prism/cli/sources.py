@@ -8,11 +8,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(backbone)
-
-
 def backbone(
     source: Annotated[str, typer.Option(help="local: a folder; hub: a pinned download.")],
     location: Annotated[str, typer.Option(help="The folder, or the hub's repository.")],

@@ -11,11 +11,6 @@ import typer
 from prism.core.errors import PrismError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this group."""
-    app.command()(trace)
-
-
 def trace(
     cell: Annotated[Path, typer.Argument(help="A cell: {results}/cells/.../{column}.json.")],
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a tree.")] = False,

@@ -23,23 +23,13 @@ StoreDir = Annotated[Path, typer.Option("--store", help="Catalog compiled by `pr
 Out = Annotated[Path, typer.Option("--out", help="Output; appears whole or not at all.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command(name="webshop-catalog")(catalog)
-    app.command(name="webshop-store")(store)
-    app.command(name="webshop-trajectories")(trajectories)
-    app.command(name="webshop-random-transcripts")(random_transcripts)
-    app.command(name="webshop-panel")(panel)
-    app.add_typer(conformance, name="conformance")
-
-
 # a lone command would become the group itself
 @conformance.callback()
 def _conformance() -> None:
     """Replay recorded cases of an original and count agreement."""
 
 
-def catalog(
+def webshop_catalog(
     out: Out, recipe: Annotated[str, typer.Option(help="JSON: products, seed, instructions, description_words.")]
 ) -> None:
     """Generate a catalog in the original file formats."""
@@ -50,7 +40,7 @@ def catalog(
     make_catalog(out, build_recipe(CatalogRecipe, recipe, "--recipe"))
 
 
-def store(
+def webshop_store(
     catalog: Annotated[Path, typer.Option(help="Folder with the three catalog files, original or generated.")],
     out: Out,
     recipe: Annotated[str, typer.Option(help="JSON: seed, goals, rows, tagged_titles.")],
@@ -62,7 +52,7 @@ def store(
     compile_catalog(catalog, out, build_recipe(StoreRecipe, recipe, "--recipe"))
 
 
-def trajectories(
+def webshop_trajectories(
     store: StoreDir,
     out: Out,
     manifest: Annotated[Path, typer.Option("--manifest", help="Counts, rejected goals and the hash, as JSON.")],
@@ -75,7 +65,7 @@ def trajectories(
     collect_trajectories(store, out, manifest, build_recipe(WebshopTrajectoriesRecipe, recipe, "--recipe"))
 
 
-def random_transcripts(
+def webshop_random_transcripts(
     store: StoreDir,
     out: Out,
     recipe: Annotated[str, typer.Option(help="JSON: goals, tasks, episodes, max_steps, seed, split {test, dev}.")],
@@ -87,7 +77,7 @@ def random_transcripts(
     collect_random_transcripts(store, out, build_recipe(WebshopTranscriptsRecipe, recipe, "--recipe"))
 
 
-def panel(
+def webshop_panel(
     store: StoreDir,
     split: Annotated[Split, typer.Option(help="Which part of the goal list the panel is of.")],
     out: Out,

@@ -7,11 +7,6 @@ from typing import Annotated
 import typer
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this group."""
-    app.command()(why)
-
-
 def why(
     targets: Annotated[list[str] | None, typer.Argument(help="Files or rules; the default target without any.")] = None,
     configfile: Annotated[list[str] | None, typer.Option(help="Overlay of the config, as for snakemake.")] = None,

@@ -32,6 +32,8 @@ _SHELL = re.compile(r"^ *Shell command: (.*(?:\n(?!\s*\n|\[|\s+\[|\s*Job ).+)*)"
 # a rule that only gathers files, such as `all`
 NO_COMMAND = "None"
 _PROGRAM = ["python", "-m", "prism"]
+# the group of the commands that rules alone call; no two commands share a name
+_STAGE = "stage"
 # tasks of a run whose number is not known before its split exists; more than any step takes
 MANY_TASKS = 3000
 
@@ -112,7 +114,8 @@ def planned_commands(plan: str) -> list[Command]:
             words = [word for word in part if not re.fullmatch(r"[A-Z_]+=.*", word)]
             if words[:3] != _PROGRAM:
                 raise BadInput("plan", f"{shlex.join(words)[:100]!r} is not a prism command", "write rules with prism")
-            commands[Command(words[3], tuple(words[4:]))] = None
+            name, *arguments = words[4:] if words[3:4] == [_STAGE] else words[3:]
+            commands[Command(name, tuple(arguments))] = None
     return list(commands)
 
 
@@ -180,7 +183,8 @@ def _command_parsers() -> Mapping[str, Any]:
 
     from prism.cli import app
 
-    return get_command(app).commands
+    people = get_command(app).commands
+    return {**people[_STAGE].commands, **people}
 
 
 def check_sft(recipe: SftRecipe) -> None:

@@ -55,12 +55,12 @@ def test_command_counts_and_fails_on_the_first_disagreement(tmp_path):
     cases["rewards"][3]["reward"] += 1e-6
     bad.write_text(json.dumps(cases))
 
-    run = CliRunner().invoke(app, ["conformance", "webshop", "--catalog", str(EDGE), "--oracle", str(good)])
+    run = CliRunner().invoke(app, ["stage", "conformance", "webshop", "--catalog", str(EDGE), "--oracle", str(good)])
     assert run.exit_code == 0
     assert "rewards: 5 / 5" in run.output
     assert "sessions: 2 / 2" in run.output
 
-    run = CliRunner().invoke(app, ["conformance", "webshop", "--catalog", str(EDGE), "--oracle", str(bad)])
+    run = CliRunner().invoke(app, ["stage", "conformance", "webshop", "--catalog", str(EDGE), "--oracle", str(bad)])
     assert run.exit_code == 1
     assert "rewards: 4 / 5" in run.output
     assert "first disagreement: reward 3" in run.output
