@@ -2,7 +2,7 @@
 import os
 
 PAPER_FILES = [
-    f"resources/paper/{name}"
+    f"{PAPER}/{name}"
     for name in (
         "table1.csv",
         "table2.csv",
@@ -11,6 +11,7 @@ PAPER_FILES = [
         "statements.csv",
         "alfworld_tasks.csv",
         "claims.yaml",
+        "version.yaml",
     )
 ]
 
@@ -35,7 +36,7 @@ rule audit:
     container:
         image("cpu")
     params:
-        folder=lambda wildcards, input: os.path.dirname(input.paper[0]),
+        folder=PAPER,
     message:
         "audit of the paper's published numbers"
     shell:
@@ -73,7 +74,7 @@ rule comparison:
     conda:
         "../envs/cpu.yaml"
     params:
-        folder=lambda wildcards, input: os.path.dirname(input.paper[0]),
+        folder=PAPER,
         options=lambda wildcards, input: [
             f"--{option}={path}"
             for option in ("times", "sensitivity", "scores")

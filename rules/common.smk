@@ -32,6 +32,8 @@ announce()
 METHODS = build_methods(config["methods"])
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
+# the version of the paper that is rebuilt: its published numbers
+PAPER = "resources/paper/v1"
 # the published expert trajectories that the paper trains on
 ETO = "eto"
 

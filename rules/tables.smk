@@ -13,7 +13,7 @@ rule table1_row:
             wildcards.method,
             wildcards.panel,
         ),
-        paper="resources/paper/table1.csv",
+        paper=f"{PAPER}/table1.csv",
         source=CELL_SOURCES,
     output:
         collect(
@@ -51,7 +51,7 @@ rule table2_row:
             wildcards.method,
             TABLE2_PANEL,
         ),
-        paper="resources/paper/table2.csv",
+        paper=f"{PAPER}/table2.csv",
         source=CELL_SOURCES,
     output:
         collect(
@@ -85,7 +85,7 @@ rule table3_row:
     input:
         # what was timed; the times themselves lie in Snakemake's benchmark files, which are no outputs
         timed=lambda wildcards: timed_outputs(wildcards.benchmark, wildcards.method),
-        paper="resources/paper/table3.csv",
+        paper=f"{PAPER}/table3.csv",
         source=source("timings"),
     output:
         collect(
@@ -125,7 +125,7 @@ rule table4_cell:
             wildcards.method,
             TABLE4_PANELS[wildcards.benchmark],
         ),
-        paper="resources/paper/table4.csv",
+        paper=f"{PAPER}/table4.csv",
         source=CELL_SOURCES,
     output:
         "<results>/cells/table4/{method}/{benchmark}.json",

@@ -378,7 +378,7 @@ def evaluations(text: str) -> Builder:
         path.write_text(text)
         recipe = '{"scale": "demo", "targets": ["table1"], "backbones": {"table1": ["tiny"]}}'
         return [
-            "compare", "--paper", "resources/paper", "--recipe", recipe, "--out-csv", folder / "c.csv",
+            "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out-csv", folder / "c.csv",
             "--out-md", folder / "c.md", path,
         ]  # fmt: skip
 
@@ -408,7 +408,7 @@ EVALUATIONS = [
     command("evaluation: a task twice", evaluations(episodes({}, {})), "seen.json", "twice"),
     command("evaluation: seed is a text", evaluations(evaluation(seed="0")), "seen.json"),
     command("evaluation: path says nothing", lambda folder: [
-        "compare", "--paper", "resources/paper", "--out-csv", folder / "c.csv", "--out-md", folder / "c.md",
+        "compare", "--paper", "resources/paper/v1", "--out-csv", folder / "c.csv", "--out-md", folder / "c.md",
         "--recipe", '{"scale": "demo", "targets": [], "backbones": {}}', "x.json",
     ], "x.json"),
 ]  # fmt: skip
@@ -496,7 +496,7 @@ SPLITS = [
 def paper(name: str, old: str, new: str) -> Builder:
     def build(folder: Path) -> Sequence[object]:
         place = folder / "paper"
-        shutil.copytree("resources/paper", place)
+        shutil.copytree("resources/paper/v1", place)
         text = (place / name).read_text()
         assert old in text
         (place / name).write_text(text.replace(old, new, 1))

@@ -38,7 +38,7 @@ METHODS = {
 def findings(root, tmp_path_factory):
     """The audit of the published numbers, by finding."""
     folder = tmp_path_factory.mktemp("audit")
-    audit_paper(root / "resources/paper", folder / "paper.csv", folder / "paper.md")
+    audit_paper(root / "resources/paper/v1", folder / "paper.csv", folder / "paper.md")
     table = pd.read_csv(folder / "paper.csv", comment="#").set_index("id")
     assert table.index.is_unique
     markdown = (folder / "paper.md").read_text()
@@ -87,7 +87,7 @@ def test_seen_rows_need_five_panels_and_one_row_fits_none(findings):
 def test_the_panel_of_prism_by_plain_arithmetic(root):
     """The panel that the search found, checked with nothing but division."""
     panel = dict(zip(TASK_TYPES, (41, 9, 24, 10, 20, 24), strict=True))
-    table = pd.read_csv(root / "resources/paper/table1.csv", comment="#")
+    table = pd.read_csv(root / "resources/paper/v1/table1.csv", comment="#")
     for row in table[(table["split"] == "seen") & table["method"].str.startswith("prism-")].itertuples():
         counts = {task: round(getattr(row, task) * panel[task] / 100) for task in TASK_TYPES}
         assert all(abs(100 * counts[task] / panel[task] - getattr(row, task)) < 0.0051 for task in TASK_TYPES)
@@ -190,7 +190,7 @@ def consistent(root, tmp_path):
         ["split", *TASK_TYPES],
         [[split, *games.values()] for split, games in GAMES.items()],
     )
-    shutil.copy(root / "resources/paper/claims.yaml", folder)
+    shutil.copy(root / "resources/paper/v1/claims.yaml", folder)
     return folder
 
 
@@ -240,7 +240,7 @@ def write_table3(folder):
 
 
 def write_statements(root, folder, overall, webshop):
-    table = pd.read_csv(root / "resources/paper/statements.csv", comment="#", dtype=str).set_index("id")
+    table = pd.read_csv(root / "resources/paper/v1/statements.csv", comment="#", dtype=str).set_index("id")
     second = "Llama-3.1-8B-Instruct"
 
     def gain(split):
@@ -328,7 +328,7 @@ def test_the_sample_size_is_found_again():
     ],
 )
 def test_a_broken_file_of_the_paper_is_refused(root, tmp_path, file, old, new, message):
-    folder = shutil.copytree(root / "resources/paper", tmp_path / "paper")
+    folder = shutil.copytree(root / "resources/paper/v1", tmp_path / "paper")
     text = (folder / file).read_text()
     assert old in text
     (folder / file).write_text(text.replace(old, new, 1))
@@ -340,7 +340,7 @@ def test_a_broken_file_of_the_paper_is_refused(root, tmp_path, file, old, new, m
 def test_claims_name_what_the_config_knows(root):
     """A claim about a method or table that no config has could never be compared."""
     config = yaml.safe_load((root / "config/config.yaml").read_text())
-    for claim in read_paper(root / "resources/paper").claims:
+    for claim in read_paper(root / "resources/paper/v1").claims:
         quantity = claim.quantity
         assert quantity["table"] in {**config["tables"], **config["figures"]}
         assert {quantity.get("method", "base"), *quantity.get("against", [])} <= set(config["methods"])

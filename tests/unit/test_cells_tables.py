@@ -390,7 +390,7 @@ def test_a_broken_episode_is_refused(tmp_path, field, value):
 @pytest.mark.parametrize("table", ["table1", "table2", "table3", "table4"])
 def test_the_papers_values_can_be_placed(root, table):
     """The file of every table has the columns that its cells look for, and config keys as names."""
-    frame = pd.read_csv(root / f"resources/paper/{table}.csv", comment="#")
+    frame = pd.read_csv(root / f"resources/paper/v1/{table}.csv", comment="#")
     layout = TABLES[table]
     assert set(layout.row) | set(layout.columns.values()) <= set(frame.columns)
     assert not frame.duplicated(list(layout.row)).any()
@@ -398,7 +398,7 @@ def test_the_papers_values_can_be_placed(root, table):
 
 def test_the_papers_table_is_what_was_published(root):
     """Every overall rate of Table 1 is a multiple of 1/128, as published; row counts are ten per split."""
-    table = pd.read_csv(root / "resources/paper/table1.csv", comment="#")
+    table = pd.read_csv(root / "resources/paper/v1/table1.csv", comment="#")
     assert table.groupby("split").size().to_dict() == {"seen": 10, "unseen": 10}
     k = table["all"] * 1.28
     assert ((k - k.round()).abs() < 0.01).all()

@@ -67,7 +67,7 @@ def write_run(folder, benchmark, method, panel, successes, seed=0):
 def run_comparison(root, folder, paths, targets=("table1",), scale="demo", **more):
     recipe = ComparisonRecipe(scale, tuple(targets), {name: ("tiny",) for name in targets})
     out = folder / "comparison.csv", folder / "comparison.md"
-    compare_with_paper(root / "resources/paper", paths, recipe, *out, **more)
+    compare_with_paper(root / "resources/paper/v1", paths, recipe, *out, **more)
     table = pd.read_csv(out[0], comment="#").set_index("claim")
     return table, out[1].read_text()
 
@@ -176,6 +176,6 @@ def test_interval_of_a_rank_correlation_covers_the_truth():
 
 
 def test_the_shipped_claims_are_read(root):
-    claims = read_claims(root / "resources/paper/claims.yaml")
+    claims = read_claims(root / "resources/paper/v1/claims.yaml")
     assert len(claims) > 20
     assert all(claim.published or claim.quantity["table"].startswith("figure") for claim in claims)

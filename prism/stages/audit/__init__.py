@@ -28,7 +28,7 @@ CHECKS: dict[str, Callable[[Paper], list[Finding]]] = {
 COLUMNS = ("id", "verdict", "claim", "place", "check", "result", "meaning")
 INTRODUCTION = """# The paper's published numbers, recomputed from each other
 
-Everything here follows from `resources/paper/` alone; no run of this repository enters. **agrees**: the claim follows
+Everything here follows from the published numbers alone; no run of ours enters. **agrees**: the claim follows
 from the published numbers. **note**: it may hold, but a reader should know more. **not shown**: the published numbers
 do not contradict the claim, but chance explains them as well. **disagrees**: the claim and the numbers cannot both be
 taken literally. None of this says whether the method works: that is what a rerun is for."""
@@ -38,7 +38,7 @@ def audit_paper(folder: str | Path, out_csv: str | Path, out_md: str | Path) -> 
     """Recompute the paper's numbers and write what was found.
 
     Args:
-        folder: published numbers (``resources/paper``).
+        folder: published numbers (``resources/paper/v1``).
         out_csv: one finding a line.
         out_md: the same for people.
 

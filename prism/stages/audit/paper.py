@@ -1,4 +1,4 @@
-"""The published numbers: ``resources/paper`` as typed tables. Rates stay whole numbers of hundredths of a percent."""
+"""The published numbers: one version of ``resources/paper`` as typed tables. Rates stay hundredths of a percent."""
 
 from __future__ import annotations
 
