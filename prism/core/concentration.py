@@ -64,7 +64,8 @@ def concentration_scores(
     Args:
         norms: (samples, N) Frobenius norms.
         parameter_counts: (N,) number of weights of each matrix, for the variants of appendix G: norms divided by
-            their square root.
+            their square root, relative to the average matrix. A common factor changes no score but for epsilon, which
+            would weigh thousands of times as much on norms of the size of one weight's gradient.
         epsilon: keeps the denominators of eq. 5-7 away from zero.
 
     Returns:
@@ -72,5 +73,5 @@ def concentration_scores(
     """
     scores = {name: metric(norms, epsilon) for name, metric in SHAPE_METRICS.items()}
     scores["l2"] = l2(norms)
-    normalised = norms / np.sqrt(parameter_counts)
+    normalised = norms / np.sqrt(parameter_counts / np.mean(parameter_counts))
     return scores | {f"{name}_normalised": metric(normalised, epsilon) for name, metric in SHAPE_METRICS.items()}

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from norm_files import fake_norms
+from scipy.stats import spearmanr
 
 from prism.core.concentration import EPSILON, concentration_scores, cv, gini, kurtosis, l2, score_names
 from prism.core.csvfiles import read_table, write_table
@@ -59,6 +60,19 @@ def test_normalised_variants_divide_by_the_root_of_the_parameter_count():
     assert tuple(scores) == score_names()
     paper = {"gini", "kurtosis", "cv", "l2", "gini_normalised", "kurtosis_normalised", "cv_normalised"}
     assert paper <= set(scores)
+
+
+@pytest.mark.parametrize("mean", [1e-3, 1e-4])
+def test_normalised_variants_do_not_depend_on_the_size_of_the_norms(mean):
+    """Epsilon keeps the variants' denominators from zero; it does not take part in the ranking."""
+    rng = np.random.default_rng(0)
+    counts = np.tile([4096 * 4096, 4096 * 1024, 4096 * 1024, 4096 * 4096, *[4096 * 12288] * 3], 36)
+    norms = mean * rng.lognormal(0, 0.3, (400, counts.size)) * np.sqrt(counts / counts.mean())
+    exact = concentration_scores(norms, counts, epsilon=0.0)
+    scores = concentration_scores(norms, counts)
+    for name in ("gini_normalised", "kurtosis_normalised", "cv_normalised"):
+        np.testing.assert_allclose(scores[name], exact[name], rtol=0.01, atol=0.01)
+        assert spearmanr(scores[name], exact[name]).statistic > 0.9999
 
 
 # ------------------------------------------------------------------------------------------------ the stage
