@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import re
 
+from nltk.stem.porter import PorterStemmer
+
 from prism.environments.webshop import word_break
-from prism.environments.webshop.porter import stem
 
 # Raised whenever the same text gives other terms: an index remembers it.
 ANALYSIS_VERSION = 1
@@ -18,6 +19,8 @@ _STOP_WORDS = """a an and are as at be but by for if in into is it no not of on 
 they this to was will with"""
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 MAX_TOKEN_LENGTH = 255
+# Porter's own later program, which Lucene follows; the paper's rules and Snowball's give other terms.
+_STEMMER = PorterStemmer(mode=PorterStemmer.MARTIN_EXTENSIONS)
 _APOSTROPHES = "'’＇"
 
 
@@ -32,7 +35,7 @@ def term_of(token: str) -> str | None:
     word = _lower(token)
     if len(word) >= 2 and word[-1] == "s" and word[-2] in _APOSTROPHES:
         word = word[:-2]
-    return None if word in STOP_WORDS else stem(word)
+    return None if word in STOP_WORDS else _STEMMER.stem(word, to_lowercase=False)
 
 
 def tokenize(text: str) -> list[str]:
