@@ -1,10 +1,18 @@
-"""CSV tables with leading ``#`` lines that say what they are and where they came from."""
+"""CSV tables with leading ``#`` lines that say what they are and where they came from.
+
+Ids come from people's data, and a spreadsheet runs a cell such as ``=cmd|'/C calc'!A0``. Texts that begin like a
+formula and are no number are therefore written with an apostrophe in front, which spreadsheets take as "this is text",
+and `read_table` takes it off again: every text is read back as it was.
+"""
 
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Sequence
+import io
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 
 from prism.core.errors import BadInput
@@ -66,36 +74,82 @@ def missing_column(path: Path, name: str, columns: Sequence[str]) -> BadInput:
 
 
 def read_table(path: str | Path) -> Table:
-    """Read a CSV file.
+    """Read a CSV file, ours or as a spreadsheet saved it again.
 
     Raises:
-        BadInput: it is missing, empty, not UTF-8, or a row has another number of fields than the heading.
+        BadInput: it is missing, empty, not UTF-8, separated by something else than commas, or a row has another number
+            of fields than the heading.
     """
     path = Path(path)
-    head: list[str] = []
     try:
-        with path.open(encoding="utf-8", newline="") as lines:
-            position = 0
-            while (line := lines.readline()).startswith("#"):
-                head.append(line[1:].strip())
-                position = lines.tell()
-            lines.seek(position)
-            rows = list(csv.reader(lines))
+        text = path.read_bytes().decode("utf-8-sig")
+        head, body = _split_head(text)
+        rows = list(_numbered_rows(body, len(head)))
     except OSError as error:
         raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
     except (UnicodeDecodeError, csv.Error) as error:
         raise BadInput(path, "is not a CSV file in UTF-8", "rebuild it") from error
     if not rows:
         raise BadInput(path, "is empty", "rebuild it")
-    columns, body = rows[0], rows[1:]
-    for number, row in enumerate(body, len(head) + 2):
+    _, columns = rows.pop(0)
+    for separator, name in ((";", "semicolons"), ("\t", "tabs")):
+        if len(columns) == 1 and separator in columns[0]:
+            raise BadInput(path, f"its fields are separated by {name}", "save it with commas, and points in numbers")
+    for number, row in rows:
         if len(row) != len(columns):
             raise BadInput(f"{path}:{number}", f"has {len(row)} fields, not {len(columns)}", "rebuild the file")
-    return Table(path, head, columns, body)
+    return Table(path, head, columns, [[_unguarded(field) for field in row] for _, row in rows])
+
+
+def _split_head(text: str) -> tuple[list[str], str]:
+    """The leading ``#`` lines without their mark, and what follows them.
+
+    A spreadsheet that saved the file again has filled these lines with empty fields, and quoted those with a comma.
+    """
+    head: list[str] = []
+    start = 0
+    while text.startswith(("#", '"#'), start):
+        end = text.find("\n", start) + 1 or len(text)
+        line = text[start:end].rstrip("\r\n,")
+        if line.startswith('"'):
+            line = next(csv.reader([line]))[0]
+        head.append(line[1:].strip())
+        start = end
+    return head, text[start:]
+
+
+def _numbered_rows(body: str, lines_before: int) -> Iterator[tuple[int, list[str]]]:
+    """The rows of a CSV text, each with the line that it ends on."""
+    reader = csv.reader(io.StringIO(body, newline=""))
+    for row in reader:
+        yield lines_before + reader.line_num, row
+
+
+_FORMULA = re.compile(r"'*[=+\-@\t\r].", re.DOTALL)
+
+
+def _guarded(field: object) -> object:
+    """A text that a spreadsheet would take for a formula, with an apostrophe in front; anything else as it is.
+
+    Texts that have such apostrophes already get one more, so that `_unguarded` gives every text back.
+    """
+    if not isinstance(field, str) or not _FORMULA.match(field):
+        return field
+    try:
+        float(field)
+    except ValueError:
+        return f"'{field}"
+    return field
+
+
+def _unguarded(field: str) -> str:
+    return field[1:] if field.startswith("'") and _FORMULA.match(field) else field
 
 
 def write_table(path: str | Path, head: Sequence[str], columns: Sequence[str], rows: Iterable[Sequence]) -> None:
     """Write a CSV file atomically. Floats are written with `repr`: equal values are equal bytes.
+
+    Texts that a spreadsheet would run as formulas are guarded; `read_table` gives them back as they were.
 
     Args:
         head: lines put in front, each marked with ``#``.
@@ -103,5 +157,9 @@ def write_table(path: str | Path, head: Sequence[str], columns: Sequence[str], r
     with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="") as out:
         out.writelines(f"# {line}\n" for line in head)
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(rows)
+        # the writer does not see that a lone carriage return would end the row
+        quoting = csv.writer(out, lineterminator="\n", quoting=csv.QUOTE_NONNUMERIC)
+        for row in chain([columns], rows):
+            fields = [_guarded(field) for field in row]
+            chosen = quoting if any(isinstance(field, str) and "\r" in field for field in fields) else writer
+            chosen.writerow(fields)
