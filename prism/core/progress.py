@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
 import threading
@@ -24,6 +25,8 @@ SECONDS_BETWEEN_LINES = 5.0
 LOG_VARIABLE = "PRISM_LOG"
 # begins the first line of a log: then the time of the start and the command, by which `prism trace` says what was run
 LOGGED_COMMAND = "# started "
+# control characters, those that turn the direction of text, and halves of characters
+_OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _screen: TextIO | None = None
 
 
@@ -47,10 +50,19 @@ def log_to_file() -> bool:
     return True
 
 
+def printable(text: str, keep: str = "\n\t") -> str:
+    r"""Text for a terminal: characters that it would obey instead of showing are spelt, as in ``\x1b``.
+
+    Args:
+        keep: control characters that stay.
+    """
+    return _OBEYED.sub(lambda found: found[0] if found[0] in keep else found[0].encode("unicode_escape").decode(), text)
+
+
 def complain(message: str) -> None:
-    """One line for the log and the screen, as it is."""
+    """One line for the log and the screen."""
     for stream in filter(None, (sys.stderr, _screen)):
-        print(message, file=stream, flush=True)
+        print(printable(message), file=stream, flush=True)
 
 
 def say(message: str) -> None:

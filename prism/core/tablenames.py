@@ -14,6 +14,8 @@ TABLE3_COLUMNS = ("probe", "sft", "rl", "total", "speedup")
 # the panel of a benchmark's one number in Table 4
 TABLE4_PANELS = {"webshop": "test", "alfworld": "seen"}
 REFERENCES = ("sft-then-rl", "hpt", "random")
+# a first column that parts a table for people: its value is shown once, as a heading
+GROUP_COLUMNS = ("split", "backbone", "benchmark")
 # tables whose rows the paper gives for one backbone
 PAPER_BACKBONE = "Qwen3-8B"
 

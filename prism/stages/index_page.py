@@ -17,6 +17,7 @@ import prism
 from prism.core.errors import BadInput
 from prism.core.files import read_json, write_text
 from prism.core.progress import say
+from prism.core.tablenames import GROUP_COLUMNS
 from prism.stages.tables import scale_note
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
@@ -42,8 +43,6 @@ MORE_FILES = {
     "ro-crate-metadata.json": "provenance as a Workflow Run RO-Crate",
     "benchmarks/summary.csv": "seconds and memory by rule",
 }
-# a row of a table repeats these: they are shown once, as a heading
-GROUP_COLUMNS = ("split", "backbone", "benchmark")
 LOW, HIGH = "_low", "_high"
 SVG_WIDTH = re.compile(r'<svg [^>]*?width="([0-9.]+)pt"')
 PIXELS_PER_POINT, ENLARGED = 96 / 72, 1.4

@@ -192,10 +192,11 @@ def test_table_2_with_its_tests(tmp_path):
     contract = "backbone,method,sft,rl,sr,sr_low,sr_high,score,score_low,score_high,episodes,seeds,paper_sr,paper_score"
     assert list(table.columns)[:14] == contract.split(",")
     markdown, latex = (tmp_path / "t.md").read_text(), (tmp_path / "t.tex").read_text()
-    half = (table.loc[1, "sr_high"] - table.loc[1, "sr_low"]) / 2
-    value = f"{table.loc[1, 'sr']:.1f} ± {half:.1f}"
-    assert f"**{value}**†" in markdown
-    assert rf"\textbf{{{value.replace('±', '$' + chr(92) + 'pm$')}}}$^{{\dagger}}$" in latex
+    # both ends of an interval are shown: it is not symmetric about the rate
+    value, low, high = (f"{table.loc[1, column]:.1f}" for column in ("sr", "sr_low", "sr_high"))
+    assert f"**{value}**† [{low}, {high}]" in markdown
+    assert rf"\textbf{{{value}}}$^{{\dagger}}$ [{low}, {high}]" in latex
+    assert not any(sign in text for sign in ("±", r"\pm", "+-") for text in (markdown, latex))
     assert len(re.findall(r"\\toprule|\\bottomrule", latex)) == 2
     assert "DEMO SCALE" in latex.splitlines()[0]
     # every row of the tabular has as many cells as it has columns

@@ -21,7 +21,7 @@ class Shown:
         header: its heading.
         value: the frame's column.
         digits: decimals; None for a text.
-        interval: name that the columns ``{name}_low`` and ``{name}_high`` begin with; shown as value ± half of it.
+        interval: name that the columns ``{name}_low`` and ``{name}_high`` begin with; in brackets after it.
         best: the highest value of a group is bold.
         dagger: the frame's column that says ``yes`` where a dagger stands.
     """
@@ -231,4 +231,4 @@ def _marks_note(table: str) -> str:
     if table == "table3":
         return "Bold: fastest."
     reference = TABLES[table].references[0]
-    return f"Value ± half of its interval. Bold: best. Dagger: differs from {reference} (p < 0.05 after Holm)."
+    return f"In brackets: 95% interval. Bold: best. Dagger: differs from {reference} (p < 0.05 after Holm)."

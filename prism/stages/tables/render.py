@@ -12,7 +12,7 @@ from prism.stages.tables.frames import Shown, TableFrame
 from prism.stages.tables.notes import scale_note
 
 NOTHING = "n/a"
-_LATEX_SPECIAL = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$", "±": r"$\pm$"}
+_LATEX_SPECIAL = {"%": r"\%", "_": r"\_", "&": r"\&", "#": r"\#", "$": r"\$"}
 
 
 @dataclass(frozen=True)
@@ -99,12 +99,13 @@ def _text(record: dict, column: Shown, markup: Markup, best: bool) -> str:
     if column.digits is None:
         return markup.escape(str(value))
     text = f"{value:.{column.digits}f}"
+    text = markup.bold(text) if best else text
+    text += markup.dagger if record.get(column.dagger) == "yes" else ""
     low, high = (record.get(f"{column.interval}_{side}") for side in ("low", "high"))
     if column.interval and pd.notna(low):
-        text += f" ± {(high - low) / 2:.{column.digits}f}"
-    text = markup.escape(text)
-    text = markup.bold(text) if best else text
-    return text + (markup.dagger if record.get(column.dagger) == "yes" else "")
+        # both ends: Wilson's interval is not symmetric about the value
+        text += f" [{low:.{column.digits}f}, {high:.{column.digits}f}]"
+    return text
 
 
 def _best(table: TableFrame, column: Shown) -> set[int]:
