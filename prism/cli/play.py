@@ -38,6 +38,9 @@ def play(
 def replay(
     episode: Annotated[Path, typer.Argument(help="An evaluation's JSON file, or a .jsonl file of trajectories.")],
     task: Annotated[str, typer.Option(help="Which task's episode; without it, the first one.")] = "",
+    list_: Annotated[
+        bool, typer.Option("--list", help="Print the ids of the file's episodes, and how they ended.")
+    ] = False,
     html: Annotated[Path | None, typer.Option(help="Write a static HTML page instead of printing.")] = None,
     games: Annotated[Path | None, typer.Option(help="Evaluations: the benchmark's data folder.")] = None,
     panel: Annotated[Path | None, typer.Option(help="Evaluations: the panel that was played.")] = None,
@@ -45,8 +48,13 @@ def replay(
     """Show a recorded episode step by step."""
     from rich.console import Console
 
-    from prism.stages.episode_pages import load_episode, show_episode, write_page
+    from prism.core.progress import printable
+    from prism.stages.episode_pages import load_episode, read_recording, show_episode, write_page
 
+    if list_:
+        for line in read_recording(episode).overview():
+            typer.echo(printable(line))
+        return
     recorded = load_episode(episode, task, games, panel)
     if html is None:
         show_episode(recorded, Console())

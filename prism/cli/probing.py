@@ -70,9 +70,10 @@ def explain(
     out: Annotated[Path, typer.Option(help="picture to write, .svg or .png")] = Path("profile.svg"),
 ) -> None:
     """Draw one trajectory's gradient profile and name the matrices that dominate it."""
+    from prism.core.progress import printable
     from prism.stages.explain import explain as explain_sample
 
-    typer.echo(explain_sample(norms, sample, out))
+    typer.echo(printable(explain_sample(norms, sample, out)))
 
 
 def split(

@@ -6,13 +6,13 @@ actions again in the real engine; where that ends otherwise than recorded, the p
 
 from __future__ import annotations
 
+import difflib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment as Templates
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
 
 from prism.core.errors import BadInput
@@ -20,7 +20,12 @@ from prism.core.files import atomic_path, read_json
 from prism.core.progress import say
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.base import read_panel
-from prism.stages.play import open_games
+from prism.stages.play import open_games, plain
+
+NEAR = 3
+# what an evaluation, and each of its episodes, must say to be played again
+HEAD = {"benchmark", "panel", "panel_sha256"}
+RECORD = {"task_id", "success", "score", "steps", "actions", "error"}
 
 
 @dataclass(frozen=True)
@@ -70,28 +75,70 @@ def load_episode(
     Raises:
         BadInput: a file is missing or of another kind, or holds no such episode.
     """
-    path = Path(path)
-    if path.suffix == ".jsonl":
-        return _from_trajectory(_chosen(read_trajectories(path), task_id, path, "id"))
-    evaluation = read_json(path)
-    if not isinstance(evaluation, dict) or "episodes" not in evaluation:
-        raise BadInput(path, "is not an evaluation", "give an evaluation's JSON, or a .jsonl file of trajectories")
-    record = _chosen(evaluation["episodes"], task_id, path, "task_id")
-    benchmark, panel_name = evaluation["benchmark"], evaluation["panel"]
+    recording = read_recording(path)
+    record = recording.episode(task_id)
+    if isinstance(record, Trajectory):
+        return _from_trajectory(record)
+    path, head = recording.path, recording.head
+    benchmark, panel_name = head["benchmark"], head["panel"]
     data = _data_folder(path, benchmark) if games_dir is None or panel_path is None else Path()
     panel = read_panel(panel_path or data / "panels" / f"{panel_name}.json")
-    if panel.sha256 != evaluation["panel_sha256"]:
+    if panel.sha256 != head["panel_sha256"]:
         raise BadInput(path, f"was played on another {panel_name} panel", "give the panel it was played on: --panel")
     (game,) = [task.game for task in panel.tasks if task.id == record["task_id"]]
     return _play_again(record, benchmark, game, Path(games_dir or data / "games"), f"{record['task_id']} of {path}")
 
 
-def _chosen(episodes: Any, task_id: str, path: Path, key: str) -> Any:
-    """The episode of a task, or the first one."""
-    for episode in episodes:
-        if task_id in ("", episode[key] if isinstance(episode, dict) else getattr(episode, key)):
-            return episode
-    raise BadInput(path, f"has no episode {task_id!r}", "choose one of the file's task ids with --task")
+@dataclass(frozen=True)
+class Recording:
+    """A file of episodes.
+
+    Attributes:
+        head: what an evaluation says of itself: benchmark, panel and its hash; empty for trajectories.
+        episodes: records of an evaluation, or trajectories, by id.
+    """
+
+    path: Path
+    head: dict[str, Any]
+    episodes: dict[str, Trajectory | dict[str, Any]]
+
+    def episode(self, task_id: str) -> Trajectory | dict[str, Any]:
+        """The episode of a task; the first one without an id.
+
+        Raises:
+            BadInput: there is no such task; suggests some that are near.
+        """
+        if not task_id:
+            return next(iter(self.episodes.values()))
+        if task_id not in self.episodes:
+            near = [name for name in self.episodes if task_id in name]
+            near = near or difflib.get_close_matches(task_id, self.episodes, NEAR)
+            hint = f"did you mean {' or '.join(near[:NEAR])}? " if near else ""
+            raise BadInput(self.path, f"has no episode {task_id!r}", f"{hint}--list shows all {len(self.episodes)}")
+        return self.episodes[task_id]
+
+    def overview(self) -> list[str]:
+        """A line for each episode: its id, and how it ended."""
+        return [f"{name}\t{_outcome(episode)}" for name, episode in self.episodes.items()]
+
+
+def read_recording(path: str | Path) -> Recording:
+    """Read an evaluation, or a ``.jsonl`` file of trajectories.
+
+    Raises:
+        BadInput: it is missing or holds no episodes.
+    """
+    path = Path(path)
+    if path.suffix == ".jsonl":
+        return Recording(path, {}, {trajectory.id: trajectory for trajectory in read_trajectories(path)})
+    content = read_json(path)
+    episodes = content.get("episodes") if isinstance(content, dict) else None
+    sound = isinstance(episodes, list) and content.keys() >= HEAD
+    if not sound or not all(isinstance(episode, dict) and episode.keys() >= RECORD for episode in episodes):
+        raise BadInput(path, "is not an evaluation", "give an evaluation's JSON, or a .jsonl file of trajectories")
+    if not episodes:
+        raise BadInput(path, "holds no episode", "give another evaluation")
+    return Recording(path, content, {episode["task_id"]: episode for episode in episodes})
 
 
 def _data_folder(path: Path, benchmark: str) -> Path:
@@ -106,10 +153,8 @@ def _from_trajectory(trajectory: Trajectory) -> ReplayedEpisode:
     steps = tuple(
         ReplayedStep(step.observation, step.admissible, step.thought, step.action) for step in trajectory.steps
     )
-    outcome = "solved" if trajectory.success else "not solved"
-    return ReplayedEpisode(
-        f"{trajectory.id}, played by {trajectory.expert}", trajectory.benchmark, trajectory.task, steps, outcome
-    )
+    title = f"{trajectory.id}, played by {trajectory.expert}"
+    return ReplayedEpisode(title, trajectory.benchmark, trajectory.task, steps, _outcome(trajectory))
 
 
 def _play_again(record: dict[str, Any], benchmark: str, game: str, games_dir: Path, title: str) -> ReplayedEpisode:
@@ -123,8 +168,14 @@ def _play_again(record: dict[str, Any], benchmark: str, game: str, games_dir: Pa
     recorded = (record["success"], record["score"])
     again = (feedback.success, feedback.score)
     warning = "" if recorded == again or record["error"] else f"recorded {_words(*recorded)}, now {_words(*again)}"
-    outcome = record["error"] or _words(*recorded)
-    return ReplayedEpisode(title, benchmark, environment.task, tuple(steps), outcome, feedback.observation, warning)
+    last = feedback.observation
+    return ReplayedEpisode(title, benchmark, environment.task, tuple(steps), _outcome(record), last, warning)
+
+
+def _outcome(episode: Trajectory | dict[str, Any]) -> str:
+    if isinstance(episode, Trajectory):
+        return "solved" if episode.success else "not solved"
+    return episode["error"] or _words(episode["success"], episode["score"])
 
 
 def _words(success: bool, score: float) -> str:
@@ -132,18 +183,18 @@ def _words(success: bool, score: float) -> str:
 
 
 def show_episode(episode: ReplayedEpisode, console: Console) -> None:
-    """Print an episode step by step."""
-    console.print(Panel(escape(episode.task), title=escape(episode.title)))
+    """Print an episode step by step; nothing of its texts is markup, or obeyed by the terminal."""
+    console.print(Panel(plain(episode.task), title=plain(episode.title)))
     for number, step in enumerate(episode.steps, 1):
-        console.print(Panel(escape(readable(step.observation)), title=f"step {number} of {len(episode.steps)}"))
+        console.print(Panel(plain(readable(step.observation)), title=f"step {number} of {len(episode.steps)}"))
         if step.thought:
-            console.print(f"[italic]{escape(step.thought)}[/italic]", highlight=False)
-        console.print(f"[bold]> {escape(step.action)}[/bold]", highlight=False)
+            console.print(plain(step.thought, "italic"))
+        console.print(plain(f"> {step.action}", "bold"))
     if episode.last:
-        console.print(Panel(escape(readable(episode.last)), title="the end"))
+        console.print(Panel(plain(readable(episode.last)), title="the end"))
     if episode.warning:
-        console.print(f"[red]not the recorded episode: {escape(episode.warning)}[/red]")
-    console.print(escape(episode.outcome))
+        console.print(plain(f"not the recorded episode: {episode.warning}", "red"))
+    console.print(plain(episode.outcome))
 
 
 def readable(observation: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -73,13 +74,14 @@ def _describe(row: dict, profile: np.ndarray, file: NormFile) -> str:
 def _draw(profile: np.ndarray, title: str, out: Path) -> None:
     """Heatmap of a profile of shape (7 modules, L layers)."""
     layers = profile.shape[1]
-    with plt.rc_context({"svg.hashsalt": "prism", "svg.fonttype": "none", "font.size": 9}):
+    with plt.rc_context({"svg.hashsalt": "prism", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}):
         figure, axes = plt.subplots(figsize=(max(4.5, 0.28 * layers + 2.5), 2.8), layout="constrained")
         image = axes.imshow(profile, aspect="auto", cmap="viridis", vmin=0)
         axes.set_yticks(range(len(MODULES)), MODULES)
         axes.set_xticks(range(0, layers, max(1, layers // 12)))
         axes.set_xlabel("layer")
-        axes.set_title(title, fontsize=9, wrap=True)
+        # matplotlib's own wrapping would take dollar signs for formulas
+        axes.set_title(textwrap.fill(title, 60), fontsize=9)
         figure.colorbar(image, ax=axes, label="Frobenius norm")
         with atomic_path(out) as temporary:
             # no date in the file: equal norms are equal bytes

@@ -24,6 +24,8 @@ GREY, BLUE, ORANGE, GREEN = "#999999", "#0072B2", "#E69F00", "#009E73"
 PANEL_COLOURS = {"seen": BLUE, "unseen": ORANGE}
 SMOOTHED_STEPS = 5
 
+# titles may hold dollar signs
+plt.rcParams["text.parse_math"] = False
 plt.rcParams.update({"font.size": 9, "svg.hashsalt": "prism", "svg.fonttype": "none", "savefig.bbox": "tight"})
 
 

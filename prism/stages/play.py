@@ -7,12 +7,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.panel import Panel
+from rich.text import Text
 
 from prism.core.episodes import Feedback
 from prism.core.errors import BadInput
 from prism.core.files import read_json
+from prism.core.progress import printable
 from prism.environments.base import Environment
 from prism.environments.pool import EnvironmentSource
 from prism.stages.evaluate import SOURCES
@@ -56,26 +57,31 @@ def play_episode(environment: Environment, max_steps: int, read: Callable[[], st
         The environment's last answer.
     """
     feedback, steps = environment.reset(), 0
-    console.print(Panel(escape(environment.task), title="task"))
+    console.print(Panel(plain(environment.task), title="task"))
     while not feedback.done and steps < max_steps:
         _show(feedback, steps, max_steps, console)
         action = _ask(feedback.admissible, read, console)
         if action is None:
             break
-        console.print(f"[bold]> {escape(action)}[/bold]")
+        console.print(plain(f"> {action}", "bold"))
         feedback, steps = environment.step(action), steps + 1
-    console.print(Panel(escape(feedback.observation), title="the end"))
+    console.print(Panel(plain(feedback.observation), title="the end"))
     outcome = "solved" if feedback.success else "not solved"
     console.print(f"{outcome} after {steps} steps, score {feedback.score:.2f}")
     return feedback
 
 
+def plain(text: str, style: str = "") -> Text:
+    """Text as it is: none of it is markup, and the terminal obeys none of it."""
+    return Text(printable(text), style=style)
+
+
 def _show(feedback: Feedback, steps: int, max_steps: int, console: Console) -> None:
     # a page's parts on lines of their own are easier to read than in one
     observation = feedback.observation.replace(" [SEP] ", "\n")
-    console.print(Panel(escape(observation), title=f"step {steps + 1} of {max_steps}"))
+    console.print(Panel(plain(observation), title=f"step {steps + 1} of {max_steps}"))
     for number, action in enumerate(feedback.admissible, 1):
-        console.print(f"{number:4}  {escape(action)}", highlight=False)
+        console.print(plain(f"{number:4}  {action}"))
 
 
 def _ask(admissible: Sequence[str], read: Callable[[], str], console: Console) -> str | None:
@@ -93,7 +99,7 @@ def _ask(admissible: Sequence[str], read: Callable[[], str], console: Console) -
                 return answer
             continue
         if not 1 <= int(answer) <= len(admissible):
-            console.print(f"there is no action {answer}")
+            console.print(plain(f"there is no action {answer}"))
             continue
         action = admissible[int(answer) - 1]
         if _BLANK not in action:

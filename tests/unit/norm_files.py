@@ -22,15 +22,16 @@ def fake_norms(
     shard: int = 0,
     shards: int = 1,
     broken: tuple[int, float] | None = None,
+    name: str = "t-{:03d}",
     **facts: str,
 ) -> Path:
-    """A parquet file as `prism probe` writes it; trajectory n is called ``t-00n``, its norms depend on n alone."""
+    """A parquet file as `prism probe` writes it; `name` makes ids of numbers; norms depend on the number alone."""
     probed = []
     for number in numbers:
         norms = np.random.default_rng(number).gamma(2.0, size=len(NAMES))
         if broken and broken[0] == number:
             norms[3] = broken[1]
-        sample = Sample(f"t-{number:03d}", (Row([1, 2], [0, 1]),))
+        sample = Sample(name.format(number), (Row([1, 2], [0, 1]),))
         probed.append(ProbedSample(sample, 1.5, norms.tolist()))
     counts = [16 if "q_proj" in name or "o_proj" in name else 48 for name in NAMES]
     metadata = {

@@ -99,9 +99,10 @@ def test_figure_starts_at_the_sft_checkpoint(tmp_path: Path, evaluations: list[P
     curve = tmp_path / "curve" / "seen"
     write_evaluation(curve / "step-000002.json", "seen", SOLVED["sft-then-rl"])
     svg, png = tmp_path / "learning.svg", tmp_path / "learning.png"
-    draw_learning(run, [curve], evaluations[:4], "title", "laptop", svg, png)
+    draw_learning(run, [curve], evaluations[:4], "$x_{$", "laptop", svg, png)
     assert png.stat().st_size > 5000
     text = svg.read_text()
+    assert "$x_{$" in text
     assert "seen, n = 6" in text
     assert "base, seen: 0%" in text
     write_evaluation(curve / "step-000002.json", "seen", [1, 1])

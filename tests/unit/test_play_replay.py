@@ -153,6 +153,63 @@ def test_bad_episodes(evaluation, tmp_path):
         load_episode(elsewhere)
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"episodes": 48, "benchmark": "webshop", "panel": "test", "panel_sha256": "0"},
+        {"episodes": [1], "benchmark": "webshop", "panel": "test", "panel_sha256": "0"},
+        {"episodes": [{"task_id": "a"}], "benchmark": "webshop", "panel": "test", "panel_sha256": "0"},
+        {"episodes": []},
+        [1],
+    ],
+)
+def test_a_file_without_episodes_is_no_evaluation(tmp_path, content):
+    path = tmp_path / "all.json"
+    path.write_text(json.dumps(content))
+    with pytest.raises(BadInput, match="is not an evaluation; give an evaluation's JSON"):
+        load_episode(path)
+
+
+def test_ids_are_listed_and_near_ones_named(tmp_path):
+    step = Step("seen", ("a",), "", "a")
+    names = ["pick-1", "cool-1", "cool-2", "heat-1"]
+    corpus = [Trajectory(name, "webshop", "h/0", "task", "toys", "oracle", True, (step,)) for name in names]
+    write_trajectories(tmp_path / "t.jsonl", corpus)
+    listed = CliRunner().invoke(app, ["replay", str(tmp_path / "t.jsonl"), "--list"])
+    assert listed.output == "".join(f"{name}\tsolved\n" for name in names)
+    with pytest.raises(BadInput, match=r"'cool'; did you mean cool-1 or cool-2\? --list shows all 4"):
+        load_episode(tmp_path / "t.jsonl", "cool")
+    with pytest.raises(BadInput, match=r"'haet-1'; did you mean heat-1\? --list"):
+        load_episode(tmp_path / "t.jsonl", "haet-1")
+    with pytest.raises(BadInput, match=r"'#'; --list shows all 4"):
+        load_episode(tmp_path / "t.jsonl", "#")
+
+
+class Echo:
+    """A shop whose every text is the same."""
+
+    def __init__(self, text):
+        self.task = text
+        self.reset = lambda: Feedback(text, (text,))
+        self.step = lambda action: Feedback(text, (text,), done=True)
+
+
+def test_the_terminal_obeys_nothing_of_an_episode(tmp_path):
+    hostile = "\x1b]0;gotcha\x07[/][bold]\x9b2J"
+    step = Step(f"{hostile}\nnext line", (hostile,), hostile, hostile)
+    trajectory = Trajectory("a", "webshop", "human/0", hostile, "toys", "oracle", True, (step,))
+    write_trajectories(tmp_path / "t.jsonl", [trajectory])
+    for options in ([], ["--list"]):
+        result = CliRunner().invoke(app, ["replay", str(tmp_path / "t.jsonl"), *options], env={"COLUMNS": "120"})
+        assert result.exit_code == 0, result.output
+        assert not {"\x1b", "\x07", "\x9b"} & set(result.output)
+        assert options or result.output.count(r"\x1b]0;gotcha\x07[/][bold]\x9b2J") == 4
+    screen = io.StringIO()
+    play_episode(Echo(hostile), 2, iter([hostile]).__next__, Console(file=screen, width=120))
+    assert "\x1b" not in screen.getvalue()
+    assert screen.getvalue().count(r"[/][bold]\x9b2J") == 5
+
+
 def test_a_trajectory_as_a_page_with_all_texts_escaped(tmp_path):
     hostile = "<script>alert(1)</script> & 'x'"
     step = Step(f"{hostile} [SEP] next", ("click[<b>]",), hostile, "click[<b>]")

@@ -108,6 +108,12 @@ def test_chats_that_llamafactory_would_drop_are_refused(tmp_path, turns, problem
     assert not (tmp_path / "llamafactory").exists()
 
 
+def test_an_id_is_never_a_formula(tmp_path):
+    norms = [fake_norms(tmp_path / "n.parquet", [1], name="$x_{{$ a$b$c {}")]
+    explain(norms, "$x_{$ a$b$c 1", tmp_path / "a.svg")
+    assert "$x_{$ a$b$c 1" in (tmp_path / "a.svg").read_text()
+
+
 def test_explain(tmp_path):
     norms = [fake_norms(tmp_path / f"{shard}.parquet", range(shard, 6, 2), shard, 2) for shard in (0, 1)]
     text = explain(norms, "t-003", tmp_path / "a.svg")

@@ -118,3 +118,8 @@ def test_the_distributions_show_the_median_of_every_metric(results):
     assert "second" in text
     with pytest.raises(BadInput, match="1 names for 2 score tables"):
         draw_score_distributions(scores, ["first"], "demo", *out)
+
+
+def test_a_title_is_never_a_formula(results):
+    draw_consensus(results / "scores.csv", "$x_{$ a$b$c", "demo", results / "a.svg", results / "a.png")
+    assert "$x_{$ a$b$c" in (results / "a.svg").read_text()

@@ -65,6 +65,8 @@ plt.rcParams.update(
         # the same data gives the same bytes, and text stays text
         "svg.hashsalt": "prism",
         "svg.fonttype": "none",
+        # ids and names may hold dollar signs
+        "text.parse_math": False,
     }
 )
 

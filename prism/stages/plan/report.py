@@ -225,6 +225,7 @@ def draw_gantt(plan: Plan, target: str, out_svg: Path, out_png: Path) -> None:
     from matplotlib.patches import Patch
 
     plt.rcParams.update({"font.size": 8, "svg.hashsalt": "prism", "svg.fonttype": "none", "savefig.bbox": "tight"})
+    plt.rcParams["text.parse_math"] = False  # targets may hold dollar signs
     figure, axes = plt.subplots(
         len(CLUSTER_SIZES), 1, figsize=(9, 6.5), height_ratios=CLUSTER_SIZES, layout="constrained"
     )
