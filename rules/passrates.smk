@@ -25,11 +25,13 @@ rule pass_rates:
             }
         ),
         version=STAGE_VERSIONS["pass_rates"],
+        loop=f"{config['results']}/benchmarks/pass_rates/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
     message:
         "pass rates: {wildcards.backbone} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
         "PRISM_LOG={log} python -m prism pass-rates --model {input.model} --games {input.games} --panel {input.panel}"
-        " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q} --out {output}"
+        " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q}"
+        " --loop-time {params.loop} --out {output}"
 
 
 rule pass_rate_table:

@@ -25,9 +25,10 @@ rule probe:
             }
         ),
         version=STAGE_VERSIONS["probe"],
+        loop=f"{config['results']}/benchmarks/probe/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
     message:
         "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, shard {wildcards.shard}"
     shell:
         "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
         " --shard {wildcards.shard}"
-        " --shards {wildcards.shards} --recipe {params.recipe:q} --out {output}"
+        " --shards {wildcards.shards} --recipe {params.recipe:q} --loop-time {params.loop} --out {output}"

@@ -22,6 +22,7 @@ def probe(
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     resume: Annotated[bool, typer.Option(help="go on where an interrupted run stopped")] = False,
     strict: Annotated[bool, typer.Option(help="refuse trajectories longer than the context")] = False,
+    loop_time: Annotated[Path | None, typer.Option(help="JSON file to write: seconds of the passes alone")] = None,
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
     from prism.core.prompts import PromptFormat
@@ -33,7 +34,9 @@ def probe(
     else:
         prompt = PromptFormat("full", "pairs:2", "steps", context_length)
         settings = ProbeRecipe(prompt, dtype, tokens_per_pack, gradient_checkpointing)
-    probe_shard(model, data, out, shard, shards, settings, device=device, resume=resume, strict=strict)
+    probe_shard(
+        model, data, out, shard, shards, settings, device=device, resume=resume, strict=strict, loop_path=loop_time
+    )
 
 
 def score(

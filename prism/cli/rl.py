@@ -38,13 +38,14 @@ def pass_rates(
     recipe: Annotated[str, typer.Option(help="Settings of the evaluation, with rollouts and seed, as JSON.")],
     shard: Annotated[int, typer.Option(help="Part to play, from 0.")] = 0,
     shards: Annotated[int, typer.Option(help="Number of parts the tasks are played in.")] = 1,
+    loop_time: Annotated[Path | None, typer.Option(help="JSON to write: seconds of the episodes alone.")] = None,
 ) -> None:
     """Count how often the untrained backbone solves each training task (HPT)."""
     from prism.core.recipes import build_recipe
     from prism.stages.passrates import PassRatesRecipe, measure_pass_rates
 
     settings = build_recipe(PassRatesRecipe, recipe, "--recipe")
-    measure_pass_rates(model, games, panel, out, settings, shard, shards)
+    measure_pass_rates(model, games, panel, out, settings, shard, shards, loop_time)
 
 
 def pass_rate_table(

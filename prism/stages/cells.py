@@ -201,14 +201,14 @@ class PaperRow:
         try:
             table = pd.read_csv(paper_table, comment="#", na_values="-")
             rows = table[np.logical_and.reduce([table[key] == value for key, value in wanted.items()])]
-            missing = [name for name in layout.columns.values() if name not in table]
+            missing = [name for name in layout.columns.values() if name and name not in table]
         except (OSError, ValueError, KeyError) as error:
             raise BadInput(paper_table, f"is not the paper's {recipe.table} ({error})", "restore the file") from error
         if missing:
             raise BadInput(paper_table, f"has no column {missing[0]!r}", "restore the file")
         known = not rows.empty and ("backbone" in wanted or recipe.stands_for == PAPER_BACKBONE)
         values = {
-            column: float(rows.iloc[0][name]) if known and pd.notna(rows.iloc[0][name]) else None
+            column: float(rows.iloc[0][name]) if known and name and pd.notna(rows.iloc[0][name]) else None
             for column, name in layout.columns.items()
         }
         return cls(recipe.table, recipe.stands_for, values)

@@ -11,6 +11,7 @@ same however many shards there are, and whether or not one was interrupted.
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
@@ -20,7 +21,7 @@ from typing import Any
 from prism.core.csvfiles import write_table
 from prism.core.episodes import Episode
 from prism.core.errors import BadInput
-from prism.core.files import sha256_model
+from prism.core.files import sha256_model, write_json
 from prism.core.probe.journal import Journal
 from prism.core.progress import say, track
 from prism.core.seeds import seed_of
@@ -61,6 +62,7 @@ def measure_pass_rates(
     recipe: PassRatesRecipe,
     shard: int = 0,
     shards: int = 1,
+    loop_path: str | Path | None = None,
 ) -> None:
     """Play the tasks of a panel's shard `recipe.rollouts` times each and write how often each was solved.
 
@@ -74,6 +76,7 @@ def measure_pass_rates(
             environment broke); `prism.stages.passrate_table` makes pass rates of it.
         shard: which part, from 0.
         shards: how many parts there are.
+        loop_path: gets the seconds of the episodes alone, without imports, hashing and loading (JSON).
 
     Raises:
         BadInput: the panel, model or recipe cannot be used, or there is no such shard.
@@ -101,13 +104,17 @@ def measure_pass_rates(
         if left:
             generator, tokenizer = load_generator(model_dir, recipe, recipe.seed)
         for wave in track(left, len(left), "pass rates", "waves"):
+            started = time.perf_counter()
             played = play_wave(pool, generator, tokenizer, panel.benchmark, wave, recipe)
-            journal.append(played)
+            seconds = (time.perf_counter() - started) / len(wave)
+            journal.append({**record, "seconds": seconds} for record in played)
             counts |= {record["id"]: record for record in played}
     solved, errors = (sum(record[name] for record in counts.values()) for name in ("solved", "errors"))
     say(f"pass rates: {solved} of {len(counts) * recipe.rollouts} episodes solved, {errors} broke")
     rows = [[counts[task.id][name] for name in SHARD_COLUMNS] for wave in waves for task in wave]
     write_table(out_csv, [f"{key}: {value}" for key, value in facts.items()], SHARD_COLUMNS, rows)
+    if loop_path is not None:
+        write_json(loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
 
 

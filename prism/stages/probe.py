@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -12,7 +13,7 @@ from typing import Any
 import torch
 
 from prism.core.errors import BadInput
-from prism.core.files import sha256_file
+from prism.core.files import sha256_file, write_json
 from prism.core.probe.architecture import find_projections, parameter_counts
 from prism.core.probe.corpus import Corpus, load_corpus
 from prism.core.probe.journal import Journal
@@ -61,6 +62,7 @@ def probe_shard(
     device: str = "auto",
     resume: bool = False,
     strict: bool = False,
+    loop_path: str | Path | None = None,
 ) -> None:
     """Probe every trajectory whose position in the id-sorted corpus is `shard` modulo `shards`.
 
@@ -73,6 +75,8 @@ def probe_shard(
         device: ``auto`` (the first GPU, or the CPU) or a torch device.
         resume: go on from what an interrupted run of the same probe left beside `out_parquet`.
         strict: refuse trajectories longer than the context instead of truncating them.
+        loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
+            (JSON). The norms hold no times: the same probe gives the same bytes.
 
     Raises:
         BadInput: the data, the model or a setting cannot be used.
@@ -107,6 +111,8 @@ def probe_shard(
     journal = Journal(Path(f"{out_parquet}.journal"), facts)
     probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, resume)
     write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
+    if loop_path is not None:
+        write_json(loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
 
 
@@ -158,6 +164,11 @@ def _probe_journalled(
         say(f"probe: {len(done)} trajectories were finished before")
     for sample in done:
         yield ProbedSample(sample, known[sample.id]["loss"], known[sample.id]["norms"])
+    started = time.perf_counter()
     for probed in prober.probe([pack for pack in packs if pack not in finished]):
-        journal.append({"id": one.sample.id, "loss": one.loss, "norms": one.norms} for one in probed)
+        seconds = (time.perf_counter() - started) / len(probed)
+        journal.append(
+            {"id": one.sample.id, "loss": one.loss, "norms": one.norms, "seconds": seconds} for one in probed
+        )
         yield from probed
+        started = time.perf_counter()

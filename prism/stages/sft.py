@@ -106,7 +106,8 @@ def train_sft(
         split_path: CSV with columns id, score, regime; None trains on the whole corpus.
         regime: which part of the split is trained on, ``sft`` or ``rl``.
         out_dir: appears whole or not at all: safetensors weights, config, tokenizer, ``train.yaml`` (what
-            LLaMA-Factory got), ``trainer_log.jsonl``, ``loss.csv`` and ``sft.json`` (hashes, counts, versions).
+            LLaMA-Factory got), ``trainer_log.jsonl``, ``loss.csv`` and ``sft.json`` (hashes, counts, versions, seconds
+            of the training loop).
         work_dir: checkpoints and the tokenised rows.
         recipe: the settings.
         seed: order of the rows.
@@ -150,7 +151,9 @@ def train_sft(
     with atomic_path(out_dir) as folder:
         _collect(Path(model_dir), run_dir, folder)
         _write_losses(folder / "loss.csv", losses)
-        write_json(folder / "sft.json", {**facts, "result_sha256": sha256_model(folder)})
+        # without start, loading and the final weights; of a run that went on, what came after
+        loop = read_json(checkpoints / "train_results.json")["train_runtime"]
+        write_json(folder / "sft.json", {**facts, "result_sha256": sha256_model(folder), "loop_seconds": loop})
     shutil.rmtree(run_dir)
 
 

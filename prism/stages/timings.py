@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from prism.core.statistics import CONFIDENCE
 from prism.core.tablenames import TABLE3_COLUMNS
 from prism.stages.cells import CellRecipe, PaperRow, cell_head, config_slice, write_cells
 
-PHASES = ("probe", "sft", "rl")
+PHASES = ("probe", "rollouts", "sft", "rl")
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,14 @@ class RunFiles:
 
     Attributes:
         sft, rl: benchmark files of the two trainings.
+        initial: folder of the SFT run, with the run's own time of its loop.
         checkpoint: folder of the RL run, with the run's own times of its steps.
         baseline, baseline_checkpoint: the same of the seed's GRPO on the whole corpus; empty where there is none.
     """
 
     sft: str = ""
     rl: str = ""
+    initial: str = ""
     checkpoint: str = ""
     baseline: str = ""
     baseline_checkpoint: str = ""
@@ -43,24 +45,30 @@ class TimingFiles:
     """Where the times of a method lie.
 
     Attributes:
-        probe: benchmark files of what its split is made from, one a shard: gradient norms, or pass rates.
+        probe: benchmark files of the gradient norms that its split is made from, one a shard.
+        rollouts: those of the pass rates that its split is made from (HPT), one a shard.
         seeds: the trainings of every seed.
     """
 
     probe: tuple[str, ...]
+    rollouts: tuple[str, ...]
     seeds: dict[str, RunFiles]
 
 
 def write_timing_cells(recipe: CellRecipe, files: TimingFiles, paper_table: Path, out_dir: Path) -> None:
     """Write ``{out_dir}/{column}.json`` for one row of Table 3, in seconds; the speed-up has no unit.
 
-    Shards of the probe run side by side: the longest counts. An SFT that was interrupted and went on is timed from
-    where it went on, because Snakemake times the job that finished; RL has its own record (`rl_seconds`).
+    A cell's value is the time of whole jobs; its ``loop`` is that of probing, playing or training alone, without the
+    interpreter's start, hashing and loading of the model, and writing the result.
+
+    Shards run side by side: the longest counts. An SFT that was interrupted and went on is timed from where it went
+    on, because Snakemake times the job that finished; RL has its own record (`rl_seconds`).
 
     Raises:
         BadInput: a benchmark file is missing or not one.
     """
-    seconds = {seed: _phases(files, run) for seed, run in sorted(files.seeds.items(), key=lambda item: int(item[0]))}
+    runs = [files.seeds[seed] for seed in sorted(files.seeds, key=int)]
+    jobs, loops = ([_phases(files, run, clock) for run in runs] for clock in (JOBS, LOOPS))
     shared = {
         "evaluations": [],
         "timings": [{"path": path, "sha256": sha256_file(path)} for path in _all_files(files)],
@@ -68,13 +76,14 @@ def write_timing_cells(recipe: CellRecipe, files: TimingFiles, paper_table: Path
         "episodes": 0,
         "config": config_slice(recipe),
     }
-    steps = [read_json(Path(run.checkpoint) / "run.json")["steps"] for run in files.seeds.values() if run.checkpoint]
+    steps = [read_json(Path(run.checkpoint) / "run.json")["steps"] for run in runs if run.checkpoint]
     cells = {}
     for column in TABLE3_COLUMNS:
-        by_seed = {seed: values[column] for seed, values in seconds.items()}
+        by_seed = dict(zip(sorted(files.seeds, key=int), (times[column] for times in jobs), strict=True))
         cells[column] = {
             **cell_head(recipe, column, "ratio to GRPO's total" if column == "speedup" else "seconds"),
             **_estimate(list(by_seed.values())),
+            "loop": _estimate([times[column] for times in loops])["value"],
             "seeds": {seed: {"value": value, "interval": None, "episodes": 0} for seed, value in by_seed.items()},
             **shared,
         }
@@ -86,23 +95,26 @@ def write_timing_cells(recipe: CellRecipe, files: TimingFiles, paper_table: Path
 
 def _all_files(files: TimingFiles) -> list[str]:
     """All benchmark files, without those that are used twice."""
-    named = [*files.probe]
+    named = [*files.probe, *files.rollouts]
     for run in files.seeds.values():
         named += [run.sft, run.rl, run.baseline]
     return list(dict.fromkeys(filter(None, named)))
 
 
-def _phases(files: TimingFiles, run: RunFiles) -> dict[str, float | None]:
-    """Seconds of every phase of one seed, their total and the speed-up; None for a phase that is skipped."""
-    times = {
-        "probe": max(map(read_seconds, files.probe), default=None),
-        "sft": read_seconds(run.sft) if run.sft else None,
-        "rl": rl_seconds(run.rl, run.checkpoint) if run.rl else None,
-    }
-    spent = [value for value in times.values() if value is not None]
-    total = sum(spent) if spent else None
-    speedup = rl_seconds(run.baseline, run.baseline_checkpoint) / total if run.baseline and total else None
-    return {**times, "total": total, "speedup": speedup}
+def _phases(files: TimingFiles, run: RunFiles, clock: Clock) -> dict[str, float | None]:
+    """Seconds of every phase of one seed, their total and the speed-up; None where there is none or it is not known."""
+    times: dict[str, float | None] = {}
+    for name, shards in (("probe", files.probe), ("rollouts", files.rollouts)):
+        if shards:
+            seconds = [clock.shard(path) for path in shards]
+            times[name] = None if None in seconds else max(seconds)
+    if run.sft:
+        times["sft"] = clock.sft(run)
+    if run.rl:
+        times["rl"] = clock.rl(run.rl, run.checkpoint)
+    total = sum(times.values()) if times and None not in times.values() else None
+    speedup = clock.rl(run.baseline, run.baseline_checkpoint) / total if run.baseline and total else None
+    return {**dict.fromkeys(PHASES), **times, "total": total, "speedup": speedup}
 
 
 def rl_seconds(benchmark_file: str | Path, checkpoint: str | Path) -> float:
@@ -111,13 +123,48 @@ def rl_seconds(benchmark_file: str | Path, checkpoint: str | Path) -> float:
     Raises:
         BadInput: a file is missing, or is not what it should be.
     """
-    job = read_seconds(benchmark_file)
+    return max(read_seconds(benchmark_file), step_seconds(checkpoint))
+
+
+def step_seconds(checkpoint: str | Path) -> float:
+    """Seconds of all training steps of an RL run.
+
+    Raises:
+        BadInput: the run's metrics are missing, or not what they should be.
+    """
     path = Path(checkpoint) / "metrics.csv"
     try:
-        steps = float(pd.read_csv(path)["seconds_step"].sum())
+        return float(pd.read_csv(path)["seconds_step"].sum())
     except (OSError, KeyError, ValueError) as error:
         raise BadInput(path, "holds no times of the training steps", "run the training again") from error
-    return max(job, steps)
+
+
+def shard_loop_seconds(benchmark_file: str | Path) -> float | None:
+    """Seconds of a shard's loop, from what its job left beside the benchmark file; None for a job before that was kept.
+
+    Raises:
+        BadInput: the file is not one of these.
+    """
+    path = Path(benchmark_file).with_suffix(".loop.json")
+    return float(read_json(path)["loop_seconds"]) if path.is_file() else None
+
+
+def sft_loop_seconds(run: RunFiles) -> float | None:
+    """Seconds of an SFT's training loop; None for a run before that was kept.
+
+    Raises:
+        BadInput: the run's record is missing.
+    """
+    return read_json(Path(run.initial) / "sft.json").get("loop_seconds")
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A way to time the phases of a method; each gives seconds, or None where they are not known."""
+
+    shard: Callable[[str], float | None]
+    sft: Callable[[RunFiles], float | None]
+    rl: Callable[[str, str], float]
 
 
 def read_seconds(path: str | Path) -> float:
@@ -133,6 +180,10 @@ def read_seconds(path: str | Path) -> float:
         raise BadInput(path, "Snakemake's benchmark file is missing", remedy) from error
     except (KeyError, ValueError, TypeError) as error:
         raise BadInput(path, "is not a benchmark file", "delete it and run its rule again") from error
+
+
+JOBS = Clock(read_seconds, lambda run: read_seconds(run.sft), rl_seconds)
+LOOPS = Clock(shard_loop_seconds, sft_loop_seconds, lambda _, checkpoint: step_seconds(checkpoint))
 
 
 def _estimate(values: Sequence[float | None]) -> dict[str, Any]:

@@ -123,29 +123,32 @@ def timing_settings(benchmark):
         hardware = f"{settings['gpus']} GPUs on {settings.get('nodes', 1)} node(s)"
     rule_name = settings["steps_rule"]
     return {
-        "steps_rule": f"{rule_name} ({settings['steps'] if rule_name == 'constant' else settings['epochs']})",
+        "steps_rule": f"{rule_name} ({settings['epochs' if rule_name == 'epochs' else 'steps']})",
         "hardware": hardware,
     }
 
 
-def probe_outputs(benchmark, backbone, method):
-    """What a method's split costs before any training, and what makes it: gradient norms or pass rates."""
+def probed_outputs(benchmark, backbone, method):
+    """What makes a method's split before any training, by rule: gradient norms, pass rates, or nothing."""
     scores = {
         parse_slice(subset).score
         for subset in (METHODS[method].sft, METHODS[method].rl)
         if parts_corpus(subset)
     }
-    if PASS_RATE in scores:
-        return "pass_rates", pass_rate_shards(benchmark, backbone)
-    if scores - {RANDOM}:
-        return "probe", shard_files_of(benchmark, backbone)
-    return "", []
+    return {
+        "probe": (
+            shard_files_of(benchmark, backbone) if scores - {RANDOM, PASS_RATE} else []
+        ),
+        "pass_rates": (
+            pass_rate_shards(benchmark, backbone) if PASS_RATE in scores else []
+        ),
+    }
 
 
 def timed_outputs(benchmark, method):
     """What a row of Table 3 is the cost of, and GRPO's runs that it is compared with."""
     (backbone,) = config["tables"]["table3"]["backbones"]
-    _, outputs = probe_outputs(benchmark, backbone, method)
+    outputs = sum(probed_outputs(benchmark, backbone, method).values(), [])
     for seed in config["seeds"]:
         run = METHODS[method].at_seed(seed)
         if run.sft:
@@ -160,7 +163,6 @@ def timed_outputs(benchmark, method):
 def timing_files(benchmark, method):
     """The benchmark files of `timed_outputs`, by phase."""
     (backbone,) = config["tables"]["table3"]["backbones"]
-    probe_rule, probed = probe_outputs(benchmark, backbone, method)
     seeds = {}
     for seed in config["seeds"]:
         run = METHODS[method].at_seed(seed)
@@ -174,12 +176,16 @@ def timing_files(benchmark, method):
         seeds[seed] = {
             "sft": time_file(initial, "sft") if run.sft else "",
             "rl": time_file(trained, "rl") if run.rl else "",
+            "initial": in_results(initial) if run.sft else "",
             "checkpoint": in_results(trained) if run.rl else "",
             "baseline": time_file(baseline, "rl") if baseline else "",
             "baseline_checkpoint": in_results(baseline),
         }
-    probe = [time_file(os.path.splitext(path)[0], probe_rule) for path in probed]
-    return json_text({"probe": probe, "seeds": seeds})
+    probe, rollouts = (
+        [time_file(os.path.splitext(path)[0], rule) for path in paths]
+        for rule, paths in probed_outputs(benchmark, backbone, method).items()
+    )
+    return json_text({"probe": probe, "rollouts": rollouts, "seeds": seeds})
 
 
 def time_file(output, rule_name):

@@ -1,10 +1,12 @@
 """Every scale can be planned, and a bad config is refused in one line before anything is planned."""
 
+import json
 import re
+from pathlib import Path
 
 import pytest
 import yaml
-from snakemake_plan import dry_run, job_counts, run_snakemake
+from snakemake_plan import dry_run, job_counts, planned_jobs, run_snakemake
 
 CONFIG_MISTAKES = {
     "an unknown key": ("learning_rat=1", "unknown key 'learning_rat'"),
@@ -41,6 +43,31 @@ def test_the_papers_scale_is_planned_by_the_slurm_command(root):
     assert counts["pass_rates"] == 8
     assert counts["pass_rate_table"] == 1
     assert "results/demo" not in text
+
+
+def test_table_3_times_every_way_of_training(root):
+    """The paper's rows, and those that it compares with in words: each on both benchmarks, with all of its phases."""
+    text = dry_run(root, "--profile", "slurm", "--printshellcmds", "--forceall", "results/tables/table3.csv")
+    methods = {"grpo", "gigpo", "random", "hpt", "sft-then-rl", "prism-cv", "prism-gini", "prism-kurtosis"}
+    rows = {f"cells of table 3: {name}, {method}" for name in ("webshop", "alfworld") for method in methods}
+    assert rows <= set(planned_jobs(text))
+    found = re.findall(r"--files '(\{.*?\})' --paper", text)
+    assert len(found) == len(rows)
+    for files in found:
+        timed = json.loads(files)
+        run = timed["seeds"]["2"]
+        phases = {"probe": timed["probe"], "rollouts": timed["rollouts"], "sft": run["sft"], "rl": run["rl"]}
+        method = Path(run["checkpoint"]).parent.name
+        if method.startswith("base--"):
+            expected = {"rl"}
+        elif "pass_rate" in method:
+            expected = {"rollouts", "sft", "rl"}
+        elif "random" in method or "all--" in method:
+            expected = {"sft", "rl"}
+        else:
+            expected = {"probe", "sft", "rl"}
+        assert {phase for phase, timed_files in phases.items() if timed_files} == expected, method
+        assert all(len(phases[phase]) == 8 for phase in {"probe", "rollouts"} & expected)
 
 
 def test_a_new_method_is_one_line_of_config(root):

@@ -13,7 +13,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_file, write_json
 from prism.core.recipes import build_recipe
 from prism.core.statistics import wilson_rate
-from prism.core.tablenames import TABLE1_COLUMNS, TABLES
+from prism.core.tablenames import TABLE1_COLUMNS, TABLE3_COLUMNS, TABLES
 from prism.stages.cells import CellRecipe, write_evaluation_cells
 from prism.stages.tables import build_table, print_table
 from prism.stages.tables.frames import duration
@@ -235,40 +235,48 @@ def benchmark_file(path, seconds):
 
 @pytest.fixture
 def timing_cells(tmp_path):
-    """GRPO and PRISM with two probe shards and two seeds."""
-    for seed, steps in ((0, 8), (1, 8)):
+    """GRPO, PRISM and HPT with two shards of probe or rollouts and two seeds; probe and SFT with their loops' times."""
+    for seed in (0, 1):
         (tmp_path / f"run{seed}").mkdir()
-        write_json(tmp_path / f"run{seed}/run.json", {"steps": steps})
+        write_json(tmp_path / f"run{seed}/run.json", {"steps": 8})
         (tmp_path / f"run{seed}/metrics.csv").write_text("step,seconds_step\n1,10\n2,20\n")
+        write_json(tmp_path / f"sft{seed}/sft.json", {"loop_seconds": 14.0})
     paper = paper_file(tmp_path, "table3")
     settings = {"steps_rule": "epochs (0.77)", "hardware": "CPU, 1 thread of torch"}
-    grpo = {seed: benchmark_file(tmp_path / f"grpo{seed}.tsv", 1000 + 100 * seed) for seed in (0, 1)}
-    seeds = {
-        str(seed): RunFiles(
-            benchmark_file(tmp_path / f"sft{seed}.tsv", 20),
-            benchmark_file(tmp_path / f"rl{seed}.tsv", 400 + 100 * seed),
-            str(tmp_path / f"run{seed}"),
-            grpo[seed],
-            str(tmp_path / f"run{seed}"),
-        )
-        for seed in (0, 1)
-    }
+    runs = {}
+    for seed in (0, 1):
+        run = str(tmp_path / f"run{seed}")
+        grpo = benchmark_file(tmp_path / f"grpo{seed}.tsv", 1000 + 100 * seed)
+        sft = benchmark_file(tmp_path / f"sft{seed}.tsv", 20)
+        rl = benchmark_file(tmp_path / f"rl{seed}.tsv", 400 + 100 * seed)
+        initial = str(tmp_path / f"sft{seed}")
+        whole = {"checkpoint": run, "baseline": grpo, "baseline_checkpoint": run}
+        runs[str(seed)] = RunFiles(sft=sft, rl=rl, initial=initial, **whole), RunFiles(rl=grpo, **whole)
+    hybrid, alone = ({seed: pair[part] for seed, pair in runs.items()} for part in (0, 1))
     probe = tuple(benchmark_file(tmp_path / f"probe{shard}.tsv", 5 + shard) for shard in (0, 1))
-    recipe = cell_recipe("table3", "prism-gini", benchmark="webshop", settings=settings)
-    write_timing_cells(recipe, TimingFiles(probe, seeds), paper, tmp_path / "prism-gini")
-    alone = {
-        str(seed): RunFiles("", grpo[seed], str(tmp_path / f"run{seed}"), grpo[seed], str(tmp_path / f"run{seed}"))
-        for seed in (0, 1)
-    }
-    recipe = cell_recipe("table3", "grpo", benchmark="webshop", settings=settings)
-    write_timing_cells(recipe, TimingFiles((), alone), paper, tmp_path / "grpo")
+    for shard in (0, 1):
+        write_json(tmp_path / f"probe{shard}.loop.json", {"loop_seconds": 1.5 - shard})
+    # made before loops were timed
+    rollouts = tuple(benchmark_file(tmp_path / f"rollouts{shard}.tsv", 200 + shard) for shard in (0, 1))
+    for method, files in (
+        ("prism-gini", TimingFiles(probe, (), hybrid)),
+        ("grpo", TimingFiles((), (), alone)),
+        ("hpt", TimingFiles((), rollouts, hybrid)),
+    ):
+        recipe = cell_recipe("table3", method, benchmark="webshop", settings=settings)
+        write_timing_cells(recipe, files, paper, tmp_path / method)
     return tmp_path
+
+
+def values_of(cells, key="value"):
+    return {column: cell[key] for column, cell in cells.items()}
 
 
 def test_cells_of_table_3(timing_cells):
     cells = read_cells(timing_cells / "prism-gini", "table3")
-    assert {column: cell["value"] for column, cell in cells.items()} == {
+    assert values_of(cells) == {
         "probe": 6.0,  # shards run side by side
+        "rollouts": None,
         "sft": 20.0,
         "rl": 450.0,
         "total": 476.0,
@@ -284,17 +292,40 @@ def test_cells_of_table_3(timing_cells):
     assert alone["speedup"]["value"] == 1.0
 
 
+def test_loops_are_timed_beside_the_jobs(timing_cells):
+    """A probe's job of 6 seconds may pass over the data for 1.5; RL's loop is its two steps."""
+    loops = values_of(read_cells(timing_cells / "prism-gini", "table3"), "loop")
+    assert loops == {"probe": 1.5, "rollouts": None, "sft": 14.0, "rl": 30.0, "total": 45.5, "speedup": 30 / 45.5}
+
+
+def test_the_rollouts_that_hpt_routes_by_are_a_phase(timing_cells):
+    cells = read_cells(timing_cells / "hpt", "table3")
+    assert values_of(cells) == {
+        "probe": None, "rollouts": 201.0, "sft": 20.0, "rl": 450.0, "total": 671.0,
+        "speedup": pytest.approx((1000 / 621 + 1100 / 721) / 2),
+    }  # fmt: skip
+    assert cells["rollouts"]["paper"]["value"] is None
+    # a total with an unknown part is unknown
+    loops = values_of(cells, "loop")
+    assert (loops["rollouts"], loops["sft"], loops["total"], loops["speedup"]) == (None, 14.0, None, None)
+
+
 def test_table_3(timing_cells):
-    cells = [path for method in ("grpo", "prism-gini") for path in in_order(timing_cells / method, "table3")]
+    methods = ("grpo", "prism-gini", "hpt")
+    cells = [path for method in methods for path in in_order(timing_cells / method, "table3")]
     out = [timing_cells / f"t.{suffix}" for suffix in ("csv", "md", "tex")]
     build_table("table3", cells, None, "demo", *out)
     text = out[0].read_text()
     assert "CPU, 1 thread of torch" in text
     assert "epochs (0.77)" in text
-    table = pd.read_csv(out[0], comment="#")
-    assert table["total_time"].tolist() == ["17m 30s", "7m 56s"]
-    assert table["paper_speedup"].tolist() == [1.0, 1.76]
-    assert pd.isna(table.loc[0, "probe_seconds"])
+    table = pd.read_csv(out[0], comment="#").set_index("method")
+    assert table["total_time"].tolist() == ["17m 30s", "7m 56s", "11m 11s"]
+    assert table["paper_speedup"].tolist()[:2] == [1.0, 1.76]
+    assert pd.isna(table.loc["grpo", "probe_seconds"])
+    assert table.loc["prism-gini", ["probe_seconds", "probe_loop_seconds"]].tolist() == [6.0, 1.5]
+    assert table["speedup_loop"].tolist()[:2] == [1.0, 0.66]
+    assert table.loc["hpt", "rollouts_seconds"] == 201
+    assert "paper_rollouts_seconds" not in table
 
 
 def test_an_rl_run_that_went_on_is_timed_by_its_steps(timing_cells):
@@ -308,7 +339,7 @@ def test_an_rl_run_that_went_on_is_timed_by_its_steps(timing_cells):
 
 
 def test_a_missing_benchmark_file_is_one_line(tmp_path):
-    missing = TimingFiles((), {"0": RunFiles("", str(tmp_path / "none.tsv"))})
+    missing = TimingFiles((), (), {"0": RunFiles(rl=str(tmp_path / "none.tsv"))})
     with pytest.raises(BadInput, match=r"none\.tsv.*benchmark file is missing"):
         write_timing_cells(
             cell_recipe("table3", "grpo", benchmark="webshop"), missing, paper_file(tmp_path, "table3"), tmp_path
@@ -393,7 +424,7 @@ def test_the_papers_values_can_be_placed(root, table):
     """The file of every table has the columns that its cells look for, and config keys as names."""
     frame = pd.read_csv(root / f"resources/paper/v1/{table}.csv", comment="#")
     layout = TABLES[table]
-    assert set(layout.row) | set(layout.columns.values()) <= set(frame.columns)
+    assert set(layout.row) | set(filter(None, layout.columns.values())) <= set(frame.columns)
     assert not frame.duplicated(list(layout.row)).any()
 
 
@@ -425,7 +456,7 @@ def schema(root):
 
 def test_cells_follow_the_schema(row, timing_cells, schema):
     cells = [*(row / "c").glob("*.json"), *(timing_cells / "grpo").glob("*.json")]
-    assert len(cells) == len(TABLE1_COLUMNS) + 5
+    assert len(cells) == len(TABLE1_COLUMNS) + len(TABLE3_COLUMNS)
     for path in cells:
         schema.validate(json.loads(path.read_text()))
     broken = {**json.loads(cells[0].read_text()), "evaluations": []}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from toy_corpus import FORM, save_toy_model
 from prism.core.csvfiles import read_table, write_table
 from prism.core.episodes import Feedback
 from prism.core.errors import BadInput, PrismError
+from prism.core.files import read_json
 from prism.core.recipes import build_recipe
 from prism.environments.base import Panel, Task, write_panel
 from prism.environments.pool import EnvironmentFailure
@@ -70,13 +72,15 @@ def played(monkeypatch) -> CountingPool:
     return pool
 
 
-def count(model: Path, folder: Path, recipe=RECIPE, panel=PANEL, shard: int = 0, shards: int = 1) -> Path:
+def count(
+    model: Path, folder: Path, recipe=RECIPE, panel=PANEL, shard: int = 0, shards: int = 1, loop_path=None
+) -> Path:
     """Play one shard."""
     write_panel(folder / "panel.json", panel)
     for task in panel.tasks:
         (folder / task.game).touch()
     out = folder / f"shard-{shard}-of-{shards}.csv"
-    passrates.measure_pass_rates(model, folder, folder / "panel.json", out, recipe, shard, shards)
+    passrates.measure_pass_rates(model, folder, folder / "panel.json", out, recipe, shard, shards, loop_path)
     return out
 
 
@@ -177,7 +181,11 @@ def test_an_interrupted_shard_goes_on(model, tmp_path, played, monkeypatch):
     assert not (tmp_path / "shard-0-of-1.csv").exists()
     monkeypatch.setattr(played, "start", start)
     played.waves.clear()
-    assert count(model, tmp_path).read_bytes() == whole
+    journal = (tmp_path / "shard-0-of-1.csv.journal").read_text().splitlines()
+    before = [json.loads(line)["seconds"] for line in journal[1:]]
+    assert count(model, tmp_path, loop_path=tmp_path / "loop.json").read_bytes() == whole
+    # the wave before the interruption counts too
+    assert 0 < sum(before) < read_json(tmp_path / "loop.json")["loop_seconds"]
     assert [wave[0] for wave in played.waves] == ["game 2", "game 4"], "the first wave was played again"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 
 import pyarrow.parquet as pq
 import pytest
@@ -12,6 +13,7 @@ from test_chats import OPENAI, SHAREGPT, write
 from toy_corpus import FORM, save_toy_model, toy_corpus
 
 from prism.core.errors import BadInput
+from prism.core.files import read_json
 from prism.core.probe.normfiles import open_norms
 from prism.core.probe.prober import GradientProber
 from prism.core.trajectories import write_trajectories
@@ -84,11 +86,15 @@ def test_resume_gives_the_same_bytes(whole, model, corpus, tmp_path, monkeypatch
     journal = out.with_name("norms.parquet.journal")
     with journal.open("a") as lines:
         lines.write('{"id": "toy-0')  # a kill in the middle of a line
+    before = sum(json.loads(line)["seconds"] for line in journal.read_text().splitlines()[1:-1])
     packs.clear()
     monkeypatch.setattr(
         GradientProber, "probe_pack", lambda self, pack: (packs.append(pack), probe_pack(self, pack))[1]
     )
-    probe_shard(model, corpus, out, 0, 1, RECIPE, resume=True)
+    started = time.perf_counter()
+    probe_shard(model, corpus, out, 0, 1, RECIPE, resume=True, loop_path=tmp_path / "loop.json")
+    took = time.perf_counter() - started
+    assert 0 < before < read_json(tmp_path / "loop.json")["loop_seconds"] < before + took
     finished = {sample.id for pack in packs for sample in pack}
     assert 0 < len(finished) < 7
     assert out.read_bytes() == whole.read_bytes()

@@ -10,7 +10,7 @@ import pytest
 from toy_corpus import FORM, save_toy_model, toy_corpus
 
 from prism.core.errors import BadInput, NotFinite, PrismError
-from prism.core.files import sha256_file
+from prism.core.files import read_json, sha256_file
 from prism.core.trajectories import write_trajectories
 from prism.stages import sft
 
@@ -161,6 +161,7 @@ def test_training_is_byte_identical_and_resumes_exactly(tmp_path, monkeypatch):
     once = train(tmp_path, "once")
     for name in ("tokenizer.json", "train.yaml", "loss.csv", "trainer_log.jsonl", "sft.json"):
         assert (once / name).exists()
+    assert 0 < read_json(once / "sft.json")["loop_seconds"] < 600
     assert sha256_file(once / "model.safetensors") != sha256_file(tmp_path / "model" / "model.safetensors")
 
     quick = dataclasses.replace(RECIPE, full_determinism=False)

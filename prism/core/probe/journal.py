@@ -45,6 +45,10 @@ class Journal:
         with self.path.open("a", encoding="utf-8") as out:
             out.write("".join(json.dumps(record) + "\n" for record in records))
 
+    def loop_seconds(self) -> float:
+        """Seconds that the finished records took, those of interrupted runs too: the sum of their ``seconds``."""
+        return sum(record.get("seconds", 0.0) for record in self.read().values())
+
     def remove(self) -> None:
         """Delete the journal once the output stands."""
         self.path.unlink(missing_ok=True)

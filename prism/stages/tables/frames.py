@@ -131,11 +131,18 @@ def _table3(cells: Cells, marks: Mapping[str, Any]) -> dict[str, Any]:
     return {
         **{f"{phase}_seconds": cells[phase]["value"] for phase in phases},
         "speedup": cells["speedup"]["value"],
+        **{f"{phase}_loop_seconds": cells[phase]["loop"] for phase in phases},
+        "speedup_loop": cells["speedup"]["loop"],
         **{f"{phase}_time": duration(cells[phase]["value"]) for phase in phases},
+        "total_loop_time": duration(total["loop"]),
         **_bounds(total, "total"),
         "rl_steps": cells["rl"].get("training_steps"),
         "seeds": len(total["seeds"]),
-        **{f"paper_{phase}_seconds": cells[phase]["paper"]["value"] for phase in phases},
+        **{
+            f"paper_{name}": cells[phase]["paper"]["value"]
+            for phase, name in TABLES["table3"].columns.items()
+            if phase in phases and name
+        },
         "paper_total_time": duration(total["paper"]["value"]),
         "paper_speedup": cells["speedup"]["paper"]["value"],
     }
@@ -189,11 +196,14 @@ _SHOWN = {
     "table3": (
         *_SHARES,
         Shown("Probe", "probe_time"),
+        Shown("Rollouts", "rollouts_time"),
         Shown("SFT", "sft_time"),
         Shown("RL", "rl_time"),
         Shown("Total", "total_time"),
         Shown("RL steps", "rl_steps", 0),
         Shown("Speed-up", "speedup", 2, best=True),
+        Shown("Loops", "total_loop_time"),
+        Shown("Speed-up of the loops", "speedup_loop", 2),
         Shown("Paper's total", "paper_total_time"),
         Shown("Paper's speed-up", "paper_speedup", 2),
     ),
@@ -216,6 +226,8 @@ def _notes(table: str, cell: Mapping[str, Any]) -> tuple[str, ...]:
         return (
             f"{backbone}{seeds}, mean. Hardware: {settings['hardware']}; the paper's: 8 A100 (80 GB).",
             f"RL steps rule: {settings['steps_rule']}.",
+            "Times are those of whole jobs. Loops: probing, rollouts and training alone, without starting programs and "
+            "without hashing and loading the model.",
         )
     how = "Wilson's for rates" if len(cell["seeds"]) == 1 else "of random effects of seeds and tasks"
     paper = "the row's counterpart" if table == "table2" else cell["paper"]["backbone"]
