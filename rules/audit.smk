@@ -51,13 +51,7 @@ rule comparison:
         sensitivity=built_target(
             "tables", "appendix_g", "<results>/tables/appendix_g.csv"
         ),
-        scores=built_target(
-            "figures",
-            "figure5",
-            "<results>/scores/{benchmark}/{backbones[0]}.csv".format(
-                **config["figures"]["figure5"]
-            ),
-        ),
+        norms=consensus_norms(),
         evaluations=compared_evaluations(),
         source=source("comparison"),
     output:
@@ -67,6 +61,7 @@ rule comparison:
             caption="../report/comparison.rst",
             category="Audit",
         ),
+        json="<results>/claims.json",
     log:
         "<logs>/audit/comparison.log",
     benchmark:
@@ -75,9 +70,10 @@ rule comparison:
         "../envs/cpu.yaml"
     params:
         folder=PAPER,
+        out=lambda wildcards, output: os.path.dirname(output.csv),
         options=lambda wildcards, input: [
             f"--{option}={path}"
-            for option in ("times", "sensitivity", "scores")
+            for option in ("times", "sensitivity", "norms")
             for path in input.get(option)
         ],
         recipe=json_text(
@@ -98,4 +94,4 @@ rule comparison:
         "the paper's claims beside this run"
     shell:
         "PRISM_LOG={log} python -m prism compare --paper {params.folder:q} --recipe {params.recipe:q}"
-        " --out-csv {output.csv:q} --out-md {output.md:q} {params.options:q} {input.evaluations:q}"
+        " --out {params.out:q} {params.options:q} {input.evaluations:q}"

@@ -105,8 +105,11 @@ rule figure_ratio_sweep:
 
 rule figure_consensus:
     input:
-        scores=figure_scores("figure5"),
-        source=figure_sources("consensus", "scores_file"),
+        norms=shard_files_of(
+            config["figures"]["figure5"]["benchmark"],
+            config["figures"]["figure5"]["backbones"][0],
+        ),
+        source=figure_sources("consensus"),
     output:
         svg=report(
             "<results>/figures/figure5.svg",
@@ -129,9 +132,8 @@ rule figure_consensus:
     message:
         "figure 5: do the metrics agree?"
     shell:
-        "PRISM_LOG={log} python -m prism figure-consensus --scores {input.scores} --title {params.title:q}"
-        " --scale {params.scale}"
-        " --svg {output.svg} --png {output.png}"
+        "PRISM_LOG={log} python -m prism figure-consensus --title {params.title:q} --scale {params.scale}"
+        " --svg {output.svg} --png {output.png} {input.norms}"
 
 
 rule figure_score_distributions:

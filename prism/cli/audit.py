@@ -22,12 +22,11 @@ def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:
 def compare(
     paper: PaperFolder,
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
-    out_csv: OutCsv,
-    out_md: OutMd,
+    out: Annotated[Path, typer.Option(help="Folder that gets comparison.csv, comparison.md and claims.json.")],
     evaluations: Annotated[list[Path] | None, typer.Argument(help="All evaluations of the run.")] = None,
     times: Annotated[Path | None, typer.Option(help="Table 3 of the run (CSV).")] = None,
-    scores: Annotated[
-        list[Path] | None, typer.Option(help="Score table {benchmark}/{backbone}.csv; repeatable.")
+    norms: Annotated[
+        list[Path] | None, typer.Option(help="Gradient norms {benchmark}/{backbone}/{shard}.parquet; repeatable.")
     ] = None,
     sensitivity: Annotated[Path | None, typer.Option(help="Appendix G of the run (CSV).")] = None,
 ) -> None:
@@ -36,4 +35,4 @@ def compare(
     from prism.stages.comparison import ComparisonRecipe, compare_with_paper
 
     settings = build_recipe(ComparisonRecipe, recipe, "--recipe")
-    compare_with_paper(paper, evaluations or [], settings, out_csv, out_md, times, scores or [], sensitivity)
+    compare_with_paper(paper, evaluations or [], settings, out, times, norms or [], sensitivity)

@@ -71,16 +71,16 @@ def figure_ratio_sweep(
 
 
 def figure_consensus(
-    scores: Annotated[Path, typer.Option()],
     title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
     scale: Scale,
     svg: Svg,
     png: Png,
+    norms: Annotated[list[Path], typer.Argument(help="Gradient norms, all shards.")],
 ) -> None:
-    """Draw Figure 5: the overlap of the three metrics' high-conflict halves."""
+    """Draw Figure 5: the overlap of the three metrics' high-conflict halves, beside what noise gives."""
     from prism.stages.figures.consensus import draw_consensus
 
-    draw_consensus(scores, title, scale, svg, png)
+    draw_consensus(norms, title, scale, svg, png)
 
 
 def figure_score_distributions(

@@ -12,8 +12,8 @@ import numpy as np
 
 from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.csvfiles import read_table, write_table
-from prism.core.errors import BadInput, NotFinite
-from prism.core.probe.normfiles import NormFile, open_norms
+from prism.core.errors import BadInput
+from prism.core.probe.normfiles import NormFile, check_finite, open_norms
 
 PASS_RATE = "pass_rate"
 
@@ -100,18 +100,12 @@ def _score_files(files: list[NormFile], epsilon: float) -> tuple[list[str], dict
     for file in files:
         counts = np.array(file.parameter_counts, dtype=np.float64)
         for batch_ids, norms in file.batches():
-            _check_finite(batch_ids, norms)
+            check_finite(batch_ids, norms)
             ids += batch_ids
             parts.append(concentration_scores(norms, counts, epsilon))
     if not ids:
         raise BadInput(files[0].path, "holds no trajectory", "probe at least one")
     return ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
-
-
-def _check_finite(ids: list[str], norms: np.ndarray) -> None:
-    broken = ~np.isfinite(norms).all(axis=1)
-    if broken.any():
-        raise NotFinite(f"trajectory {ids[int(broken.argmax())]}: a gradient norm is NaN or infinite; probe it again")
 
 
 def _check_unique(ids: list[str], file: NormFile) -> None:

@@ -235,6 +235,13 @@ def compared_evaluations():
     return sorted(paths)
 
 
+def consensus_norms():
+    """The gradient norms behind figure 5, if this run draws it."""
+    target = config["figures"]["figure5"]
+    norms = shard_files_of(target["benchmark"], target["backbones"][0])
+    return norms if "figure5" in config["targets"]["figures"] else []
+
+
 def built_target(kind, name, path):
     """A file that a claim may use, if this run builds it."""
     return [path] if name in config["targets"][kind] else []

@@ -378,8 +378,7 @@ def evaluations(text: str) -> Builder:
         path.write_text(text)
         recipe = '{"scale": "demo", "targets": ["table1"], "backbones": {"table1": ["tiny"]}}'
         return [
-            "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out-csv", folder / "c.csv",
-            "--out-md", folder / "c.md", path,
+            "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out", folder / "out", path,
         ]  # fmt: skip
 
     return build
@@ -408,7 +407,7 @@ EVALUATIONS = [
     command("evaluation: a task twice", evaluations(episodes({}, {})), "seen.json", "twice"),
     command("evaluation: seed is a text", evaluations(evaluation(seed="0")), "seen.json"),
     command("evaluation: path says nothing", lambda folder: [
-        "compare", "--paper", "resources/paper/v1", "--out-csv", folder / "c.csv", "--out-md", folder / "c.md",
+        "compare", "--paper", "resources/paper/v1", "--out", folder / "out",
         "--recipe", '{"scale": "demo", "targets": [], "backbones": {}}', "x.json",
     ], "x.json"),
 ]  # fmt: skip

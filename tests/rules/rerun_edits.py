@@ -111,7 +111,7 @@ EDITS = {
     "tables.appendix_g.backbones": (["tiny-qwen3"], {"sensitivity": 1}),
     "figures.figure1.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_case_study": 1}),
     "figures.figure1.backbones": (["tiny-llama"], {"figure_case_study": 1}),
-    "figures.figure5.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_consensus": 1}),
+    "figures.figure5.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "figure_consensus": 1}),
     "figures.figure5.backbones": (["tiny-llama"], {"figure_consensus": 1}),
     "figures.score_distributions.benchmark": (
         "webshop", WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "figure_score_distributions": 1},

@@ -23,12 +23,16 @@ def fake_norms(
     shards: int = 1,
     broken: tuple[int, float] | None = None,
     name: str = "t-{:03d}",
+    values: np.ndarray | None = None,
     **facts: str,
 ) -> Path:
-    """A parquet file as `prism probe` writes it; `name` makes ids of numbers; norms depend on the number alone."""
+    """A parquet file as `prism probe` writes it; `name` makes ids of numbers, a row of `values` their norms.
+
+    Without values, norms depend on the number alone.
+    """
     probed = []
     for number in numbers:
-        norms = np.random.default_rng(number).gamma(2.0, size=len(NAMES))
+        norms = np.random.default_rng(number).gamma(2.0, size=len(NAMES)) if values is None else values[number]
         if broken and broken[0] == number:
             norms[3] = broken[1]
         sample = Sample(name.format(number), (Row([1, 2], [0, 1]),))

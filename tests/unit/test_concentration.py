@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from norm_files import fake_norms
-from scipy.stats import spearmanr
+from scipy.stats import kurtosis as scipy_kurtosis
+from scipy.stats import spearmanr, variation
 
 from prism.core.concentration import EPSILON, concentration_scores, cv, gini, kurtosis, l2, score_names
+from prism.core.consensus import measure_consensus
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput, NotFinite
 from prism.stages.scores import ScoresRecipe, compute_scores
@@ -134,3 +136,36 @@ def test_other_files_are_refused(tmp_path, content):
         compute_scores([path], None, tmp_path / "s.csv", ScoresRecipe())
     with pytest.raises(BadInput, match="cannot be read"):
         compute_scores([tmp_path / "missing.parquet"], None, tmp_path / "s.csv", ScoresRecipe())
+
+
+@pytest.mark.slow
+def test_noise_does_not_exceed_its_permutation_null_more_often_than_it_may():
+    """The size of the consensus test at 2.5% on the upper side, with and without a factor a trajectory."""
+    generator = np.random.default_rng(1)
+    exceeded = []
+    for _ in range(400):
+        sizes = generator.lognormal(0, 1, (120, 1))
+        norms = generator.lognormal(0, 0.6, (120, 14)) * generator.lognormal(0, 0.5, (1, 14)) * sizes
+        exceeded.append(measure_consensus(norms, 79).above_null[1] > 0)
+    assert np.mean(exceeded) <= 0.05
+
+
+def test_noise_puts_more_than_half_of_a_half_into_all_three():
+    """By other means: scipy's moments and the pairwise definition of Gini, on norms that hold no signal at all."""
+    norms = np.random.default_rng(0).lognormal(0, 0.6, (500, 60))
+    pairs = np.abs(norms[:, :, None] - norms[:, None, :]).mean(axis=(1, 2))
+    scores = [pairs / (2 * norms.mean(axis=1)), scipy_kurtosis(norms, axis=1), variation(norms, axis=1)]
+    halves = [set(np.argsort(score)[250:].tolist()) for score in scores]
+    common, union = len(set.intersection(*halves)), len(set.union(*halves))
+    consensus = measure_consensus(norms, 19)
+    assert (consensus.common, consensus.half) == (common, 250)
+    assert consensus.of_half == pytest.approx(100 * common / 250)
+    assert consensus.of_union == pytest.approx(100 * common / union)
+    assert consensus.of_half > 50
+    assert consensus.p > 0.05
+
+
+def test_equal_trajectories_have_no_half_in_common():
+    consensus = measure_consensus(np.ones((6, 14)), 9)
+    assert (consensus.common, consensus.half, consensus.of_half, consensus.of_union) == (0, 0, 0.0, 0.0)
+    assert consensus.p == 1.0

@@ -5,8 +5,10 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from norm_files import fake_norms
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, NotFinite
+from prism.core.probe.normfiles import read_shards
 from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.stages.figures.case_study import MODULES, draw_case_study, profile_matrix
 from prism.stages.figures.consensus import draw_consensus
@@ -92,20 +94,30 @@ def test_the_extremes_are_by_gini_and_ties_by_id(results):
     assert extreme_trajectories(results / "scores.csv") == ("a", "d")
 
 
-def test_the_consensus_is_drawn_and_repeats_byte_for_byte(results):
+def test_the_consensus_is_drawn_and_repeats_byte_for_byte(tmp_path):
+    generator = np.random.default_rng(0)
+    # one factor moves all matrices of a trajectory: its profile is flat or steep
+    steepness, profile = generator.uniform(0, 1.5, (200, 1)), generator.normal(0, 1, (1, 14))
+    signal = np.exp(steepness * profile + generator.normal(0, 0.1, (200, 14)))
+    norms = [
+        fake_norms(tmp_path / f"{shard}.parquet", range(shard, 200, 2), shard, 2, values=signal) for shard in (0, 1)
+    ]
     for name in ("one", "two"):
-        draw_consensus(results / "scores.csv", "t", "demo", results / f"{name}.svg", results / f"{name}.png")
-    text = (results / "one.svg").read_text()
-    assert "In all three: 2 of 2 (100% of a half)" in text
-    assert "halves: 25%" in text  # what chance alone gives
-    assert (results / "one.svg").read_bytes() == (results / "two.svg").read_bytes()
-    assert (results / "one.png").read_bytes() == (results / "two.png").read_bytes()
+        draw_consensus(norms, "t", "demo", tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+    text = (tmp_path / "one.svg").read_text()
+    assert "of 100, " in text
+    assert "p = 0.002" in text  # the smallest that 499 permutations can give
+    assert "25%" not in text
+    assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "two.png").read_bytes()
 
 
-def test_scores_without_a_metric_are_refused(results):
-    (results / "scores.csv").write_text("id,gini\na,1\n")
-    with pytest.raises(BadInput, match="'kurtosis' is missing"):
-        draw_consensus(results / "scores.csv", "t", "demo", results / "a.svg", results / "a.png")
+def test_norms_that_are_not_finite_or_of_other_matrices_are_refused(tmp_path):
+    with pytest.raises(NotFinite, match="t-001"):
+        read_shards([fake_norms(tmp_path / "a.parquet", [0, 1], broken=(1, np.nan))])
+    (tmp_path / "b.parquet").write_text("no parquet")
+    with pytest.raises(BadInput, match="not a parquet file"):
+        read_shards([tmp_path / "b.parquet"])
 
 
 def test_the_distributions_show_the_median_of_every_metric(results):

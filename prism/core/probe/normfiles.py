@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, NotFinite
 from prism.core.files import atomic_path
 
 if TYPE_CHECKING:  # scoring must not wait for torch
@@ -81,6 +81,39 @@ def open_norms(path: str | Path) -> NormFile:
     ]:
         raise BadInput(path, f"has no {missing[0]}: it is not a file of gradient norms", "make it with prism probe")
     return NormFile(path, facts, names, json.loads(facts["parameter_counts"]))
+
+
+def read_shards(paths: Sequence[str | Path]) -> np.ndarray:
+    """Norms of all shards of one probe, in the order of the trajectories' ids: shape (trajectories, 7L), float64.
+
+    Raises:
+        BadInput: a file is not one of gradient norms, the files have different matrices, or none has a trajectory.
+        NotFinite: a norm is NaN or infinite; names the trajectory.
+    """
+    files = [open_norms(path) for path in paths]
+    names: list[str] = []
+    parts = []
+    for file in files:
+        if file.names != files[0].names:
+            raise BadInput(file.path, f"has other matrices than {files[0].path}", "give the shards of one probe")
+        for ids, norms in file.batches():
+            check_finite(ids, norms)
+            names += ids
+            parts.append(norms)
+    if not names:
+        raise BadInput(paths[0] if paths else "gradient norms", "holds no trajectory", "probe at least one")
+    return np.concatenate(parts)[sorted(range(len(names)), key=names.__getitem__)]
+
+
+def check_finite(ids: Sequence[str], norms: np.ndarray) -> None:
+    """Stop at the first trajectory whose norms are not finite.
+
+    Raises:
+        NotFinite: a norm is NaN or infinite; names the trajectory.
+    """
+    broken = ~np.isfinite(norms).all(axis=1)
+    if broken.any():
+        raise NotFinite(f"trajectory {ids[int(broken.argmax())]}: a gradient norm is NaN or infinite; probe it again")
 
 
 def write_norms(

@@ -20,6 +20,21 @@ HUNDREDTHS = re.compile(r"\d{1,3}\.\d\d")
 
 
 @dataclass(frozen=True)
+class Version:
+    """Which version of the paper numbers are from.
+
+    Attributes:
+        name: as the audit writes it beside every number.
+        date: when it appeared, as far as known.
+        url: where it can be read.
+    """
+
+    name: str
+    date: str
+    url: str
+
+
+@dataclass(frozen=True)
 class Row:
     """A row of Table 1: hundredths of a percent by task type, and over all tasks."""
 
@@ -93,6 +108,7 @@ class Paper:
         games: games of each task type that exist in ALFWorld's splits.
     """
 
+    version: Version
     alfworld: tuple[Row, ...]
     webshop: tuple[ShopRow, ...]
     times: tuple[TimeRow, ...]
@@ -126,6 +142,7 @@ def read_paper(folder: str | Path) -> Paper:
     statements = read_table(folder / "statements.csv")
     values = dict(zip(statements.column("id"), statements.column("value"), strict=True))
     paper = Paper(
+        version=read_version(folder),
         alfworld=tuple(_alfworld_rows(read_table(folder / "table1.csv"))),
         webshop=tuple(_webshop_rows(read_table(folder / "table2.csv"))),
         times=tuple(_time_rows(read_table(folder / "table3.csv"))),
@@ -137,6 +154,22 @@ def read_paper(folder: str | Path) -> Paper:
     )
     _require_statements(statements.path, values)
     return paper
+
+
+def read_version(folder: str | Path) -> Version:
+    """Read which version of the paper a folder holds.
+
+    Raises:
+        BadInput: ``version.yaml`` is missing, or does not name it.
+    """
+    path = Path(folder) / "version.yaml"
+    try:
+        record = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return Version(*(str(record[key]) for key in ("name", "date", "url")))
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror})", "name the paper's version in it") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+        raise BadInput(path, "has no name, date and url of the paper's version", "see resources/paper/v1") from error
 
 
 def read_claims(path: str | Path) -> tuple[Claim, ...]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 from matplotlib_venn import venn3
 
+from prism.core.consensus import METRICS, measure_consensus
+from prism.core.probe.normfiles import read_shards
 from prism.core.progress import say
-from prism.stages.figures.scores_file import METRICS, read_scores
 from prism.stages.figures.style import (
     BLUE,
     COLUMN,
@@ -20,31 +23,30 @@ from prism.stages.figures.style import (
     new_figure,
 )
 
-PAPER_CONSENSUS = "about 60%"
+PAPER_CONSENSUS = "about 60%, denominator not stated"
 
 
-def draw_consensus(scores: Path, title: str, scale: str, out_svg: Path, out_png: Path) -> None:
-    """Draw the overlap of the three high-conflict halves, and say what chance alone would give.
+def draw_consensus(norms: Sequence[Path], title: str, scale: str, out_svg: Path, out_png: Path) -> None:
+    """Draw the overlap of the three high-conflict halves, and say what the same norms give without any signal.
 
-    Three independent halves share 1/8 of the corpus, that is 1/4 of each half; the paper's "about 60%" is read as a
-    share of a half.
+    Args:
+        norms: all shards of one probe.
     """
-    table = read_scores(scores)
-    halves = [set(table.loc[table[metric] > table[metric].median(), "id"]) for metric in METRICS]
-    common = set.intersection(*halves)
-    size = max(len(half) for half in halves)
-    # all scores equal: the upper half is empty, and so is what is common
-    share = 100 * len(common) / size if size else 0.0
+    consensus = measure_consensus(read_shards(norms))
+    halves = [set(np.flatnonzero(half).tolist()) for half in consensus.halves]
     figure, axes = new_figure(COLUMN, 2.6)
     venn = venn3(halves, [METRIC_NAMES[metric] for metric in METRICS], (BLUE, ORANGE, GREEN), 0.5, ax=axes[0, 0])
     for label in filter(None, venn.set_labels):
         label.set_fontsize(TEXT_SIZE)
     for label in filter(None, venn.subset_labels):
         label.set_fontsize(LABEL_SIZE)
-    axes[0, 0].set_title(f"High-conflict half of {len(table)} trajectories\n{title}")
+    axes[0, 0].set_title(f"High-conflict half of {consensus.halves.shape[1]} trajectories\n{title}")
+    low, high = np.quantile(consensus.null, (0.025, 0.975))
     notes = [
-        f"In all three: {len(common)} of {size} ({share:.0f}% of a half). Expected of independent halves: 25% of "
-        f"a half (12.5% of the corpus). Paper: {PAPER_CONSENSUS}."
+        f"In all three: {consensus.common} of {consensus.half}, {consensus.of_half:.0f}% of a half "
+        f"({consensus.of_union:.0f}% of the union). The same norms with each matrix permuted over the trajectories: "
+        f"{np.median(consensus.null):.0f}% of a half (95%: {low:.0f} to {high:.0f}), p = {consensus.p:.2g}. "
+        f"Paper: {PAPER_CONSENSUS}."
     ]
     finish(figure, notes, scale, out_svg, out_png)
-    say(f"figure 5: {share:.1f}% of the high-conflict half is common to the three metrics")
+    say(f"figure 5: {consensus.of_half:.1f}% of a half is common to the three metrics, p = {consensus.p:.2g}")

@@ -1,0 +1,67 @@
+"""Each claim of the paper beside what a run says: estimate, interval, and a verdict from one fixed rule."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from prism.core.errors import BadInput
+from prism.core.progress import say
+from prism.stages.audit.paper import read_claims, read_version
+from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
+from prism.stages.comparison.outcomes import Outcome, built
+from prism.stages.comparison.writing import write_claims, write_csv, write_markdown
+
+__all__ = ["ComparisonRecipe", "compare_with_paper"]
+
+
+def compare_with_paper(
+    paper: str | Path,
+    evaluations: Sequence[Path],
+    recipe: ComparisonRecipe,
+    out: str | Path,
+    times: Path | None = None,
+    norms: Sequence[Path] = (),
+    sensitivity: Path | None = None,
+) -> list[Outcome]:
+    """Write every claim with this run's estimate and verdict.
+
+    Args:
+        paper: folder of one version's published numbers; its ``claims.yaml`` is read.
+        evaluations: ``.../eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``.
+        out: folder that gets ``comparison.csv``, ``comparison.md`` and ``claims.json``.
+        norms: shards of gradient norms, ``.../{benchmark}/{backbone}/{shard}.parquet``.
+
+    Raises:
+        BadInput: a file cannot be read, or two methods of a comparison were evaluated on different panels.
+    """
+    version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
+    run = Run(recipe, _by_cell(evaluations), times, _by_model(norms), sensitivity)
+    outcomes = [assess(claim, run) for claim in claims]
+    out = Path(out)
+    write_csv(out / "comparison.csv", outcomes, recipe.scale, version)
+    write_markdown(out / "comparison.md", outcomes, recipe.scale, version)
+    write_claims(out / "claims.json", outcomes, recipe.scale, version)
+    say(f"comparison: {built(outcomes)} of {len(outcomes)} claims have estimates in this run")
+    return outcomes
+
+
+def _by_cell(paths: Sequence[Path]) -> dict[tuple[str, str, str, str], list[Path]]:
+    """Evaluation files by (benchmark, backbone, method, panel), which their path names."""
+    by_cell: dict[tuple[str, str, str, str], list[Path]] = {}
+    for path in map(Path, paths):
+        if len(path.parts) < 5:
+            raise BadInput(path, "is not .../{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json", "check the path")
+        benchmark, backbone, method = path.parts[-5:-2]
+        by_cell.setdefault((benchmark, backbone, method, path.stem), []).append(path)
+    return by_cell
+
+
+def _by_model(paths: Sequence[Path]) -> dict[tuple[str, str], list[Path]]:
+    """Shards of gradient norms by (benchmark, backbone), which their path names."""
+    by_model: dict[tuple[str, str], list[Path]] = {}
+    for path in map(Path, paths):
+        if len(path.parts) < 3:
+            raise BadInput(path, "is not .../{benchmark}/{backbone}/{shard}.parquet", "check the path")
+        by_model.setdefault((path.parts[-3], path.parts[-2]), []).append(path)
+    return by_model
