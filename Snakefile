@@ -2,12 +2,25 @@
 #
 #   snakemake                                               the demo: Table 1 and its figures, on two CPU cores
 #   snakemake --profile slurm results/tables/table1.csv     the paper's scale, on A100 nodes
-from snakemake.utils import min_version
+from pathlib import Path
+
+from snakemake.common.configfile import load_configfile
+from snakemake.utils import min_version, update_config
 
 min_version("9.27.1")
 
+# with `--directory` the config of that folder, where it has one
+SHIPPED = workflow.current_basedir.join("config/config.yaml")
+BASE_CONFIG = next(filter(Path.exists, map(Path, ("config/config.yaml", str(SHIPPED)))))
 
-configfile: "config/config.yaml"
+
+configfile: BASE_CONFIG
+
+
+# a workflow that takes these rules as a module lays its own config over this one
+laid = load_configfile(BASE_CONFIG)
+update_config(laid, config)
+config.update(laid)
 
 
 report: "report/workflow.rst"
@@ -20,6 +33,12 @@ pathvars:
 
 
 include: "rules/common.smk"
+
+
+# of every rule that names none itself: training, probing and playing have images of their own
+container: image("cpu")
+
+
 include: "rules/fetch.smk"
 include: "rules/trajectories.smk"
 include: "rules/webshop.smk"

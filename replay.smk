@@ -1,5 +1,7 @@
 # Rebuilds every table and figure that needs no training from the shipped per-episode records: `make replay`. The rules
 # are the workflow's own; only where their inputs come from differs. Whatever imports torch fails (see without-torch).
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.27.1")
@@ -16,13 +18,18 @@ pathvars:
 
 
 include: "rules/common.smk"
+
+
+container: image("cpu")
+
+
 include: "rules/scores.smk"
 include: "rules/tables.smk"
 include: "rules/figures.smk"
 
 
 RECORDS = "resources/replay/records"
-shell.prefix(f"export PYTHONPATH={workflow.basedir}/resources/replay/without-torch; ")
+os.environ["PYTHONPATH"] += os.pathsep + shipped("resources/replay/without-torch")
 
 
 rule all:

@@ -33,8 +33,6 @@ rule audit:
         "<benchmarks>/audit/paper.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         folder=PAPER,
     message:

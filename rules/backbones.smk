@@ -10,8 +10,6 @@ rule backbone:
         "<benchmarks>/backbone/{backbone}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         source=lambda wildcards: config["backbones"][wildcards.backbone]["source"],
         location=lambda wildcards: config["backbones"][wildcards.backbone]["location"],

@@ -4,26 +4,56 @@
 import functools
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-sys.path.insert(0, workflow.basedir)
+# this repository, wherever the working folder is, and also where another workflow takes these rules as a module
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+DEPLOYED = workflow.deployment_settings.deployment_method
+
+# This process and all jobs find the package through a folder that holds nothing else: in the repository itself a file
+# named random.py would take the place of Python's own.
+PACKAGE = Path(".snakemake/package").absolute()
+PACKAGE.mkdir(parents=True, exist_ok=True)
+if not (PACKAGE / "prism").exists() or not (PACKAGE / "prism").samefile(ROOT / "prism"):
+    (PACKAGE / "prism").unlink(missing_ok=True)
+    with suppress(FileExistsError):
+        (PACKAGE / "prism").symlink_to(ROOT / "prism")
+sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
 from prism.core.config import check_config
 from prism.core.errors import PrismError
 from prism.core.methods import ALGORITHMS, BASE, PASS_RATE, build_methods, parse_slice
 from prism.core.stagesources import stage_sources
-from prism.core.starter import announce
+from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.stages.containers import check_image
 
+
+def shipped(path):
+    """A file of this repository; relative where that is the working folder, so that a clone can be moved."""
+    return path if Path.cwd() == ROOT else str(ROOT / path)
+
+
+def located(path):
+    """A file that the config names: in the working folder, or shipped with this repository."""
+    return path if "://" in path or Path(path).exists() else shipped(path)
+
+
 try:
-    check_config(config, workflow.source_path("../config/schema.yaml"))
+    # a config that has no such keys is refused by the check
+    with suppress(AttributeError, KeyError, TypeError):
+        for backbone in config["backbones"].values():
+            if backbone["source"] == "local":
+                backbone["location"] = located(backbone["location"])
+    check_config(config, ROOT / "config/schema.yaml")
     for settings in config["benchmarks"].values():
         if settings["trajectories_file"]:
             read_trajectories(settings["trajectories_file"])
+    prepare_jobs(PACKAGE, bool(DEPLOYED), DeploymentMethod.CONDA in DEPLOYED)
 except PrismError as error:
     sys.exit(f"prism: {error}")
 
@@ -33,7 +63,7 @@ METHODS = build_methods(config["methods"])
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers
-PAPER = "resources/paper/v1"
+PAPER = shipped("resources/paper/v1")
 # the published expert trajectories that the paper trains on
 ETO = "eto"
 
@@ -52,9 +82,12 @@ wildcard_constraints:
 def image(role):
     """The container image of a role; one that was made from another lock is refused where images are in use."""
     path = config["containers"][role]
-    if DeploymentMethod.APPTAINER in workflow.deployment_settings.deployment_method:
+    if DeploymentMethod.APPTAINER in DEPLOYED:
+        path = located(path)
         try:
-            check_image(Path(workflow.basedir), IMAGE_LOCKS.get(path, role), Path(path))
+            check_image(
+                ROOT, IMAGE_LOCKS.get(config["containers"][role], role), Path(path)
+            )
         except PrismError as error:
             sys.exit(f"prism: {error}")
     return path
@@ -88,7 +121,7 @@ def stage_settings(stage, benchmark, algorithm=None):
 
 def source(name):
     """A light stage's own source and what it imports: its jobs rerun when that changes. Heavy stages have a version."""
-    return stage_sources(workflow.basedir, name)
+    return [shipped(path) for path in stage_sources(ROOT, name)]
 
 
 def checkpoint_folder(method, benchmark, backbone, seed):

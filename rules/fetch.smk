@@ -22,8 +22,6 @@ rule fetch:
         collection="|".join(DOWNLOAD_FOLDERS),
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         folder=lambda wildcards: DOWNLOAD_FOLDERS[wildcards.collection],
         version=STAGE_VERSIONS["fetch"],
@@ -48,8 +46,6 @@ if plays_eto("alfworld"):
             "<benchmarks>/alfworld_eto_trajectories/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
-        container:
-            image("cpu")
         threads: 4
         params:
             source=f"{DOWNLOAD_FOLDERS[ETO]}/alfworld_sft.json",
@@ -80,8 +76,6 @@ if plays_eto("webshop"):
             "<benchmarks>/webshop_eto_trajectories/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
-        container:
-            image("cpu")
         params:
             source=f"{DOWNLOAD_FOLDERS[ETO]}/webshop_sft.json",
             recipe=json_text(

@@ -25,8 +25,6 @@ rule figure_case_study:
         "<benchmarks>/figure_case_study/figure1.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -55,8 +53,6 @@ rule figure_inverse_ablation:
         "<benchmarks>/figure_inverse_ablation/figure3.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         evaluations=evaluation_options("figure3"),
         backbones=",".join(config["figures"]["figure3"]["backbones"]),
@@ -86,8 +82,6 @@ rule figure_ratio_sweep:
         "<benchmarks>/figure_ratio_sweep/figure4.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         evaluations=evaluation_options("figure4"),
         backbone=config["figures"]["figure4"]["backbones"][0],
@@ -124,8 +118,6 @@ rule figure_consensus:
         "<benchmarks>/figure_consensus/figure5.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         title=f"{config['figures']['figure5']['benchmark']}, {config['figures']['figure5']['backbones'][0]}",
         scale=config["scale"],
@@ -154,8 +146,6 @@ rule figure_score_distributions:
         "<benchmarks>/figure_score_distributions/score_distributions.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         names=",".join(config["figures"]["score_distributions"]["backbones"]),
         scale=config["scale"],
@@ -184,8 +174,6 @@ rule figure_training_curves:
         "<benchmarks>/figure_training_curves/training_curves.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         names=",".join(method for method, _ in training_runs()),
         scale=config["scale"],
@@ -208,8 +196,6 @@ rule figure_training_curve:
         "<logs>/figures/training_curves/{benchmark}/{backbone}/{init}--{algorithm}--{subset}/seed{seed}.log",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -239,8 +225,6 @@ rule figure_forest:
         "<benchmarks>/figure_forest/forest.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -275,8 +259,6 @@ rule figure_schedule:
         "<logs>/figures/schedule.log",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         folder=f"{config['results']}/benchmarks",
         scale=config["scale"],

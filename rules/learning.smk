@@ -48,8 +48,6 @@ rule learning_table:
         "<benchmarks>/learning_table/learning.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -75,8 +73,6 @@ rule figure_learning:
         "<benchmarks>/figure_learning/seed{seed}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         title=lambda wildcards: f"GRPO from the SFT checkpoint, {LEARNING_BENCHMARK}, {LEARNING_BACKBONE}, seed {wildcards.seed}",
         curves=lambda wildcards, input: " ".join(

@@ -48,8 +48,6 @@ rule pass_rate_table:
         "<benchmarks>/pass_rate_table/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     message:
         "pass rates: {wildcards.backbone} on {wildcards.benchmark}, all shards"
     shell:

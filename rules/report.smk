@@ -8,16 +8,17 @@ rule index_page:
         collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
         [everything_of(table) for table in config["targets"]["tables"]],
         "<results>/benchmarks/summary.csv",
-        captions=collect("report/{name}.rst", name=REPORTED),
-        source=[source("index_page"), "prism/stages/templates/index.html.jinja"],
+        captions=collect(shipped("report/{name}.rst"), name=REPORTED),
+        source=[
+            source("index_page"),
+            shipped("prism/stages/templates/index.html.jinja"),
+        ],
     output:
         "<results>/index.html",
     log:
         "<logs>/index.log",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         results=lambda wildcards, output: os.path.dirname(output[0]),
         tables=",".join(config["targets"]["tables"]),
@@ -29,14 +30,14 @@ rule index_page:
         "index page: {output}"
     shell:
         "PRISM_LOG={log} python -m prism index-page --results {params.results} --tables {params.tables}"
-        " --figures {params.figures} --captions {params.captions} --scale {params.scale} --seeds {params.seeds}"
+        " --figures {params.figures} --captions {params.captions:q} --scale {params.scale} --seeds {params.seeds}"
         " --out {output}"
 
 
 rule crate:
     input:
         "<results>/index.html",
-        licences="resources/licences.csv",
+        licences=shipped("resources/licences.csv"),
         source=source("crate"),
     output:
         metadata="<results>/ro-crate-metadata.json",
@@ -45,10 +46,9 @@ rule crate:
         "<logs>/crate.log",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         results=lambda wildcards, output: os.path.dirname(output[0]),
+        workflow=shipped("."),
         # what names the run; every evaluation and training records its own settings
         config=json_text(
             {key: config[key] for key in ("scale", "results", "seeds", "targets")}
@@ -56,5 +56,5 @@ rule crate:
     message:
         "provenance: {output.metadata}"
     shell:
-        "PRISM_LOG={log} python -m prism crate --results {params.results} --workflow . --config {params.config:q}"
+        "PRISM_LOG={log} python -m prism crate --results {params.results} --workflow {params.workflow:q} --config {params.config:q}"
         " --snapshot {output.workflow} --out {output.metadata}"

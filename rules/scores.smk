@@ -13,8 +13,6 @@ rule scores:
         "<benchmarks>/scores/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         recipe=json_text(
             {
@@ -48,8 +46,6 @@ rule sensitivity:
         "<benchmarks>/sensitivity/appendix_g.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:

@@ -15,8 +15,6 @@ rule split:
         "<benchmarks>/split/{benchmark}/{backbone}/{score}-{percent}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     message:
         "split: {wildcards.percent}% to RL by {wildcards.score}"
     shell:

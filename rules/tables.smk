@@ -26,8 +26,6 @@ rule table1_row:
         "<benchmarks>/table1_row/{panel}/{method}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
@@ -39,7 +37,7 @@ rule table1_row:
     message:
         "cells of table 1: {wildcards.panel}, {wildcards.method}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper} --out {params.out}"
+        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -64,8 +62,6 @@ rule table2_row:
         "<benchmarks>/table2_row/{backbone}/{method}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
@@ -77,7 +73,7 @@ rule table2_row:
     message:
         "cells of table 2: {wildcards.backbone}, {wildcards.method}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper} --out {params.out}"
+        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -98,8 +94,6 @@ rule table3_row:
         "<benchmarks>/table3_row/{benchmark}/{method}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
@@ -114,7 +108,7 @@ rule table3_row:
         "cells of table 3: {wildcards.benchmark}, {wildcards.method}"
     shell:
         "PRISM_LOG={log} python -m prism timing-cells --row {params.row:q} --files {params.files:q}"
-        " --paper {input.paper} --out {params.out}"
+        " --paper {input.paper:q} --out {params.out}"
 
 
 rule table4_cell:
@@ -135,8 +129,6 @@ rule table4_cell:
         "<benchmarks>/table4_cell/{method}/{benchmark}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
@@ -149,7 +141,7 @@ rule table4_cell:
     message:
         "cell of table 4: {wildcards.method}, {wildcards.benchmark}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper} --out {params.out}"
+        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -157,7 +149,7 @@ rule table_statistics:
     input:
         cells=lambda wildcards: tested_cells_of(f"table{wildcards.number}"),
         evaluations=lambda wildcards: evaluations_of(f"table{wildcards.number}"),
-        source=[*source("tables"), "prism/stages/cells.py"],
+        source=[*source("tables"), shipped("prism/stages/cells.py")],
     output:
         "<results>/tables/table{number}_statistics.csv",
     log:
@@ -166,8 +158,6 @@ rule table_statistics:
         "<benchmarks>/table_statistics/table{number}.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         scale=config["scale"],
     message:
@@ -196,8 +186,6 @@ rule table1:
         "<benchmarks>/table1/table1.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         table="table1",
         tests=lambda wildcards, input: f"--tests {input.tests}",
@@ -295,8 +283,6 @@ rule benchmark_summary:
         "<logs>/benchmarks/summary.log",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     message:

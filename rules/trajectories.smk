@@ -15,8 +15,6 @@ rule alfworld_games:
         "<benchmarks>/alfworld_games/games.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         source=(
             f"--source dataset --data-dir {shlex.quote(ALFWORLD['data_dir'])}"
@@ -44,8 +42,6 @@ if ALFWORLD["trajectories_file"]:
             "<benchmarks>/alfworld_corpus/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
-        container:
-            image("cpu")
         params:
             version=STAGE_VERSIONS["trajectories"],
         message:
@@ -68,8 +64,6 @@ elif not plays_eto("alfworld"):
             "<benchmarks>/alfworld_trajectories/trajectories.tsv"
         conda:
             "../envs/cpu.yaml"
-        container:
-            image("cpu")
         threads: 2
         params:
             recipe=recipe("benchmarks", "alfworld", "expert"),
@@ -95,8 +89,6 @@ rule alfworld_training_panel:
         "<benchmarks>/alfworld_panel/train.tsv"
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     message:
         "panel train: the tasks that have a trajectory"
     shell:
@@ -118,8 +110,6 @@ rule alfworld_panel:
         panel="seen|unseen",
     conda:
         "../envs/cpu.yaml"
-    container:
-        image("cpu")
     params:
         recipe=lambda wildcards: json_text(
             {"size": ALFWORLD["panels"][wildcards.panel], "seed": 0}

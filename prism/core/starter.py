@@ -8,10 +8,15 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 import time
+from importlib.util import find_spec
+from pathlib import Path
 
 import psutil
+
+from prism.core.errors import BadInput
 
 SECONDS_BETWEEN_LOOKS = 1.0
 SECONDS_TO_CLEAN_UP = 20.0
@@ -26,6 +31,39 @@ def announce() -> None:
     another parent, which tells it nothing; the announcement does.
     """
     os.environ[VARIABLE] = f"{os.getpid()} {_namespace()}"
+
+
+def prepare_jobs(package: Path, deployed: bool, conda: bool) -> None:
+    """Let the rules' commands, ``python -m prism ...``, find an interpreter and this package.
+
+    Without images and conda environments it is the interpreter that runs Snakemake, whether or not its environment was
+    activated. Jobs do not look for modules in the folder where they run.
+
+    Args:
+        package: a folder that holds the package and nothing else.
+        deployed: whether jobs run in images or conda environments, which have interpreters of their own.
+        conda: whether it is conda environments: Snakemake takes PYTHONPATH from those, they find the package where the
+            job runs.
+
+    Raises:
+        BadInput: Snakemake was installed without the packages that the jobs need.
+    """
+    _prepend("PYTHONPATH", package)
+    if not conda:
+        os.environ["PYTHONSAFEPATH"] = "1"
+    if deployed:
+        return
+    # the link of a virtual environment, not the system's interpreter behind it
+    folder = Path(sys.executable).parent
+    if find_spec("typer") is None or not (folder / "python").exists():
+        problem = "runs Snakemake, but has not the packages that the jobs need"
+        raise BadInput(sys.executable, problem, "run `make setup`, then .venv/bin/snakemake; or give --sdm apptainer")
+    _prepend("PATH", folder)
+
+
+def _prepend(variable: str, folder: Path) -> None:
+    folders = [str(folder), *filter(None, os.environ.get(variable, "").split(os.pathsep))]
+    os.environ[variable] = os.pathsep.join(dict.fromkeys(folders))
 
 
 def end_with_starter() -> None:
