@@ -184,7 +184,8 @@ def _words(success: bool, score: float) -> str:
 
 def show_episode(episode: ReplayedEpisode, console: Console) -> None:
     """Print an episode step by step; nothing of its texts is markup, or obeyed by the terminal."""
-    console.print(Panel(plain(episode.task), title=plain(episode.title)))
+    console.print(plain(episode.title))
+    console.print(Panel(plain(episode.task), title="task"))
     for number, step in enumerate(episode.steps, 1):
         console.print(Panel(plain(readable(step.observation)), title=f"step {number} of {len(episode.steps)}"))
         if step.thought:
@@ -215,10 +216,13 @@ _PAGE = """<!doctype html>
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ episode.title }}</title>
+<title>{{ episode.task }}</title>
 <style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222; }
-section { border-left: 3px solid #bbb; margin: 1.5rem 0; padding: 0 1rem; }
+body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
+  overflow-wrap: anywhere; }
+h1 { font-size: 1.5rem; line-height: 1.3; }
+h1 + p { color: #555; font-size: .9rem; }
+section { border-left: 3px solid #bbb; margin: 1.5rem 0; padding: 0 0 0 1rem; }
 pre { white-space: pre-wrap; background: #f5f5f5; padding: .6rem; margin: .4rem 0; }
 .action { font-family: monospace; font-weight: bold; color: #00457c; }
 .thought { font-style: italic; }
@@ -227,8 +231,8 @@ details { color: #555; }
 </style>
 </head>
 <body>
-<h1>{{ episode.title }}</h1>
-<p><strong>{{ episode.benchmark }}:</strong> {{ episode.task }}</p>
+<h1>{{ episode.task }}</h1>
+<p>{{ episode.benchmark }}: {{ episode.title }}</p>
 <p><strong>{{ episode.outcome }}</strong>, {{ episode.steps | length }} steps</p>
 {% if episode.warning %}<p class="warning">Not the recorded episode: {{ episode.warning }}</p>{% endif %}
 {% for step in episode.steps %}

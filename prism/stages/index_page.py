@@ -19,6 +19,7 @@ from prism.core.files import read_json, write_text
 from prism.core.progress import say
 from prism.core.tablenames import GROUP_COLUMNS
 from prism.stages.tables import scale_note
+from prism.stages.tables.terminal import SIZES, is_numeric, rounded, size_in_words
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
 TITLES = {
@@ -36,6 +37,7 @@ TITLES = {
     "forest": "All methods with intervals",
     "schedule": "Schedule of the run",
 }
+FORMATS = ("csv", "md", "tex")
 # what else a finished run may hold, and what it is
 MORE_FILES = {
     "comparison.md": "claim by claim, this run beside the paper",
@@ -58,13 +60,28 @@ class PageCell:
 
 
 @dataclass(frozen=True)
+class PageColumn:
+    """A column of a table: its heading, and whether it holds numbers."""
+
+    heading: str
+    is_numeric: bool
+
+
+@dataclass(frozen=True)
 class PageTable:
-    """A table of the page: notes of its file, headings, and rows in groups of (heading, rows)."""
+    """A table of the page.
+
+    Attributes:
+        formats: endings of its files: csv, and md and tex where they are.
+        notes: of its file; each in pieces of (text, link), the link empty where there is nothing to follow.
+        groups: rows in groups of (heading, rows).
+    """
 
     name: str
     title: str
-    notes: tuple[str, ...]
-    columns: tuple[str, ...]
+    formats: tuple[str, ...]
+    notes: tuple[tuple[tuple[str, str], ...], ...]
+    columns: tuple[PageColumn, ...]
     groups: tuple[tuple[str, tuple[tuple[PageCell, ...], ...]], ...]
 
 
@@ -128,14 +145,36 @@ def _page_table(results: Path, name: str) -> PageTable:
         raise BadInput(path, "is not a table of results", "build it with its rule") from error
     cells = _cells_by_column(results, name)
     group = next((column for column in GROUP_COLUMNS if column == frame.columns[0]), None)
-    shown = [column for column in frame.columns if column != group and not _is_bound(column, frame.columns)]
+    sizes = [column for column in SIZES if column in frame and group and _is_shared(frame, group, column)]
+    hidden = {group, *sizes}
+    shown = [column for column in frame.columns if column not in hidden and not _is_bound(column, frame.columns)]
+    texts = pd.DataFrame({column: rounded(list(frame[column])) for column in frame})
     groups: dict[str, list[tuple[PageCell, ...]]] = {}
-    for row in frame.to_dict("records"):
-        fields = tuple(_page_cell(row, column, cells) for column in shown)
-        groups.setdefault(row[group] if group else "", []).append(fields)
-    headings = tuple(column.replace("_", " ") for column in shown)
-    blocks = tuple((heading, tuple(rows)) for heading, rows in groups.items())
-    return PageTable(name, TITLES.get(name, name), tuple(notes), headings, blocks)
+    for row, text in zip(frame.to_dict("records"), texts.to_dict("records"), strict=True):
+        heading = ", ".join([row[group], *(size_in_words(size, row[size]) for size in sizes)]) if group else ""
+        fields = tuple(_page_cell(row, text, column, cells) for column in shown)
+        groups.setdefault(heading, []).append(fields)
+    folder = Path(results) / "tables"
+    return PageTable(
+        name,
+        TITLES.get(name, name),
+        tuple(ending for ending in FORMATS if (folder / f"{name}.{ending}").exists()),
+        tuple(_linked(note, folder) for note in notes),
+        tuple(PageColumn(column.replace("_", " "), is_numeric(list(frame[column]))) for column in shown),
+        tuple((heading, tuple(rows)) for heading, rows in groups.items()),
+    )
+
+
+def _is_shared(frame: pd.DataFrame, group: str, column: str) -> bool:
+    """Whether the rows of every group have the same value."""
+    return bool((frame.groupby(group)[column].nunique() == 1).all())
+
+
+def _linked(note: str, folder: Path) -> tuple[tuple[str, str], ...]:
+    """A note in pieces of (text, link): names of tables that are there lead to them."""
+    pieces = re.split(r"([\w-]+\.csv)", note)
+    return tuple((piece, f"tables/{piece}" if number % 2 and (folder / piece).exists() else "")
+                 for number, piece in enumerate(pieces))  # fmt: skip
 
 
 def _is_bound(column: str, columns: Sequence[str]) -> bool:
@@ -152,15 +191,17 @@ def _cells_by_column(results: Path, table: str) -> dict[str, list[tuple[dict[str
     return cells
 
 
-def _page_cell(row: dict[str, str], column: str, cells: dict[str, list[tuple[dict[str, Any], str]]]) -> PageCell:
+def _page_cell(
+    row: dict[str, str], text: dict[str, str], column: str, cells: dict[str, list[tuple[dict[str, Any], str]]]
+) -> PageCell:
+    """A field; `row` has the file's texts, `text` what is shown of them."""
     for cell, link in cells.get(column, ()):
         if all(row.get(key) == value for key, value in cell["row"].items()):
             percent = cell["value"] is not None and cell["unit"].endswith("percent")
-            text = f"{cell['value']:.1f}" if percent else _number(row[column])
-            return PageCell(text, _describe_cell(cell), link)
-    low, high = row.get(column + LOW), row.get(column + HIGH)
-    hover = f"95% interval {_number(low)} to {_number(high)}" if low and high else ""
-    return PageCell(_number(row[column]), hover)
+            return PageCell(f"{cell['value']:.1f}" if percent else text[column], _describe_cell(cell), link)
+    low, high = text.get(column + LOW), text.get(column + HIGH)
+    hover = f"95% interval {low} to {high}" if low and high else ""
+    return PageCell(text[column], hover)
 
 
 def _describe_cell(cell: dict[str, Any]) -> str:
@@ -178,17 +219,6 @@ def _describe_cell(cell: dict[str, Any]) -> str:
     if cell["paper"]["value"] is not None:
         parts.append(f"paper: {cell['paper']['value']}")
     return "; ".join(parts)
-
-
-def _number(text: str) -> str:
-    """A number as people read it; anything else as it is."""
-    try:
-        value = float(text)
-    except ValueError:
-        return text
-    if text.lstrip("-").isdigit():
-        return text
-    return f"{value:.1f}" if abs(value) >= 1 else f"{value:.3g}"
 
 
 def _page_figure(results: Path, name: str, captions: Path) -> PageFigure:

@@ -1,25 +1,13 @@
 """The page that a person opens first: what it says, and that a browser renders it without asking anybody."""
 
 import json
-import shutil
-import subprocess
 
 import pytest
+from browser import WIDTHS, Measured, measure, needs_browser, open_page
 
 from prism.core.errors import BadInput
 from prism.stages.index_page import build_index_page
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-BROWSER_OPTIONS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--enable-logging=stderr",
-)
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"><rect width="9" height="9"/></svg>'
 
 
@@ -60,7 +48,7 @@ def test_a_number_has_its_interval_on_hover_and_leads_to_its_cell(results):
     page = build(results)
     hover = "success rate, percent; 95% interval 32.6 to 59.7 (Wilson score); 48 episodes; 1 seed; paper: 45.31"
     assert f'<td title="{hover}"><a href="cells/table1/seen/sft/all.json">45.8</a></td>' in page
-    assert '<td title="95% interval 0 to 7.4">0</td>' in page  # without a cell: the table's own interval
+    assert '<td title="95% interval 0.0 to 7.4">0.0</td>' in page  # without a cell: the table's own interval
     assert "all low" not in page
 
 
@@ -95,14 +83,7 @@ def test_what_is_missing_is_named(results, missing):
 def requests_of_page(page, folder):
     """Text, console lines and addresses that a page asks for in headless Chromium; not those of the browser itself."""
     log = folder / "net.json"
-    command = [
-        CHROMIUM,
-        *BROWSER_OPTIONS,
-        f"--user-data-dir={folder / 'profile'}",
-        f"--log-net-log={log}",
-        "--dump-dom",
-    ]
-    found = subprocess.run([*command, page.as_uri()], capture_output=True, text=True, timeout=300, check=True)
+    found = open_page(page, folder, f"--log-net-log={log}")
     text = log.read_text()
     try:
         events = json.loads(text)["events"]
@@ -117,9 +98,7 @@ def requests_of_page(page, folder):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium here: the page was NOT opened in a browser (apt install chromium)"
-)
+@needs_browser
 def test_the_page_renders_without_errors_or_requests(results, tmp_path):
     page = results / "index.html"
     build(results)
@@ -132,3 +111,61 @@ def test_the_page_renders_without_errors_or_requests(results, tmp_path):
     _, console, addresses = requests_of_page(page, tmp_path)
     assert addresses == {"http://127.0.0.1:9/x.png"}
     assert any("broken" in line for line in console)
+
+
+def test_sizes_stand_in_the_heading_of_a_group(results):
+    path = results / "tables/table1.csv"
+    path.write_text(path.read_text().replace("paper_all\n", "paper_all,episodes,seeds\n")
+                    .replace("9.38\n", "9.38,48,1\n").replace("45.31\n", "45.31,48,1\n"))  # fmt: skip
+    page = build(results)
+    assert "<span>seen, 48 episodes, 1 seed</span>" in page
+    assert ">episodes</th>" not in page
+
+
+def test_a_number_keeps_the_digits_of_its_verdict(results):
+    (results / "tables/table1.csv").write_text("benchmark,metric,rho,holds\nalfworld,gini,0.9896,no\n")
+    assert "<td>0.9896</td>" in build(results)
+
+
+def test_other_tables_and_formats_are_linked(results):
+    path = results / "tables/table1.csv"
+    path.write_text("# Tests: table1_statistics.csv, none.csv\n" + path.read_text())
+    (results / "tables/table1_statistics.csv").write_text("a\n1\n")
+    (results / "tables/table1.tex").write_text("")
+    page = build(results)
+    assert '<a href="tables/table1_statistics.csv">table1_statistics.csv</a>' in page
+    assert "none.csv" in page
+    assert 'href="tables/none.csv"' not in page
+    assert 'href="tables/table1.tex"' in page
+    assert 'href="tables/table1.md"' not in page
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("width", WIDTHS)
+def test_nothing_is_cut_at_either_width(results, tmp_path, width):
+    path = results / "tables/table1.csv"
+    names = [f"a_rather_long_name_{number}" for number in range(20)]
+    path.write_text(f"# {'note ' * 90}\nsplit,method,{','.join(names)}\nseen,sft-then-rl{',12345.5' * 20}\n")
+    (results / "figures/figure1.svg").write_text(SVG.replace('"72pt"', '"500pt"'))
+    build(results)
+    # the table is wider than both windows, the picture than the narrow one: they scroll in their boxes
+    assert measure(results / "index.html", width, tmp_path) == Measured(width, 1 if width > 1000 else 2, "")
+    # the same ruler sees a page that sticks out
+    (results / "index.html").write_text('<body><p style="width: 2000px">x</p>')
+    found = measure(results / "index.html", width, tmp_path)
+    assert found.width > width
+    assert found.out == "P"
+
+
+@pytest.mark.demo
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("width", WIDTHS)
+def test_the_demo_s_page_fits(root, tmp_path, width):
+    page = root / "results/demo/index.html"
+    if not page.exists():
+        pytest.skip("results/demo is not built: run `make demo` first")
+    found = measure(page, width, tmp_path)
+    assert (found.width, found.out) == (width, "")
+    assert found.scrolled == 0 or width < 1000

@@ -8,6 +8,8 @@ import pytest
 
 pytest.importorskip("thefuzz", reason="thefuzz is in the lock of the environment; without it WebShop cannot run")
 
+from browser import WIDTHS, Measured, measure, needs_browser
+from markupsafe import escape
 from rich.console import Console
 from typer.testing import CliRunner
 
@@ -221,11 +223,31 @@ def test_a_trajectory_as_a_page_with_all_texts_escaped(tmp_path):
     assert result.exit_code == 0, result.output
     page = (tmp_path / "page.html").read_text()
     assert "<script" not in page
-    assert page.count("&lt;script&gt;") == 3
+    assert page.count("&lt;script&gt;") == 4  # the task twice: it is the page's name too
     assert "click[&lt;b&gt;]" in page
     assert "b, played by oracle" in page
     for loader in ("http:", "https:", "src=", "url("):
         assert loader not in page
+
+
+@pytest.mark.slow
+@needs_browser
+@pytest.mark.parametrize("width", WIDTHS)
+def test_a_page_is_cut_at_neither_width(tmp_path, width):
+    word = "x" * 300
+    step = Step(f"{word} [SEP] next", (word,), word, word)
+    write_trajectories(tmp_path / "t.jsonl", [Trajectory(word, "webshop", word, word, "toys", "oracle", True, (step,))])
+    page = tmp_path / "page.html"
+    write_page(load_episode(tmp_path / "t.jsonl"), page)
+    assert measure(page, width, tmp_path) == Measured(width, 0, "")
+
+
+def test_a_page_is_called_as_its_task(evaluation, tmp_path):
+    episode = load_episode(evaluation)
+    write_page(episode, tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert f"<title>{escape(episode.task)}</title>" in page
+    assert f"<h1>{escape(episode.task)}</h1>\n<p>webshop: human-00000 of " in page
 
 
 def test_a_page_of_an_evaluation_is_the_same_every_time(evaluation, tmp_path):

@@ -28,8 +28,8 @@ class Column:
 
     def __init__(self, name: str, texts: Sequence[str], names_rows: bool):
         self.name = printable(name, keep="")
-        self.is_numeric = not names_rows and all(text in NOTHING or _number(text) is not None for text in texts)
-        self.texts = [printable(text, keep="") for text in (_rounded(texts) if self.is_numeric else texts)]
+        self.is_numeric = not names_rows and is_numeric(texts)
+        self.texts = [printable(text, keep="") for text in (rounded(texts) if self.is_numeric else texts)]
         self.heading = self.name.replace("_", "\n")
         self.width = GAP + max(map(cell_len, (*self.heading.splitlines(), *self.texts)), default=0)
 
@@ -70,7 +70,7 @@ def _print_block(title: str, columns: Sequence[Column], console: Console) -> Non
     words = [printable(title, keep="")] if title else []
     columns = columns[1:] if title else columns
     if title:
-        words += [_size(column) for column in columns if _is_size(column)]
+        words += [size_in_words(column.name, column.texts[0]) for column in columns if _is_size(column)]
         columns = [column for column in columns if not _is_size(column)]
     names, others = _row_names(columns)
     room = console.width - sum(column.width for column in names)
@@ -95,8 +95,9 @@ def _is_size(column: Column) -> bool:
     return column.name in SIZES and len(set(column.texts)) == 1
 
 
-def _size(column: Column) -> str:
-    return f"{column.texts[0]} {column.name.removesuffix('s') if column.texts[0] == '1' else column.name}"
+def size_in_words(name: str, text: str) -> str:
+    """``48 tasks``, ``1 seed``."""
+    return f"{text} {name.removesuffix('s') if text == '1' else name}"
 
 
 def _row_names(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
@@ -132,6 +133,11 @@ def _print_records(words: Sequence[str], columns: Sequence[Column], console: Con
         console.print(shown)
 
 
+def is_numeric(texts: Sequence[str]) -> bool:
+    """Whether a column holds numbers and gaps alone."""
+    return all(text in NOTHING or _number(text) is not None for text in texts)
+
+
 def _number(text: str) -> float | None:
     """A finite number; None for any other text."""
     try:
@@ -141,7 +147,7 @@ def _number(text: str) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _rounded(texts: Sequence[str]) -> list[str]:
+def rounded(texts: Sequence[str]) -> list[str]:
     """A column's decimals as people read them: one decimal from 10 on, two from 1 on, else four digits that count.
 
     A number below 1 is a probability, a correlation or a share: a verdict beside it rests on its third digit.
