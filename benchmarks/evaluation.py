@@ -18,7 +18,7 @@ from prism.core.prompts import PromptFormat
 from prism.environments.base import Panel, read_panel
 from prism.stages.evaluate import EvaluationRecipe, load_generator, open_pool, play_panel
 
-PROMPT = PromptFormat("compact", "actions:14", "steps", 512)
+PROMPT = PromptFormat("compact", "actions:14", 512)
 
 
 @dataclasses.dataclass(frozen=True)

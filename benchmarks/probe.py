@@ -100,7 +100,7 @@ def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
 
 def conversations(trajectories: Path, tokenizer: Path, size: Size, lengths: str) -> list[Sample]:
     """Conversations, one row each: of the corpus's lengths, or the longest ones cut to lengths spread evenly."""
-    encoded = encode(trajectories, tokenizer, PromptFormat("compact", "actions:14", "conversation", size.context))
+    encoded = encode(trajectories, tokenizer, PromptFormat("compact", "actions:14", size.context), "conversation")
     if lengths == "corpus":
         return spread(encoded, size.samples)
     longest = encoded[-size.samples :]
@@ -114,15 +114,15 @@ def step_rows(trajectories: Path, tokenizer: Path, size: Size, prompt: str) -> t
     """Whole trajectories with all their step rows, and the size with the context and the pack size they take."""
     style, history, context = PROMPTS[prompt]
     size = replace(size, context=min(size.context, context), tokens_per_pack=STEPS_TOKENS_PER_PACK)
-    encoded = encode(trajectories, tokenizer, PromptFormat(style, history, "steps", size.context))
+    encoded = encode(trajectories, tokenizer, PromptFormat(style, history, size.context), "steps")
     return size, spread(encoded, size.samples)
 
 
-def encode(trajectories: Path, tokenizer: Path, prompt: PromptFormat) -> list[Sample]:
+def encode(trajectories: Path, tokenizer: Path, prompt: PromptFormat, layout: str) -> list[Sample]:
     """All trajectories with a response token, shortest first; rows without one are left out."""
     corpus = load_corpus(trajectories)
     read = AutoTokenizer.from_pretrained(tokenizer)
-    samples = [corpus.encode(identifier, read, prompt) for identifier in sorted(corpus.ids)]
+    samples = [corpus.encode(identifier, read, prompt, layout, "response") for identifier in sorted(corpus.ids)]
     samples = [replace(sample, rows=tuple(filter(useful_length, sample.rows))) for sample in samples]
     return sorted((sample for sample in samples if sample.rows), key=lambda sample: sample.tokens)
 

@@ -154,8 +154,8 @@ def measure(arguments: argparse.Namespace, layout: str) -> list[str]:
     """Lines of the table of one layout."""
     name, runs = arguments.model, arguments.runs
     size = size_of(name, arguments.context, arguments.samples, arguments.tokens_per_pack)
-    prompt = PromptFormat("full", "pairs:2", layout, size.context)
-    samples = spread(encode(arguments.trajectories, arguments.tokenizer, prompt), size.samples)
+    prompt = PromptFormat("full", "pairs:2", size.context)
+    samples = spread(encode(arguments.trajectories, arguments.tokenizer, prompt, layout), size.samples)
     stride = max(1, len(samples) // arguments.slow_samples)
     few = samples[stride // 2 :: stride]
     checked = few[:2]

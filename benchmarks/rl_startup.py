@@ -30,7 +30,7 @@ MILESTONES = (
 WORK = ("seconds_generation", "seconds_old_log_prob", "seconds_reference_log_prob", "seconds_update")
 REST = ("seconds_weights", "seconds_checkpoint", "seconds_other")
 DEMO = {
-    "prompt": {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 512},
+    "prompt": {"style": "compact", "history": "actions:14", "context_length": 512},
     "max_env_steps": 20,
     "learning_rate": 3e-4,
     "tasks_per_step": 4,

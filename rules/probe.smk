@@ -18,6 +18,8 @@ rule probe:
     params:
         recipe=lambda wildcards: json_text(
             {
+                "layout": config["probe"]["layout"],
+                "loss_on": config["probe"]["loss_on"],
                 "dtype": config["probe"]["dtype"],
                 "tokens_per_pack": config["probe"]["tokens_per_pack"],
                 "gradient_checkpointing": config["probe"]["gradient_checkpointing"],

@@ -12,8 +12,12 @@ def probe(
     model: Annotated[str, typer.Option(help="folder of a Hugging Face model, or its id on the Hub")],
     data: Annotated[Path, typer.Option(help="trajectories or chats, one JSON object a line")],
     out: Annotated[Path, typer.Option(help="parquet file to write")],
-    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next four options")] = None,
+    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next six options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
+    layout: Annotated[
+        str, typer.Option(help="of expert trajectories: steps (a row a step) or conversation (one row)")
+    ] = "steps",
+    loss_on: Annotated[str, typer.Option(help="tokens that carry loss: response or all")] = "response",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64")] = "float32",
     tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; less needs less memory")] = 4096,
     gradient_checkpointing: Annotated[bool, typer.Option(help="less memory, more time")] = False,
@@ -32,8 +36,8 @@ def probe(
     if recipe is not None:
         settings = build_recipe(ProbeRecipe, recipe, "--recipe")
     else:
-        prompt = PromptFormat("full", "pairs:2", "steps", context_length)
-        settings = ProbeRecipe(prompt, dtype, tokens_per_pack, gradient_checkpointing)
+        prompt = PromptFormat("full", "pairs:2", context_length)
+        settings = ProbeRecipe(prompt, layout, loss_on, dtype, tokens_per_pack, gradient_checkpointing)
     probe_shard(
         model, data, out, shard, shards, settings, device=device, resume=resume, strict=strict, loop_path=loop_time
     )

@@ -1,8 +1,9 @@
 """The one prompt builder: probe, SFT, RL and evaluation take their token streams from here.
 
-Every environment step is its own single-turn prompt, rebuilt from scratch (the protocol of verl-agent): task, some
-history, the current observation, the admissible actions. The response is a thought and an action in tags. What is
-probed is therefore exactly what is trained and what is evaluated.
+In RL and evaluation every environment step is its own single-turn prompt, rebuilt from scratch (the protocol of
+verl-agent): task, some history, the current observation, the admissible actions. The response is a thought and an
+action in tags. Probe and SFT take these steps as rows, or the whole trajectory as one row (``conversation``); the
+tokens of an answer are the same in both, and the same as the agent gives them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
@@ -23,7 +25,10 @@ from prism.core.trajectories import Trajectory
 PROMPT_VERSION = 1
 
 THINK, END_THINK, ACTION, END_ACTION = "<think>", "</think>", "<action>", "</action>"
-_SENTINEL = "@@PRISM-PROMPT@@"
+# stand for a user's message, the answer to it and the next user's message while a chat template is taken apart
+_USER, _ANSWER, _NEXT_USER = "@@PRISM-USER@@", "@@PRISM-ANSWER@@", "@@PRISM-NEXT-USER@@"
+LAYOUTS = ("steps", "conversation")
+LOSSES = ("response", "all")
 _HISTORY = re.compile(r"(pairs|actions):(\d+)")
 
 
@@ -34,13 +39,11 @@ class PromptFormat:
     Attributes:
         style: ``full`` (role, instructions; real language models) or ``compact`` (a few words; tiny vocabularies).
         history: ``pairs:N`` shows the last N (observation, action) pairs, ``actions:N`` the last N actions.
-        layout: ``steps``, one row an environment step, or ``conversation``, one chat a trajectory.
-        context_length: tokens a row may have (prompt and response); longer rows are truncated.
+        context_length: tokens a row of probe and SFT may have (prompt and response); longer rows are truncated.
     """
 
     style: str
     history: str
-    layout: str
     context_length: int
 
     def __post_init__(self) -> None:
@@ -48,17 +51,19 @@ class PromptFormat:
             raise BadInput("prompt.style", f"unknown style {self.style!r}", f"use one of {sorted(_RENDERERS)}")
         if not _HISTORY.fullmatch(self.history):
             raise BadInput("prompt.history", f"cannot read {self.history!r}", "write pairs:N or actions:N")
-        if self.layout not in ("steps", "conversation"):
-            raise BadInput("prompt.layout", f"unknown layout {self.layout!r}", "use steps or conversation")
 
-    def sha256(self) -> str:
-        """Hash of the format and the builder's version, recorded with every result."""
-        return sha256_json({**asdict(self), "version": PROMPT_VERSION})
+    def sha256(self, **sample: str) -> str:
+        """Hash of the format and the builder's version, recorded with every result.
+
+        Args:
+            sample: what else shapes a stage's rows: its layout, the tokens that carry loss.
+        """
+        return sha256_json({**asdict(self), **sample, "version": PROMPT_VERSION})
 
 
 @dataclass(frozen=True)
 class Row:
-    """One training row: ``input_ids = prompt + response``; the loss falls on the last `response_tokens` ids."""
+    """One row of tokens: a step's prompt and response, or a whole chat. `response_mask` is 1 where the loss falls."""
 
     input_ids: list[int]
     response_mask: list[int]
@@ -67,6 +72,21 @@ class Row:
     def response_tokens(self) -> int:
         """Number of tokens that carry loss."""
         return sum(self.response_mask)
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """The token rows of one trajectory, and what the context length cut off.
+
+    Attributes:
+        rows: those that have a token with loss.
+        truncated: rows that were cut, or dropped because no token with loss was left.
+        response_tokens_cut: tokens with loss that were cut off.
+    """
+
+    rows: list[Row]
+    truncated: int
+    response_tokens_cut: int
 
 
 @dataclass(frozen=True)
@@ -210,10 +230,30 @@ class PromptEncoder:
         if tokenizer.eos_token_id is None:
             raise BadInput(name, "the tokenizer has no end-of-turn token", "set eos_token in tokenizer_config.json")
         self.tokenizer, self.form = tokenizer, form
-        rendered = tokenizer.apply_chat_template(
-            [{"role": "user", "content": _SENTINEL}], add_generation_prompt=True, tokenize=False
-        )
-        self._before, self._after = rendered.split(_SENTINEL)
+        self._before, self._after = self._render([{"role": "user", "content": _USER}]).split(_USER)
+
+    def _render(self, messages: list[dict[str, str]]) -> str:
+        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+
+    @cached_property
+    def _between(self) -> str:
+        """What the chat template writes between an answer's end-of-turn token and the next user message.
+
+        Raises:
+            BadInput: the template does not write a turn the same wherever it stands in the chat.
+        """
+        chat = [("user", _USER), ("assistant", _ANSWER), ("user", _NEXT_USER)]
+        rendered = self._render([{"role": role, "content": content} for role, content in chat])
+        parts = re.split("|".join((_USER, _ANSWER, _NEXT_USER)), rendered)
+        end = self.tokenizer.eos_token
+        if len(parts) != 4 or (parts[0], parts[1], parts[3]) != (self._before, self._after, self._after):
+            problem = "its chat template writes a turn differently where others follow it"
+        elif not parts[2].startswith(end):
+            problem = f"its chat template does not end an answer with {end!r}"
+        else:
+            return parts[2].removeprefix(end)
+        name = getattr(self.tokenizer, "name_or_path", "tokenizer")
+        raise BadInput(name, f"{problem}: a trajectory is no single conversation", "use layout: steps")
 
     def encode_prompts(self, prompts: Sequence[str]) -> list[list[int]]:
         """Token ids of user messages, chat template and generation prompt included."""
@@ -231,15 +271,20 @@ class PromptEncoder:
         """Prompt token ids of one step."""
         return self.encode_prompts([render_prompt(moment, self.form)])[0]
 
-    def encode_trajectory(self, trajectory: Trajectory) -> tuple[list[Row], int]:
-        """Rows of a trajectory and how many of them were truncated at the context length.
+    def encode_trajectory(self, trajectory: Trajectory, layout: str = "steps", loss_on: str = "response") -> Encoded:
+        """Rows of a trajectory, cut at the context length.
 
-        Only demonstrated steps carry loss. A row whose prompt alone fills the context is dropped (and counted):
-        it has no response token left.
+        Args:
+            layout: ``steps``, a row an environment step; ``conversation``, one row for the whole trajectory: the turns
+                of `conversation_messages` as the chat template writes them, every answer as the agent gives it.
+                Thoughts are kept in all turns, also where the template would drop them from earlier ones.
+            loss_on: ``response``, the answers with their end-of-turn tokens; ``all``, every token.
+                Steps that are not demonstrated carry no loss as answers.
         """
-        if self.form.layout == "conversation":
-            messages = conversation_messages(trajectory, self.form.style)
-            return encode_chat(self.tokenizer, messages, self.form.context_length, f"trajectory {trajectory.id}")
+        rows = self._conversation(trajectory) if layout == "conversation" else self._steps(trajectory)
+        return join_spans(rows, self.form.context_length, loss_on)
+
+    def _steps(self, trajectory: Trajectory) -> list[list[Span]]:
         prompts, responses, past = [], [], []
         for step in trajectory.steps:
             if step.demonstrated:
@@ -247,23 +292,40 @@ class PromptEncoder:
                 prompts.append(render_prompt(moment, self.form))
                 responses.append(render_response(step.thought, step.action))
             past.append((step.observation, step.action))
-        rows, truncated = [], 0
-        for prompt, response in zip(self.encode_prompts(prompts), self.encode_responses(responses), strict=True):
-            row, cut = truncate(prompt, response, self.form.context_length)
-            truncated += cut
-            if row is not None:
-                rows.append(row)
-        return rows, truncated
+        encoded = zip(self.encode_prompts(prompts), self.encode_responses(responses), strict=True)
+        return [[(prompt, False), (response, True)] for prompt, response in encoded]
+
+    def _conversation(self, trajectory: Trajectory) -> list[list[Span]]:
+        messages = conversation_messages(trajectory, self.form.style)
+        contents = [message["content"] for message in messages]
+        prompts = [
+            (self._between if index else self._before) + content + self._after
+            for index, content in enumerate(contents[::2])
+        ]
+        asked = self.tokenizer(prompts, add_special_tokens=False)["input_ids"]
+        answered = self.encode_responses(contents[1::2])
+        spans: list[Span] = []
+        for step, prompt, answer in zip(trajectory.steps, asked, answered, strict=True):
+            spans += [(prompt, False), (answer, step.demonstrated)]
+        return [spans]
 
 
-def truncate(prompt: list[int], response: list[int], context_length: int) -> tuple[Row | None, bool]:
-    """Join prompt and response, cut at the context length; no row when no response token is left."""
-    return _cut(prompt + response, [0] * len(prompt) + [1] * len(response), context_length)
+# token ids, and whether the loss falls on them
+Span = tuple[list[int], bool]
 
 
-def _cut(ids: list[int], response_mask: list[int], context_length: int) -> tuple[Row | None, bool]:
-    row = Row(ids[:context_length], response_mask[:context_length])
-    return (row if row.response_tokens else None), len(ids) > context_length
+def join_spans(rows: Sequence[Sequence[Span]], context_length: int, loss_on: str) -> Encoded:
+    """Join the spans of each row, cut at the context length; a row without a token that carries loss is dropped."""
+    kept, truncated, lost = [], 0, 0
+    for spans in rows:
+        ids = [token for tokens, _ in spans for token in tokens]
+        mask = [int(carries or loss_on == "all") for tokens, carries in spans for _ in tokens]
+        row = Row(ids[:context_length], mask[:context_length])
+        if row.response_tokens:
+            kept.append(row)
+        truncated += len(ids) > context_length
+        lost += sum(mask) - row.response_tokens
+    return Encoded(kept, truncated, lost)
 
 
 def encode_chat(
@@ -272,17 +334,20 @@ def encode_chat(
     context_length: int,
     place: str,
     tools: Sequence[Mapping] | None = None,
-) -> tuple[list[Row], int]:
-    """Token rows of a chat and how many of them were truncated; assistant messages carry the loss.
+    loss_on: str = "response",
+) -> Encoded:
+    """Token rows of someone's chat under the tokenizer's chat template, cut at the context length.
 
-    One row, where the chat template renders a turn the same with and without what follows it. Some templates do not
-    (they drop the thoughts of earlier turns): then every answer is a row of its own, with the context in which the
-    model would give it. A response starts after the generation prompt and ends with the end-of-turn token.
+    Assistant messages carry the loss. One row, where the chat template renders a turn the same with and without what
+    follows it. Some templates do not (they drop the thoughts of earlier turns): then every answer is a row of its own,
+    with the context in which the model would give it. A response starts after the generation prompt and ends with the
+    end-of-turn token.
 
     Args:
         messages: ``{"role", "content"}``; an assistant message with ``"weight": 0`` carries no loss.
         place: where the chat comes from, for errors.
         tools: tool schemas for the template.
+        loss_on: ``response``, the assistant messages; ``all``, every token of every row.
 
     Raises:
         BadInput: the tokenizer has no chat template, or the template refuses the chat.
@@ -303,8 +368,7 @@ def encode_chat(
         rows = [answers] if answers else []
     else:
         rows = [[answer] for answer in answers]
-    cuts = [_cut(*_encode_spans(tokenizer, spans), context_length) for spans in rows]
-    return [row for row, _ in cuts if row is not None], sum(cut for _, cut in cuts)
+    return join_spans([_encode_texts(tokenizer, texts) for texts in rows], context_length, loss_on)
 
 
 def _render_chat(
@@ -316,18 +380,15 @@ def _render_chat(
         raise BadInput(place, f"the chat template refuses the chat ({error})", "mend the order of roles") from error
 
 
-def _encode_spans(tokenizer: Any, spans: Sequence[tuple[str, str]]) -> tuple[list[int], list[int]]:
-    """Token ids and response mask of the last text in `spans`; each pair is the text before and with an answer.
+def _encode_texts(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[Span]:
+    """Spans of the last text in `texts`; each pair is the text before and with an answer.
 
     Prompt and answer are tokenized apart, as they are at inference: no token straddles the two.
     """
-    ids: list[int] = []
-    mask: list[int] = []
+    spans: list[Span] = []
     done = 0
-    for before, after in spans:
-        for text, is_response in ((before[done:], 0), (after[len(before) :], 1)):
-            tokens = tokenizer(text, add_special_tokens=False)["input_ids"] if text else []
-            ids += tokens
-            mask += [is_response] * len(tokens)
+    for before, after in texts:
+        for text, is_response in ((before[done:], False), (after[len(before) :], True)):
+            spans.append((tokenizer(text, add_special_tokens=False)["input_ids"] if text else [], is_response))
         done = len(after)
-    return ids, mask
+    return spans

@@ -204,13 +204,13 @@ def encode_corpus(corpus: Sequence[Trajectory], tokenizer: Any, form: PromptForm
     strange = _spelling_ids(tokenizer)
     rows = []
     for trajectory in corpus:
-        encoded, truncated = encoder.encode_trajectory(trajectory)
-        if truncated:
+        encoded = encoder.encode_trajectory(trajectory)
+        if encoded.truncated:
             raise BadInput(f"{place}: {trajectory.id}", "does not fit the context", "raise prompt.context_length")
-        if any(not strange.isdisjoint(row.input_ids) for row in encoded):
+        if any(not strange.isdisjoint(row.input_ids) for row in encoded.rows):
             words = ", ".join(unknown_words([trajectory], tokenizer)[:5])
             raise BadInput(place, f"words outside the vocabulary: {words}", "add them to the vocabulary's sources")
-        rows += encoded
+        rows += encoded.rows
     return rows
 
 

@@ -34,7 +34,7 @@ BY_ROLE = {
     "ray": "RL",
     "vllm": "evaluation and RL on GPUs",
 }
-PROMPT = {"style": "compact", "history": "actions:4", "layout": "steps", "context_length": 512}
+PROMPT = {"style": "compact", "history": "actions:4", "context_length": 512}
 
 
 @dataclass(frozen=True)
@@ -203,7 +203,8 @@ def gpu_steps(folder: Path) -> list[Step]:
         ("panel", "--games", games, "--split", "seen", "--recipe", _json(size=4, seed=0), "--out", panels["seen"]),
     )  # fmt: skip
     probe = ("probe", "--model", model, "--data", corpus, "--shard", "0", "--shards", "1", "--recipe",
-             _json(prompt=PROMPT, dtype="bfloat16"), "--out", str(folder / "norms.parquet"))  # fmt: skip
+             _json(prompt=PROMPT, layout="conversation", dtype="bfloat16"),
+             "--out", str(folder / "norms.parquet"))  # fmt: skip
     sft = ("sft", "--model", model, "--trajectories", corpus, "--recipe", _json(**SFT), "--seed", "0",
            "--work", str(folder / "sft-work"), "--out", str(folder / "sft"))  # fmt: skip
     play = ("evaluate", "--model", model, "--games", games, "--panel", panels["seen"], "--recipe",
@@ -227,6 +228,7 @@ def _json(**values: object) -> str:
 SFT = {
     "prompt": PROMPT,
     "template": "qwen3",
+    "layout": "conversation",
     "learning_rate": 1e-5,
     "num_train_epochs": 1,
     "per_device_train_batch_size": 16,

@@ -228,7 +228,7 @@ def check_rl(recipe: RlRecipe) -> None:
     """The overrides of an RL run, composed by Hydra against verl's config tree and converted to verl's dataclasses."""
     check_rl_batches(recipe)
     paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
-    config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, 0))
+    config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, recipe.training_steps(MANY_TASKS, MANY_TASKS), 0))
     convert_verl(config)
 
 

@@ -23,7 +23,7 @@ from prism.core.probe.packing import plan_packs
 from prism.core.probe.prober import GradientProber, ProbedSample
 from prism.core.probe.samples import Sample
 from prism.core.progress import say, track
-from prism.core.prompts import PromptFormat
+from prism.core.prompts import LAYOUTS, LOSSES, PromptFormat
 from prism.core.tokenizers import load_tokenizer
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
@@ -35,12 +35,16 @@ class ProbeRecipe:
 
     Attributes:
         prompt: how trajectories become tokens; of chats only the context length counts.
+        layout: ``steps``, a row an environment step, or ``conversation``, one row a trajectory; chats are chats.
+        loss_on: ``response``, the answers (section 2.2 of the paper), or ``all`` tokens (its appendix A).
         dtype: precision of weights and activations; norms are accumulated in float32 or better.
         tokens_per_pack: tokens of one forward pass; halved when memory runs out.
         gradient_checkpointing: recompute layers in the backward pass; less memory, more time.
     """
 
     prompt: PromptFormat
+    layout: str = "steps"
+    loss_on: str = "response"
     dtype: str = "float32"
     tokens_per_pack: int = 4096
     gradient_checkpointing: bool = False
@@ -48,6 +52,10 @@ class ProbeRecipe:
     def __post_init__(self) -> None:
         if self.dtype not in DTYPES:
             raise BadInput("probe.dtype", f"unknown dtype {self.dtype!r}", f"use one of {', '.join(DTYPES)}")
+        if self.layout not in LAYOUTS:
+            raise BadInput("probe.layout", f"unknown layout {self.layout!r}", f"use one of {', '.join(LAYOUTS)}")
+        if self.loss_on not in LOSSES:
+            raise BadInput("probe.loss_on", f"unknown value {self.loss_on!r}", f"use one of {', '.join(LOSSES)}")
         if self.tokens_per_pack < 1:
             raise BadInput("probe.tokens_per_pack", f"{self.tokens_per_pack} is not positive", "try 4096")
 
@@ -87,7 +95,7 @@ def probe_shard(
     corpus = load_corpus(data)
     folder, model_sha256 = resolve_model(model)
     tokenizer = load_tokenizer(folder)
-    samples = _encode_shard(corpus, tokenizer, recipe.prompt, shard, shards, strict)
+    samples = _encode_shard(corpus, tokenizer, recipe, shard, shards, strict)
     torch_device = _pick_device(device)
     network = load_model(folder, DTYPES[recipe.dtype], torch_device, samples)
     projections = find_projections(network)
@@ -98,7 +106,9 @@ def probe_shard(
         "model_sha256": model_sha256,
         "data": str(data),
         "data_sha256": sha256_file(data),
-        **corpus.prompt_facts(tokenizer, recipe.prompt),
+        **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
+        "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
+        "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
         "tokens_per_pack": str(recipe.tokens_per_pack),
         "gradient_checkpointing": str(recipe.gradient_checkpointing).lower(),
         "shard": str(shard),
@@ -117,10 +127,11 @@ def probe_shard(
 
 
 def _encode_shard(
-    corpus: Corpus, tokenizer: Any, prompt: PromptFormat, shard: int, shards: int, strict: bool
+    corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: int, shards: int, strict: bool
 ) -> list[Sample]:
+    prompt = recipe.prompt
     ids = sorted(corpus.ids)[shard::shards]
-    samples = [corpus.encode(identifier, tokenizer, prompt) for identifier in ids]
+    samples = [corpus.encode(identifier, tokenizer, prompt, recipe.layout, recipe.loss_on) for identifier in ids]
     for sample in samples:
         if strict and sample.truncated:
             raise BadInput(

@@ -101,15 +101,16 @@ def train_rl(
             "recipe": asdict(recipe),
             "seed": seed,
             "tasks": [task.id for task in tasks],
+            "corpus_tasks": len(panel.tasks),
             "panel": panel.sha256,
             "model": sha256_model(model),
         }
         resumed = claim(work, settings)
-        steps = recipe.training_steps(len(tasks))
+        steps = recipe.training_steps(len(tasks), len(panel.tasks))
         say(f"RL: {recipe.algorithm}, {len(tasks)} tasks, {steps} steps, from step {resumed}")
         if resumed < steps:
             drop_rollouts_after(work / "rollouts", resumed)
-            _run_verl(recipe, panel.benchmark, tasks, model, Path(games_dir).resolve(), work, resumed, seed)
+            _run_verl(recipe, panel.benchmark, tasks, model, Path(games_dir).resolve(), work, resumed, steps, seed)
         _export(work, Path(out_dir), model, steps, settings)
 
 
@@ -170,10 +171,10 @@ def _run_verl(
     games_dir: Path,
     work: Path,
     resumed: int,
+    steps: int,
     seed: int,
 ) -> None:
     """Write verl's inputs into the work folder and run it to the last step."""
-    steps = recipe.training_steps(len(tasks))
     metrics_log = work / "metrics" / f"from-{resumed:06d}.jsonl"
     metrics_log.parent.mkdir(exist_ok=True)
     with short_folder() as ray_folder:
@@ -195,7 +196,7 @@ def _run_verl(
             following(metrics_log, partial(_describe_step, steps)),
         ):
             run_watched(
-                verl_command(recipe, verl_overrides(recipe, paths, len(tasks), seed)),
+                verl_command(recipe, verl_overrides(recipe, paths, len(tasks), steps, seed)),
                 variables | {FOLDER_VARIABLE: str(ray_folder)} | ray_address,
                 work / "verl.log",
             )
@@ -235,7 +236,19 @@ def _export(work: Path, out_dir: Path, init_model: Path, steps: int, settings: M
         sha256_model(folder)
         write_jsonl(folder / "rollouts.jsonl", rollouts)
         write_metrics(folder / "metrics.csv", rows)
-        write_json(folder / "run.json", {**settings, "steps": steps, "seeded": SEEDED})
+        seen = coverage(settings["tasks"], rollouts)
+        write_json(folder / "run.json", {**settings, "steps": steps, "coverage": seen, "seeded": SEEDED})
+
+
+def coverage(tasks: Sequence[str], rollouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """How often training came to the tasks: passes over them on average, and those that were never rolled out.
+
+    Training ends after its steps, in the middle of a pass or before the end of the first.
+    """
+    visits = {(rollout["training_step"], rollout["task_id"]) for rollout in rollouts}
+    played = {task for _, task in visits}
+    left_out = [task for task in tasks if task not in played]
+    return {"passes": round(len(visits) / len(tasks), 4), "tasks_never_rolled_out": left_out}
 
 
 def assemble_model(exported: Path, untrained: Path, folder: Path) -> None:

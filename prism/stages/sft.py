@@ -22,7 +22,7 @@ from typing import Any
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, sha256_model, write_json
 from prism.core.progress import following, say
-from prism.core.prompts import PromptEncoder, PromptFormat, Row
+from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.splits import read_split
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.verl_plugin.multinode import read_allocation, rendezvous_command, rendezvous_environment
@@ -48,6 +48,7 @@ class SftRecipe:
 
     Attributes:
         prompt: prompt format; the rows are cut at its context length.
+        layout: ``steps``, a row an environment step, or ``conversation``, one row a trajectory.
         template: LLaMA-Factory's name of the chat template (``qwen3``, ``llama3``). The rows are tokenised before; it
             only has to know the family's tokens.
         deepspeed: DeepSpeed settings, empty for none.
@@ -58,6 +59,7 @@ class SftRecipe:
 
     prompt: PromptFormat
     template: str
+    layout: str
 
     learning_rate: float
     num_train_epochs: float
@@ -83,6 +85,10 @@ class SftRecipe:
     gpus: int = 0
     nodes: int = 1
     threads: int = 2
+
+    def __post_init__(self) -> None:
+        if self.layout not in LAYOUTS:
+            raise BadInput("sft.layout", f"unknown layout {self.layout!r}", f"use one of {', '.join(LAYOUTS)}")
 
 
 def train_sft(
@@ -118,7 +124,8 @@ def train_sft(
         PrismError: LLaMA-Factory failed.
     """
     subset = select_trajectories(read_trajectories(trajectories_path), split_path, regime)
-    rows, truncated = encode_subset(model_dir, subset, recipe.prompt)
+    encoded = encode_subset(model_dir, subset, recipe.prompt, recipe.layout)
+    rows, truncated = encoded.rows, encoded.truncated
     facts = {
         "model_sha256": sha256_model(model_dir),
         "rows_sha256": sha256_json([[row.input_ids, row.response_tokens] for row in rows]),
@@ -126,7 +133,8 @@ def train_sft(
         "rows": len(rows),
         "rows_truncated": truncated,
         "response_tokens": sum(row.response_tokens for row in rows),
-        "prompt_sha256": recipe.prompt.sha256(),
+        "response_tokens_cut": encoded.response_tokens_cut,
+        "prompt_sha256": recipe.prompt.sha256(layout=recipe.layout),
         "recipe": asdict(recipe),
         "seed": seed,
         "versions": {name: version(name) for name in ("llamafactory", "torch", "transformers")},
@@ -179,20 +187,18 @@ def select_trajectories(corpus: list[Trajectory], split_path: str | Path | None,
     return subset
 
 
-def encode_subset(model_dir: str | Path, subset: Sequence[Trajectory], form: PromptFormat) -> tuple[list[Row], int]:
-    """Rows of all trajectories, and how many were cut at the context length."""
+def encode_subset(
+    model_dir: str | Path, subset: Sequence[Trajectory], form: PromptFormat, layout: str = "steps"
+) -> Encoded:
+    """Rows of all trajectories, and what the context length cut off."""
     from prism.core.tokenizers import load_tokenizer
 
     encoder = PromptEncoder(load_tokenizer(model_dir), form)
-    rows: list[Row] = []
-    truncated = 0
-    for trajectory in subset:
-        of_one, cut = encoder.encode_trajectory(trajectory)
-        rows += of_one
-        truncated += cut
+    each = [encoder.encode_trajectory(trajectory, layout) for trajectory in subset]
+    rows = [row for one in each for row in one.rows]
     if not rows:
         raise BadInput("prompt.context_length", "no row has a response token left", "raise context_length")
-    return rows, truncated
+    return Encoded(rows, sum(one.truncated for one in each), sum(one.response_tokens_cut for one in each))
 
 
 def write_rows(rows: Sequence[Row], folder: Path) -> None:
@@ -227,7 +233,7 @@ def llamafactory_arguments(
     run_dir: Path,
 ) -> dict[str, Any]:
     """The YAML that ``llamafactory-cli train`` gets; LLaMA-Factory refuses keys that it does not know."""
-    own = {"prompt", "deepspeed", "gpus", "nodes", "threads"}
+    own = {"prompt", "layout", "deepspeed", "gpus", "nodes", "threads"}
     arguments = {key: value for key, value in asdict(recipe).items() if key not in own}
     arguments |= {
         "stage": "sft",

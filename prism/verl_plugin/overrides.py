@@ -28,7 +28,7 @@ class RunPaths:
     ray: Path
 
 
-def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> list[str]:
+def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, seed: int) -> list[str]:
     """All Hydra overrides of ``python -m verl.trainer.main_ppo`` (verl 0.9.1) for one run.
 
     A misspelt key would be refused by Hydra: only keys with ``+`` are new. ``ppo_mini_batch_size`` counts groups of
@@ -37,9 +37,9 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, seed: int) -> 
 
     Args:
         tasks: tasks of the subset.
+        steps: training steps.
     """
     tasks_per_step = min(recipe.tasks_per_step, tasks)
-    steps = recipe.training_steps(tasks)
     actor, rollout, model = "actor_rollout_ref.actor", "actor_rollout_ref.rollout", "actor_rollout_ref.model"
     values: dict[str, Any] = {
         "algorithm.adv_estimator": "grpo",

@@ -19,14 +19,14 @@ class RlRecipe:
     """Settings of the RL stage.
 
     Attributes:
-        prompt: how a step becomes text; the same value as in SFT and evaluation. RL acts step by step in either layout.
+        prompt: how a step becomes text; the same value as in evaluation.
         algorithm: ``grpo`` or ``gigpo``.
         tasks_per_step: tasks (groups) of one training step; at most the size of the subset.
         group_size: trajectories a task.
-        steps_rule: ``epochs`` keeps the passes over the subset constant, so that half the subset is half the
-            steps; ``constant`` keeps the steps.
+        steps_rule: ``share`` gives a subset its share of the corpus's steps, so that half the corpus is half the steps;
+            ``epochs`` keeps the passes over the subset constant; ``constant`` keeps the steps.
         epochs: passes over the subset (rule ``epochs``).
-        steps: training steps (rule ``constant``).
+        steps: training steps, on the whole corpus (rule ``share``) or on any subset (rule ``constant``).
         max_env_steps: environment steps after which an episode ends (paper: 50 ALFWorld, 15 WebShop).
         learning_rate: AdamW, constant.
         ppo_epochs: passes of the optimizer over the rows of one training step.
@@ -109,7 +109,7 @@ class RlRecipe:
 
     def __post_init__(self) -> None:
         _one_of("algorithm", self.algorithm, ALGORITHMS)
-        _one_of("steps_rule", self.steps_rule, ("epochs", "constant"))
+        _one_of("steps_rule", self.steps_rule, ("share", "epochs", "constant"))
         _one_of("group_statistics", self.group_statistics, ("rows", "trajectories"))
         _one_of("gigpo_mode", self.gigpo_mode, GIGPO_MODES)
         if not 0 <= self.gigpo_gamma <= 1:
@@ -133,10 +133,12 @@ class RlRecipe:
         """Tokens a prompt may have."""
         return self.prompt.context_length - self.max_response_tokens
 
-    def training_steps(self, tasks: int) -> int:
-        """Training steps on a subset of `tasks` tasks."""
+    def training_steps(self, tasks: int, corpus: int) -> int:
+        """Training steps on a subset of `tasks` tasks of a corpus of `corpus`."""
         if self.steps_rule == "constant":
             return self.steps
+        if self.steps_rule == "share":
+            return max(1, round(self.steps * tasks / corpus))
         return math.ceil(self.epochs * tasks / min(self.tasks_per_step, tasks))
 
 

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from prism.cli import main
 
-PROMPT = {"style": "compact", "history": "actions:4", "layout": "steps", "context_length": 512}
+PROMPT = {"style": "compact", "history": "actions:4", "context_length": 512}
 EVALUATION = {
     "prompt": PROMPT,
     "max_steps": 2,

@@ -470,7 +470,7 @@ def sft(split: str | None, corpus: object = None, **recipe: object) -> Builder:
         data = jsonl(folder / "corpus.jsonl", *(corpus or [trajectory()]))
         more = ["--split", text_file("split.csv", split)(folder)] if split is not None else []
         settings = {
-            "prompt": PROMPT, "template": "qwen3", "learning_rate": 1e-3, "num_train_epochs": 1,
+            "prompt": PROMPT, "template": "qwen3", "layout": "steps", "learning_rate": 1e-3, "num_train_epochs": 1,
             "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1,
         } | recipe  # fmt: skip
         return [

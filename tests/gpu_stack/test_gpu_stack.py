@@ -153,7 +153,7 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     prompt = paper["benchmarks"]["alfworld"]["prompt"]
     recipe = build_recipe(RlRecipe, {**paper["rl"], "prompt": prompt, "max_env_steps": 50}, "paper.yaml")
     paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
-    rollout = convert_verl(compose_verl(verl_overrides(recipe, paths, 3000, 1)))["actor_rollout_ref.rollout"]
+    rollout = convert_verl(compose_verl(verl_overrides(recipe, paths, 3000, 150, 1)))["actor_rollout_ref.rollout"]
     assert type(rollout).__name__ == "RolloutConfig"
     assert (rollout.name, rollout.n, rollout.tensor_model_parallel_size, rollout.seed) == ("vllm", 8, 2, 1)
     assert rollout.prompt_length + rollout.response_length == 2048

@@ -73,7 +73,6 @@ EDITS = {
     "benchmarks.alfworld.max_steps": (19, RL_METHODS | ALL_METHODS),
     "benchmarks.alfworld.prompt.style": ("full", FROM_PROMPT),
     "benchmarks.alfworld.prompt.history": ("actions:13", FROM_PROMPT),
-    "benchmarks.alfworld.prompt.layout": ("conversation", FROM_PROMPT),
     "benchmarks.alfworld.prompt.context_length": (500, FROM_PROMPT),
     "benchmarks.alfworld.sft": ({"learning_rate": 1.0e-3}, SFT_METHODS),
     "benchmarks.alfworld.rl": ({"learning_rate": 1.0e-5}, RL_METHODS),
@@ -90,6 +89,8 @@ EDITS = {
     ),
     "backbones.tiny-llama.location": ("resources/backbones/tiny-qwen3", FROM_OTHER_BACKBONE),
     "backbones.tiny-llama.revision": (COMMIT, FROM_OTHER_BACKBONE),
+    "probe.layout": ("conversation", FROM_PROBE),
+    "probe.loss_on": ("all", FROM_PROBE),
     "probe.dtype": ("float64", FROM_PROBE),
     "probe.tokens_per_pack": (2048, FROM_PROBE),
     "probe.gradient_checkpointing": (True, FROM_PROBE),
@@ -129,7 +130,7 @@ EDITS = {
 # that is not expected, and each value has to stand in the command of every job of the rule, so that each is a cause.
 SETTINGS = {
     "sft": (SFT_METHODS, "sft", {
-        "learning_rate": 1.0e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8,
+        "layout": "conversation", "learning_rate": 1.0e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2, "lr_scheduler_type": "linear", "warmup_ratio": 0.2, "weight_decay": 0.5,
         "max_grad_norm": 2.0, "optim": "adamw_torch_fused", "bf16": True, "flash_attn": "fa2",
         "gradient_checkpointing": True, "train_sampling_strategy": "random", "full_determinism": False,
@@ -221,7 +222,6 @@ UNUSED = {
     "benchmarks.webshop.max_steps": (7, SHOP_PASS_RATES | SHOP_RL | SHOP_METHODS),
     "benchmarks.webshop.prompt.style": ("full", SHOP_PROMPT),
     "benchmarks.webshop.prompt.history": ("actions:7", SHOP_PROMPT),
-    "benchmarks.webshop.prompt.layout": ("conversation", SHOP_PROMPT),
     "benchmarks.webshop.prompt.context_length": (511, SHOP_PROMPT),
     "benchmarks.webshop.sft": ({"learning_rate": 1.0e-3}, SHOP_SFT),
     "benchmarks.webshop.rl": ({"learning_rate": 1.0e-5}, SHOP_RL),

@@ -20,8 +20,9 @@ RECIPE = {
     "learning_rate": 2.0e-3,
     "logging_steps": 1,
     "template": "qwen3",
+    "layout": "steps",
     "threads": 1,
-    "prompt": {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 512},
+    "prompt": {"style": "compact", "history": "actions:14", "context_length": 512},
 }
 
 

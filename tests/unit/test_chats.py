@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 
 import pytest
-from toy_corpus import FORM, toy_trajectory
+from toy_corpus import toy_trajectory
 
 from prism.core.chats import read_chats
 from prism.core.errors import BadInput
-from prism.core.prompts import PromptEncoder, PromptFormat, conversation_messages, encode_chat
+from prism.core.prompts import Encoded, conversation_messages, encode_chat
 from prism.core.tiny import build_tokenizer, find_family
 from prism.stages.backbones import alfworld_words
 
@@ -99,9 +99,9 @@ def test_bad_lines_are_named(tmp_path, bad, problem):
 
 
 def test_one_row_with_loss_on_the_answers(tokenizer):
-    rows, truncated = encode_chat(tokenizer, OPENAI, 500, "here")
-    assert truncated == 0
-    (row,) = rows
+    encoded = encode_chat(tokenizer, OPENAI, 500, "here")
+    assert encoded.truncated == 0
+    (row,) = encoded.rows
     spoken = [token for token, said in zip(row.input_ids, row.response_mask, strict=True) if said]
     end = tokenizer.eos_token_id
     answers = [tokenizer(turn["content"], add_special_tokens=False)["input_ids"] for turn in OPENAI[2::2]]
@@ -118,17 +118,19 @@ def test_templates_that_rewrite_earlier_turns_give_a_row_an_answer(tokenizer):
         "{{ m['content'] if loop.last or m['role'] == 'user' else 'look' }}<|im_end|>{% endfor %}"
         "{% if add_generation_prompt %}<|im_start|>assistant {% endif %}"
     )
-    rows, _ = encode_chat(forgetful, OPENAI, 500, "here")
+    rows = encode_chat(forgetful, OPENAI, 500, "here").rows
     assert len(rows) == 2
     assert [row.response_tokens for row in rows] == [4, 5]
 
 
 def test_truncation_and_answers_out_of_reach(tokenizer):
-    whole = encode_chat(tokenizer, OPENAI, 500, "here")[0][0]
-    rows, truncated = encode_chat(tokenizer, OPENAI, len(whole.input_ids) - 2, "here")
-    assert truncated == 1
-    assert rows[0].response_tokens == whole.response_tokens - 2
-    assert encode_chat(tokenizer, OPENAI, 3, "here") == ([], 1)
+    whole = encode_chat(tokenizer, OPENAI, 500, "here").rows[0]
+    encoded = encode_chat(tokenizer, OPENAI, len(whole.input_ids) - 2, "here")
+    assert (encoded.truncated, encoded.response_tokens_cut) == (1, 2)
+    assert encoded.rows[0].response_tokens == whole.response_tokens - 2
+    assert encode_chat(tokenizer, OPENAI, 3, "here") == Encoded([], 1, whole.response_tokens)
+    everything = encode_chat(tokenizer, OPENAI, 500, "here", loss_on="all").rows[0]
+    assert everything.response_mask == [1] * len(whole.input_ids)
 
 
 def test_templates_that_refuse_name_the_place(tokenizer):
@@ -141,15 +143,9 @@ def test_templates_that_refuse_name_the_place(tokenizer):
         encode_chat(strict, OPENAI, 100, "file:7")
 
 
-def test_conversation_layout(tokenizer):
+def test_a_trajectory_reads_as_a_chat():
     trajectory = toy_trajectory(1)
     messages = conversation_messages(trajectory, "compact")
     assert [turn["role"] for turn in messages] == ["user", "assistant"] * len(trajectory.steps)
     assert trajectory.task in messages[0]["content"]
     assert trajectory.task not in messages[2]["content"]
-    steps = PromptEncoder(tokenizer, FORM).encode_trajectory(trajectory)[0]
-    form = PromptFormat("compact", "actions:14", "conversation", 500)
-    (row,), truncated = PromptEncoder(tokenizer, form).encode_trajectory(trajectory)
-    assert truncated == 0
-    assert row.response_tokens == sum(one.response_tokens for one in steps)
-    assert row.input_ids[: len(steps[0].input_ids)] == steps[0].input_ids

@@ -42,5 +42,5 @@ def test_the_prompt_shows_what_happened():
     run = episode()
     run.read("<think>a</think><action>look</action>")
     run.advance(Feedback("a desk", ("go to desk 1",)))
-    text = run.prompt(PromptFormat("compact", "pairs:1", "steps", 100))
+    text = run.prompt(PromptFormat("compact", "pairs:1", 100))
     assert text == "task : find it\npast : room > look\nnow : a desk\nactions : go to desk 1"

@@ -119,10 +119,10 @@ def test_the_committed_experiment_is_a_legal_recipe_and_keeps_its_checkpoints():
     max_steps = overlay["benchmarks"]["alfworld"]["max_steps"]
     recipe = build_recipe(RlRecipe, json.dumps({**settings, "prompt": prompt, "max_env_steps": max_steps}), "rl")
     tasks = overlay["benchmarks"]["alfworld"]["games"]["train"]
-    steps = recipe.training_steps(tasks)
+    steps = recipe.training_steps(tasks, tasks)
     assert steps * recipe.tasks_per_step == tasks
     assert steps / recipe.save_every <= recipe.keep_checkpoints
     paths = RunPaths(*[Path("/x")] * len(fields(RunPaths)))
-    overrides = verl_overrides(recipe, paths, tasks, seed=0)
+    overrides = verl_overrides(recipe, paths, tasks, steps, seed=0)
     assert f"trainer.max_actor_ckpt_to_keep={recipe.keep_checkpoints}" in overrides
     assert "actor_rollout_ref.actor.ppo_epochs=1" in overrides

@@ -119,7 +119,7 @@ def test_formats_of_chats_give_the_same_norms(model, tmp_path):
 
 
 def short(length):
-    return ProbeRecipe(type(FORM)("compact", "actions:14", "steps", length))
+    return ProbeRecipe(type(FORM)("compact", "actions:14", length))
 
 
 def test_long_trajectories_are_truncated_counted_or_refused(model, tmp_path):

@@ -5,13 +5,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prism.core.errors import BadInput
-from prism.core.prompts import Moment, PromptFormat, parse_reply, render_prompt, render_response, truncate
+from prism.core.prompts import LAYOUTS, Moment, PromptFormat, join_spans, parse_reply, render_prompt, render_response
 
 PAST = [("room", "go to desk 1"), ("desk", "take mug 1 from desk 1"), ("mug taken", "go to sink 1")]
 
 
 def form(style="compact", history="actions:2"):
-    return PromptFormat(style, history, "steps", 512)
+    return PromptFormat(style, history, 512)
 
 
 def moment(past=PAST):
@@ -48,19 +48,16 @@ def test_format_hash_changes_with_every_field():
     hashes = {
         PromptFormat(*fields).sha256()
         for fields in [
-            ("compact", "actions:2", "steps", 512),
-            ("full", "actions:2", "steps", 512),
-            ("compact", "pairs:2", "steps", 512),
-            ("compact", "actions:2", "conversation", 512),
-            ("compact", "actions:2", "steps", 513),
+            ("compact", "actions:2", 512),
+            ("full", "actions:2", 512),
+            ("compact", "pairs:2", 512),
+            ("compact", "actions:2", 513),
         ]
-    }
-    assert len(hashes) == 5
+    } | {form().sha256(layout=layout) for layout in LAYOUTS}
+    assert len(hashes) == 6
 
 
-@pytest.mark.parametrize(
-    "fields", [("loud", "pairs:2", "steps"), ("full", "last 2", "steps"), ("full", "pairs:2", "rows")]
-)
+@pytest.mark.parametrize("fields", [("loud", "pairs:2"), ("full", "last 2")])
 def test_an_unknown_format_is_refused(fields):
     with pytest.raises(BadInput, match="prompt"):
         PromptFormat(*fields, 512)
@@ -98,10 +95,9 @@ def test_any_text_is_a_reply(text):
     st.lists(st.integers(0, 9), max_size=12), st.lists(st.integers(0, 9), min_size=1, max_size=6), st.integers(1, 20)
 )
 def test_truncation(prompt, response, context):
-    row, cut = truncate(prompt, response, context)
-    assert cut == (len(prompt) + len(response) > context)
-    if row is None:
-        assert len(prompt) >= context
-    else:
-        assert row.input_ids == (prompt + response)[:context]
-        assert row.response_tokens == min(context - len(prompt), len(response)) > 0
+    encoded = join_spans([[(prompt, False), (response, True)]], context, "response")
+    assert encoded.truncated == (len(prompt) + len(response) > context)
+    left = max(0, min(context - len(prompt), len(response)))
+    assert encoded.response_tokens_cut == len(response) - left
+    assert [row.response_tokens for row in encoded.rows] == [left] * (left > 0)
+    assert [row.input_ids for row in encoded.rows] == [(prompt + response)[:context]] * (left > 0)

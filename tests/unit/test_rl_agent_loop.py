@@ -20,7 +20,7 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 
 from prism.verl_plugin.agent_loop import EpisodeAgentLoop, sampling_seed
 
-PROMPT = {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 256}
+PROMPT = {"style": "compact", "history": "actions:14", "context_length": 256}
 PROMPT_TOKENS = 224
 TASK = "put a mug on the desk ."
 STEPS = (
@@ -137,8 +137,9 @@ def reply(step: Step) -> str:
 
 def test_rows_are_the_token_ids_of_the_expert_trajectory(tokenizer, tmp_path):
     outputs, _, _ = play(tokenizer, tmp_path, [reply(step) for step in STEPS])
-    rows, truncated = PromptEncoder(tokenizer, PromptFormat(**PROMPT)).encode_trajectory(TRAJECTORY)
-    assert truncated == 0
+    encoded = PromptEncoder(tokenizer, PromptFormat(**PROMPT)).encode_trajectory(TRAJECTORY)
+    rows = encoded.rows
+    assert encoded.truncated == 0
     assert [output.prompt_ids + output.response_ids for output in outputs] == [row.input_ids for row in rows]
     assert [sum(output.response_mask) for output in outputs] == [row.response_tokens for row in rows]
 

@@ -15,7 +15,7 @@ from prism.environments.base import Panel, Task, write_panel
 from prism.stages import rl
 from prism.verl_plugin import overrides, run_inputs, run_logs, work_folder
 
-PROMPT = {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 512}
+PROMPT = {"style": "compact", "history": "actions:14", "context_length": 512}
 VALUES = {
     "prompt": PROMPT,
     "max_env_steps": 20,
@@ -50,6 +50,7 @@ def write_split(path: Path, rows: list[tuple[str, str]]) -> Path:
         ({"algorithm": "ppo2"}, "algorithm"),
         ({"rollout_engine": "vllm"}, "rollout_engine"),
         ({"steps_rule": "constant"}, "steps"),
+        ({"steps_rule": "share"}, "steps"),
         ({"max_response_tokens": 512}, "max_response_tokens"),
         ({"learning_rat": 1.0}, "learning_rat"),
         ({"group_size": 0}, "group_size"),
@@ -64,12 +65,32 @@ def test_refuses_a_recipe_that_cannot_run(changes, word):
 
 @pytest.mark.parametrize(("tasks", "expected"), [(16, 8), (8, 4), (9, 5), (3, 2), (1, 2)])
 def test_epochs_rule_halves_the_steps_with_the_subset(tasks, expected):
-    assert recipe().training_steps(tasks) == expected
+    assert recipe().training_steps(tasks, 100) == expected
 
 
 def test_constant_rule_ignores_the_subset():
     constant = recipe(steps_rule="constant", steps=7)
-    assert [constant.training_steps(tasks) for tasks in (1, 100)] == [7, 7]
+    assert [constant.training_steps(tasks, 100) for tasks in (1, 100)] == [7, 7]
+
+
+@pytest.mark.parametrize("corpus", [3118, 1823, 1550, 1448])
+def test_share_rule_gives_a_subset_its_share_of_the_corpuss_steps(corpus):
+    """150 steps on all, 75 on a half, whatever the corpus's size and however a half is rounded; 15 to 135 on tenths."""
+    share = recipe(steps_rule="share", steps=150)
+    assert share.training_steps(corpus, corpus) == 150
+    assert {share.training_steps(half, corpus) for half in (corpus // 2, corpus - corpus // 2)} == {75}
+    tenths = [share.training_steps(round(corpus * percent / 100), corpus) for percent in (10, 30, 70, 90)]
+    assert tenths == [15, 45, 105, 135]
+    assert share.training_steps(1, corpus) == 1
+
+
+def test_run_json_names_the_tasks_that_no_step_came_to():
+    rollouts = [
+        {"training_step": step, "task_id": task, "session": session}
+        for step, task in ((1, "a"), (1, "b"), (2, "a"))
+        for session in range(4)
+    ]
+    assert rl.coverage(["a", "b", "c", "d"], rollouts) == {"passes": 0.75, "tasks_never_rolled_out": ["c", "d"]}
 
 
 def test_subset_is_what_the_split_routes_in_panel_order(tmp_path):
@@ -155,7 +176,7 @@ GIGPO = {"algorithm": "gigpo", "kl_coefficient": 0.01, "gigpo_gamma": 0.9, "gigp
 @pytest.mark.parametrize("changes", [{}, GPU, GIGPO])
 def test_overrides_fit_verls_config(changes):
     settings = recipe(**changes)
-    config = compose(rl.verl_overrides(settings, PATHS, 10, seed=3))
+    config = compose(rl.verl_overrides(settings, PATHS, 10, 5, seed=3))
     assert config.actor_rollout_ref.rollout.n == 8
     assert config.actor_rollout_ref.rollout.name == settings.rollout_engine
     assert config.data.train_batch_size == 4
@@ -173,13 +194,13 @@ def test_overrides_fit_verls_config(changes):
 def test_a_misspelt_override_is_refused_by_verls_config():
     from hydra.errors import ConfigCompositionException
 
-    overrides = rl.verl_overrides(recipe(), PATHS, 10, seed=0)
+    overrides = rl.verl_overrides(recipe(), PATHS, 10, 5, seed=0)
     with pytest.raises(ConfigCompositionException):
         compose([*overrides, "actor_rollout_ref.actor.optm.lr=1"])
 
 
 def test_a_subset_smaller_than_a_step_is_one_step_of_all_its_tasks():
-    overrides = rl.verl_overrides(recipe(), PATHS, 3, seed=0)
+    overrides = rl.verl_overrides(recipe(), PATHS, 3, 2, seed=0)
     assert "data.train_batch_size=3" in overrides
     assert "trainer.total_training_steps=2" in overrides
 

@@ -17,6 +17,7 @@ from prism.stages import sft
 RECIPE = sft.SftRecipe(
     prompt=FORM,
     template="qwen3",
+    layout="steps",
     learning_rate=1e-3,
     num_train_epochs=2.0,
     per_device_train_batch_size=4,
@@ -66,8 +67,9 @@ def test_rows_reach_llamafactory_as_the_prompt_builder_made_them(tmp_path):
     """Same tokens, and -100 wherever the probe's mask is 0."""
     from datasets import load_from_disk
 
-    rows, truncated = sft.encode_subset(save_toy_model(tmp_path / "model"), CORPUS, FORM)
-    assert truncated == 0
+    encoded = sft.encode_subset(save_toy_model(tmp_path / "model"), CORPUS, FORM)
+    rows = encoded.rows
+    assert encoded.truncated == 0
     sft.write_rows(rows, tmp_path / "rows")
     loaded = load_from_disk(str(tmp_path / "rows"))["train"]
     assert len(loaded) == len(rows) == sum(len(trajectory.steps) for trajectory in CORPUS)
@@ -123,7 +125,7 @@ def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, fami
     from llamafactory.model import load_tokenizer
 
     model = save_toy_model(tmp_path / "model", family)
-    rows, _ = sft.encode_subset(model, CORPUS, FORM)
+    rows = sft.encode_subset(model, CORPUS, FORM).rows
     sft.write_rows(rows, tmp_path / "rows")
     recipe = dataclasses.replace(RECIPE, template=template)
     arguments = sft.llamafactory_arguments(recipe, 1, model, tmp_path / "rows", tmp_path / "out", None, tmp_path)

@@ -15,7 +15,7 @@ from prism.environments.base import Panel, Task
 from prism.stages.evaluate import EvaluationRecipe, play_panel
 from prism.stages.sft import encode_subset, write_rows
 
-FORM = PromptFormat("compact", "actions:14", "steps", 512)
+FORM = PromptFormat("compact", "actions:14", 512)
 STEPS = (
     Step("a desk 1 and a drawer 1.", ("go to desk 1", "go to drawer 1", "help"), "check desk 1.", "go to desk 1"),
     Step("on the desk 1, you see a mug 1.", ("take mug 1 from desk 1",), "take it.", "take mug 1 from desk 1"),
@@ -39,25 +39,38 @@ def tokenizer(model):
 @pytest.fixture
 def rows(tokenizer):
     """The rows of the expert trajectory, by the prompt builder."""
-    rows, truncated = PromptEncoder(tokenizer, FORM).encode_trajectory(TRAJECTORY)
+    encoded = PromptEncoder(tokenizer, FORM).encode_trajectory(TRAJECTORY)
+    rows = encoded.rows
     assert len(rows) == len(STEPS)
-    assert truncated == 0
+    assert encoded.truncated == 0
     assert tokenizer.unk_token_id not in [token for row in rows for token in row.input_ids]
     return rows
 
 
 def test_probe(rows, tokenizer, tmp_path):
     write_trajectories(tmp_path / "t.jsonl", [TRAJECTORY])
-    sample = load_corpus(tmp_path / "t.jsonl").encode("train/a", tokenizer, FORM)
+    sample = load_corpus(tmp_path / "t.jsonl").encode("train/a", tokenizer, FORM, "steps", "response")
     assert list(sample.rows) == rows
+
+
+def test_probe_and_sft_see_the_same_conversation(model, tokenizer, tmp_path):
+    """One row a trajectory: what is probed is, token for token and label for label, what LLaMA-Factory gets."""
+    from datasets import load_from_disk
+
+    write_trajectories(tmp_path / "t.jsonl", [TRAJECTORY])
+    sample = load_corpus(tmp_path / "t.jsonl").encode("train/a", tokenizer, FORM, "conversation", "response")
+    write_rows(encode_subset(model, [TRAJECTORY], FORM, "conversation").rows, tmp_path / "rows")
+    (stored,) = load_from_disk(str(tmp_path / "rows"))["train"]
+    (row,) = sample.rows
+    assert stored["input_ids"] == row.input_ids
+    assert [label != -100 for label in stored["labels"]] == [bool(carries) for carries in row.response_mask]
 
 
 def test_sft(rows, model, tmp_path):
     """The dataset that LLaMA-Factory gets: input ids, and labels on the response alone."""
     from datasets import load_from_disk
 
-    encoded, _ = encode_subset(model, [TRAJECTORY], FORM)
-    write_rows(encoded, tmp_path / "rows")
+    write_rows(encode_subset(model, [TRAJECTORY], FORM).rows, tmp_path / "rows")
     stored = load_from_disk(str(tmp_path / "rows"))["train"]
     assert stored["input_ids"][:] == [row.input_ids for row in rows]
     for labels, row in zip(stored["labels"], rows, strict=True):

@@ -21,7 +21,7 @@ from prism.verl_plugin.run_logs import BEFORE_SAVING, whole_records
 pytestmark = pytest.mark.slow
 GAMES = {"train": 6, "seen": 1, "unseen": 1, "seed": 0}
 RECIPE = {
-    "prompt": {"style": "compact", "history": "actions:14", "layout": "steps", "context_length": 512},
+    "prompt": {"style": "compact", "history": "actions:14", "context_length": 512},
     "max_env_steps": 3,
     "learning_rate": 3e-4,
     "tasks_per_step": 2,

@@ -10,7 +10,7 @@ from prism.core.tiny import Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Step, Trajectory
 from prism.stages.backbones import alfworld_words
 
-FORM = PromptFormat("compact", "actions:14", "steps", 256)
+FORM = PromptFormat("compact", "actions:14", 256)
 SHAPE = Shape(
     num_hidden_layers=2,
     hidden_size=32,

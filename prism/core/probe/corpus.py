@@ -24,13 +24,13 @@ class Corpus(Protocol):
 
     ids: list[str]
 
-    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat) -> Sample:
-        """Token rows of one trajectory."""
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
+        """Token rows of one trajectory; see `PromptEncoder.encode_trajectory`."""
 
     def chat(self, identifier: str) -> Chat:
         """One trajectory as a chat."""
 
-    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
         """What the token stream depends on, for the metadata."""
 
 
@@ -43,46 +43,50 @@ class ExpertCorpus:
         self.ids = list(self._trajectories)
         self._encoder: PromptEncoder | None = None
 
-    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat) -> Sample:
-        """Token rows of one trajectory, as SFT and RL see them."""
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
+        """Token rows of one trajectory, as SFT sees them in the same layout."""
         if self._encoder is None or self._encoder.form != prompt or self._encoder.tokenizer is not tokenizer:
             self._encoder = PromptEncoder(tokenizer, prompt)
-        rows, truncated = self._encoder.encode_trajectory(self._trajectories[identifier])
-        return Sample(identifier, tuple(rows), truncated)
+        encoded = self._encoder.encode_trajectory(self._trajectories[identifier], layout, loss_on)
+        return Sample.of(identifier, encoded)
 
     def chat(self, identifier: str) -> Chat:
         """One trajectory as a chat with instructions in words."""
         messages = conversation_messages(self._trajectories[identifier], "full")
         return Chat(identifier, tuple(messages), None, f"{self.path} ({identifier})")
 
-    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
-        """Prompt format and its hash."""
-        return {"prompt_format": str(prompt), "prompt_sha256": prompt.sha256(), "prompt_version": str(PROMPT_VERSION)}
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
+        """Prompt format, layout and loss, and their hash."""
+        return {
+            "prompt_format": f"{prompt}, layout={layout}, loss_on={loss_on}",
+            "prompt_sha256": prompt.sha256(layout=layout, loss_on=loss_on),
+            "prompt_version": str(PROMPT_VERSION),
+        }
 
 
 class ChatCorpus:
-    """Chats in OpenAI's or ShareGPT's format."""
+    """Chats in OpenAI's or ShareGPT's format; their layout is the chat template's own."""
 
     def __init__(self, path: Path):
         self._chats = {chat.id: chat for chat in read_chats(path)}
         self.ids = list(self._chats)
 
-    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat) -> Sample:
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
         """Token rows of one chat under the tokenizer's chat template."""
         chat = self._chats[identifier]
-        rows, truncated = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools)
-        return Sample(identifier, tuple(rows), truncated)
+        encoded = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools, loss_on)
+        return Sample.of(identifier, encoded)
 
     def chat(self, identifier: str) -> Chat:
         """One chat."""
         return self._chats[identifier]
 
-    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat) -> dict[str, str]:
-        """Context length and chat template, hashed."""
-        template = {"chat_template": tokenizer.chat_template, "context_length": prompt.context_length}
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
+        """Chat template, context length and loss, hashed."""
+        form = {"chat_template": tokenizer.chat_template, "context_length": prompt.context_length, "loss_on": loss_on}
         return {
-            "prompt_format": f"chat template, context_length={prompt.context_length}",
-            "prompt_sha256": sha256_json({**template, "version": PROMPT_VERSION}),
+            "prompt_format": f"chat template, context_length={prompt.context_length}, loss_on={loss_on}",
+            "prompt_sha256": sha256_json({**form, "version": PROMPT_VERSION}),
             "prompt_version": str(PROMPT_VERSION),
         }
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from prism.core.prompts import Row
+from prism.core.prompts import Encoded, Row
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
@@ -15,13 +15,20 @@ class Sample:
 
     Attributes:
         id: unique in the corpus.
-        rows: its token rows; the loss is the mean over the response tokens of all of them.
+        rows: its token rows; the loss is the mean over the tokens with loss of all of them.
         truncated: number of rows that were cut at the context length (or dropped because nothing was left).
+        response_tokens_cut: tokens with loss that were cut off.
     """
 
     id: str
     rows: tuple[Row, ...]
     truncated: int = 0
+    response_tokens_cut: int = 0
+
+    @classmethod
+    def of(cls, identifier: str, encoded: Encoded) -> Sample:
+        """A trajectory's rows under its id."""
+        return cls(identifier, tuple(encoded.rows), encoded.truncated, encoded.response_tokens_cut)
 
     @property
     def response_tokens(self) -> int:
