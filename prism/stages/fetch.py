@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+import tempfile
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -198,27 +199,28 @@ def _verified_without_hash(download: Download, path: Path, known: Mapping[str, A
     """How a file without a published hash is known to be right: by the hub, or by what was first seen."""
     if known.get("verified"):
         return known["verified"]
-    digest = _hub_digest(download.hub, path, endpoint) if download.hub else ""
-    if not digest:
+    same = _matches_hub(download.hub, path, endpoint) if download.hub else None
+    if same is None:
         complain(f"{path}: not verified against a published hash; the hash that it has now is recorded and holds")
         return FIRST_USE
-    from prism.stages.hub import matches_hub
-
-    if not matches_hub(path, digest):
+    if not same:
         raise BadInput(path, f"is not what {download.hub.repository} holds", "delete it and run it again")
     return HUB
 
 
-def _hub_digest(place: HubPlace, path: Path, endpoint: str | None) -> str:
-    """The hub's hash of a file; empty where the hub cannot be asked (a cluster without network)."""
-    from prism.stages.hub import list_repository
+def _matches_hub(place: HubPlace, path: Path, endpoint: str | None) -> bool | None:
+    """Whether a file is the hub's; None where the hub cannot be asked (a cluster without network)."""
+    from prism.stages.hub import mismatches
 
-    try:
-        listing = list_repository(place.repository, place.revision, "dataset", endpoint=endpoint)
-    except BadInput as error:
-        complain(f"{path}: {error.place} {error.problem}")
-        return ""
-    return next((file.digest for file in listing.files if file.path == place.path), "")
+    with tempfile.TemporaryDirectory() as folder:
+        link = Path(folder, place.path)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(path.resolve())
+        try:
+            return not mismatches(place.repository, place.revision, "dataset", Path(folder), endpoint=endpoint)
+        except BadInput as error:
+            complain(f"{path}: {error.place} {error.problem}")
+            return None
 
 
 def _check_size(download: Download, path: Path) -> None:
@@ -231,20 +233,14 @@ def _get(download: Download, path: Path, endpoint: str | None) -> None:
     if download.hub is None:
         download_url(download.url, path)
         return
-    from prism.stages.hub import HubFile, check_commit, fetch_file, list_repository
+    from prism.stages.hub import download_verified
 
     place = download.hub
-    check_commit(place.repository, place.revision)
-    listing = list_repository(place.repository, place.revision, "dataset", endpoint=endpoint)
-    for file in listing.files:
-        if file.path == place.path:
-            break
-    else:
-        raise BadInput(place.repository, f"holds no {place.path}", "check resources/downloads.yaml")
     staging = path.parent / ".hub"
-    say(f"downloading {place.repository}/{place.path}, {file.size / 1e6:.0f} MB")
-    found = fetch_file(place.repository, place.revision, HubFile(*vars(file).values()), staging, "dataset",
-                       endpoint=endpoint)  # fmt: skip
+    download_verified(place.repository, place.revision, "dataset", [place.path], staging, endpoint=endpoint)
+    found = staging / place.path
+    if not found.exists():
+        raise BadInput(place.repository, f"holds no {place.path}", "check resources/downloads.yaml")
     os.replace(found, path)
     shutil.rmtree(staging, ignore_errors=True)
 

@@ -1,45 +1,21 @@
-"""Files and models from the Hugging Face hub at a pinned commit, checked against the hash that the hub states."""
+"""Files and models from the Hugging Face hub at a pinned commit, checked against the hashes that the hub states."""
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput
-from prism.core.files import CHUNK_BYTES, atomic_path, sha256_file, sha256_model, write_json
-from prism.core.progress import say, track
+from prism.core.files import atomic_path, sha256_file, sha256_model, write_json
+from prism.core.progress import say
 from prism.stages.sources import MODEL_FILES
 
 SOURCE_RECORD = "source.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-
-
-@dataclass(frozen=True)
-class HubFile:
-    """A file of a repository at one commit.
-
-    Attributes:
-        digest: the hub's own hash: SHA-256 of a large file (LFS), else git's SHA-1 of the blob.
-    """
-
-    path: str
-    size: int
-    digest: str
-
-
-@dataclass(frozen=True)
-class HubListing:
-    """What the hub says about a repository at one commit."""
-
-    files: tuple[HubFile, ...]
-    licence: str
 
 
 def download_backbone(repository: str, revision: str, out_dir: Path, *, endpoint: str | None = None) -> None:
@@ -53,22 +29,42 @@ def download_backbone(repository: str, revision: str, out_dir: Path, *, endpoint
     Raises:
         BadInput: the revision is not a full commit hash, the hub refuses, or a file does not match.
     """
-    check_commit(f"backbone {repository}", revision)
-    listing = list_repository(repository, revision, "model", endpoint=endpoint)
-    wanted = [file for file in listing.files if any(fnmatch(file.path, pattern) for pattern in MODEL_FILES)]
     with atomic_path(out_dir) as folder:
-        folder.mkdir(parents=True)
-        for file in track(wanted, len(wanted), f"backbone {repository}", "files"):
-            fetch_file(repository, revision, file, folder, "model", endpoint=endpoint)
-        shutil.rmtree(folder / ".cache", ignore_errors=True)
-        sha256_model(folder)  # refuses folders without safetensors
-        write_json(folder / SOURCE_RECORD, _record(repository, revision, listing.licence, wanted))
-    say(f"backbone: {repository} at {revision[:12]}, licence {listing.licence}, sha256 {sha256_model(out_dir)[:12]}")
+        licence = download_verified(repository, revision, "model", MODEL_FILES, folder, endpoint=endpoint)
+        model = sha256_model(folder)  # refuses folders without safetensors
+        hashes = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*"))}
+        record = {"repository": repository, "revision": revision, "licence": licence, "sha256": hashes}
+        write_json(folder / SOURCE_RECORD, record)
+    say(f"backbone: {repository} at {revision[:12]}, licence {licence}, sha256 {model[:12]}")
 
 
-def _record(repository: str, revision: str, licence: str, files: list[HubFile]) -> dict[str, Any]:
-    hashes = {file.path: file.digest for file in files}
-    return {"repository": repository, "revision": revision, "licence": licence, "hub_hashes": hashes}
+def download_verified(
+    repository: str, revision: str, kind: str, patterns: Sequence[str], folder: Path, *, endpoint: str | None = None
+) -> str:
+    """Download the files of a repository that match a pattern, and check them.
+
+    Args:
+        kind: ``model`` or ``dataset``.
+        folder: gets the files, and nothing else.
+
+    Returns:
+        The repository's licence, as its card states it.
+
+    Raises:
+        BadInput: the revision is not a full commit hash, the hub refuses, or a file does not match its hash.
+    """
+    from huggingface_hub import HfApi, snapshot_download
+
+    check_commit(repository, revision)
+    place: dict[str, Any] = {"repo_type": kind, "revision": revision}
+    say(f"downloading {repository} at {revision[:12]}")
+    with _refusals_in_one_line(repository, kind):
+        card = HfApi(endpoint=endpoint).repo_info(repository, **place).card_data or {}
+        snapshot_download(repository, **place, local_dir=folder, allow_patterns=list(patterns), endpoint=endpoint)
+    shutil.rmtree(folder / ".cache", ignore_errors=True)
+    if wrong := mismatches(repository, revision, kind, folder, endpoint=endpoint):
+        raise BadInput(f"{repository}/{wrong[0]}", "does not match the hub's hash", "run it again")
+    return str(card.get("license") or "not stated")
 
 
 def check_commit(place: str, revision: str) -> None:
@@ -77,61 +73,23 @@ def check_commit(place: str, revision: str) -> None:
         raise BadInput(place, f"revision {revision!r} is not a commit hash", "pin all 40 characters")
 
 
-def list_repository(repository: str, revision: str, kind: str, *, endpoint: str | None = None) -> HubListing:
-    """Files and licence of a repository at a commit.
-
-    Args:
-        kind: ``model`` or ``dataset``.
+def mismatches(
+    repository: str, revision: str, kind: str, folder: Path, *, endpoint: str | None = None
+) -> tuple[str, ...]:
+    """Files of a folder that differ from those of the repository, by the hub's own hashes.
 
     Raises:
-        BadInput: the hub cannot be reached or refuses.
+        BadInput: the hub cannot be reached or refuses, or the repository lacks a file of the folder.
     """
     from huggingface_hub import HfApi
 
     with _refusals_in_one_line(repository, kind):
-        info = HfApi(endpoint=endpoint).repo_info(repository, revision=revision, repo_type=kind, files_metadata=True)
-    files = tuple(
-        HubFile(file.rfilename, file.size or 0, file.lfs.sha256 if file.lfs else file.blob_id or "")
-        for file in info.siblings or ()
-    )
-    return HubListing(files, str((info.card_data or {}).get("license") or "not stated"))
-
-
-def fetch_file(
-    repository: str, revision: str, file: HubFile, folder: Path, kind: str, *, endpoint: str | None = None
-) -> Path:
-    """Download one file below `folder` and check it.
-
-    Raises:
-        BadInput: the hub refuses, or the bytes do not match the hub's hash.
-    """
-    from huggingface_hub import hf_hub_download
-
-    with _refusals_in_one_line(repository, kind):
-        found = hf_hub_download(
-            repository, file.path, revision=revision, repo_type=kind, local_dir=folder, endpoint=endpoint
+        found = HfApi(endpoint=endpoint).verify_repo_checksums(
+            repository, repo_type=kind, revision=revision, local_dir=folder
         )
-    path = Path(found)
-    if not matches_hub(path, file.digest):
-        path.unlink()
-        raise BadInput(f"{repository}/{file.path}", "does not match the hub's hash", "run it again")
-    return path
-
-
-def matches_hub(path: Path, digest: str) -> bool:
-    """Whether a file has the hash that the hub states: SHA-256, or git's blob hash where it has 40 digits."""
-    if len(digest) == 64:
-        return sha256_file(path) == digest
-    return git_blob_sha1(path) == digest
-
-
-def git_blob_sha1(path: Path) -> str:
-    """Git's hash of a file's content."""
-    digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
-    with path.open("rb") as handle:
-        while chunk := handle.read(CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
+    if found.extra_paths:
+        raise BadInput(repository, f"holds no {found.extra_paths[0]}", "check its path")
+    return tuple(mismatch["path"] for mismatch in found.mismatches)
 
 
 @contextmanager

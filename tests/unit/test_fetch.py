@@ -27,6 +27,11 @@ def sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def git_hash(content: bytes) -> str:
+    """Git's hash of a blob, which the hub states for small files."""
+    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+
+
 def zip_of(members: dict[str, bytes], links: tuple[str, ...] = ()) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -57,8 +62,8 @@ class Site(http.server.BaseHTTPRequestHandler):
         if path in self.files:
             self.send_file(path, self.files[path])
         elif path.startswith("/api/"):
-            _, _, kind, owner, name, *_ = path.split("/")
-            self.send_listing(f"{'' if kind == 'models' else kind + '/'}{owner}/{name}")
+            _, _, kind, owner, name, what, *_ = path.split("/")
+            self.send_listing(f"{'' if kind == 'models' else kind + '/'}{owner}/{name}", what)
         elif "/resolve/" in path:
             repository, _, rest = path[1:].partition("/resolve/")
             revision, _, name = rest.partition("/")
@@ -73,19 +78,24 @@ class Site(http.server.BaseHTTPRequestHandler):
         else:
             self.refuse(404, "")
 
-    def send_listing(self, repository):
+    def send_listing(self, repository, what):
         if repository in self.gated:
             return self.refuse(403, "GatedRepo")
         if repository not in self.repositories:
             return self.refuse(404, "RepoNotFound")
-        siblings = [
-            {
-                "rfilename": name, "size": len(content), "blobId": "0" * 40,
-                "lfs": {"sha256": sha256(content), "size": len(content), "pointerSize": 130},
-            }
-            for name, content in self.repositories[repository].items()
-        ]  # fmt: skip
-        body = {"id": repository, "sha": COMMIT, "siblings": siblings, "cardData": {"license": "apache-2.0"}}
+        files = self.repositories[repository]
+        if what == "tree":
+            body = [
+                {
+                    "type": "file", "path": name, "size": len(content), "oid": git_hash(content),
+                    **({"lfs": {"oid": sha256(content), "size": len(content), "pointerSize": 130}}
+                       if name.endswith(".safetensors") else {}),
+                }
+                for name, content in files.items()
+            ]  # fmt: skip
+        else:
+            siblings = [{"rfilename": name} for name in files]
+            body = {"id": repository, "sha": COMMIT, "siblings": siblings, "cardData": {"license": "apache-2.0"}}
         self.answer(200, json.dumps(body).encode(), {"Content-Type": "application/json"})
         return None
 
@@ -325,12 +335,13 @@ def test_a_backbone_is_downloaded_without_pickles_and_code(site, tmp_path):
     source = read_json(tmp_path / "model/source.json")
     assert source["licence"] == "apache-2.0"
     assert source["revision"] == COMMIT
-    assert source["hub_hashes"]["config.json"] == sha256_file(tmp_path / "model/config.json")
+    assert source["sha256"]["config.json"] == sha256_file(tmp_path / "model/config.json")
 
 
-def test_a_damaged_backbone_is_refused_and_leaves_nothing(site, tmp_path):
+@pytest.mark.parametrize("name", ["model-00001-of-00001.safetensors", "config.json"])
+def test_a_damaged_backbone_is_refused_and_leaves_nothing(site, tmp_path, name):
     site.repositories["Qwen/Qwen3-8B"] = MODEL
-    site.lies["model-00001-of-00001.safetensors"] = b"w3ights"
+    site.lies[name] = MODEL[name][:-1] + b"!"
     with pytest.raises(BadInput, match="does not match the hub's hash"):
         hub.download_backbone("Qwen/Qwen3-8B", COMMIT, tmp_path / "model", endpoint=site.address)
     assert not list(tmp_path.iterdir())
@@ -351,12 +362,6 @@ def test_a_gated_model_is_one_clear_line_without_the_token(site, tmp_path, monke
 def test_a_repository_that_is_not_there_is_one_line(site, tmp_path):
     with pytest.raises(BadInput, match="is not on the hub, or is private"):
         hub.download_backbone("Qwen/Qwen9", COMMIT, tmp_path / "m", endpoint=site.address)
-
-
-def test_the_git_hash_of_a_blob(tmp_path):
-    (tmp_path / "hello").write_bytes(b"hello\n")
-    assert hub.git_blob_sha1(tmp_path / "hello") == "ce013625030ba8dba906f756967f9e9ca394464a"
-    assert hub.matches_hub(tmp_path / "hello", "ce013625030ba8dba906f756967f9e9ca394464a")
 
 
 def test_the_projects_catalog_is_sound(root):
