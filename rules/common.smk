@@ -199,6 +199,7 @@ def plays_eto(benchmark):
 
 def fetched(benchmark):
     """The record of a benchmark's downloads, where it is made from the released data."""
-    if config["benchmarks"][benchmark]["source"] == "dataset":
-        return f"<results>/fetch/{benchmark}.json"
+    settings = config["benchmarks"][benchmark]
+    if settings["source"] == "dataset":
+        return f"<results>/fetch/{settings.get('collection', benchmark)}.json"
     return []

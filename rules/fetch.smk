@@ -2,7 +2,9 @@
 # and matches is kept. These jobs run where Snakemake runs: compute nodes often have no network.
 DOWNLOAD_FOLDERS = {
     "alfworld": config["benchmarks"]["alfworld"]["data_dir"],
-    "webshop": config["benchmarks"]["webshop"]["data_dir"],
+    config["benchmarks"]["webshop"]["collection"]: config["benchmarks"]["webshop"][
+        "data_dir"
+    ],
     ETO: "resources/eto",
 }
 

@@ -7,7 +7,7 @@ because its number here was raised. Light stages need no number: their source is
 STAGE_VERSIONS = {
     "fetch": 1,
     "games": 1,
-    "trajectories": 1,
+    "trajectories": 2,
     "backbone": 2,
     "probe": 2,
     "sft": 2,

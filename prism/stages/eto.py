@@ -20,13 +20,16 @@ from prism.core.files import sha256_file, write_json
 from prism.core.progress import say, track
 from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.environments.base import Environment, Task
-from prism.environments.webshop.environment import GoalSplit, WebshopEnvironment, goal_task
+from prism.environments.webshop.environment import SPLITS, GoalSplit, WebshopEnvironment, goal_task
 from prism.environments.webshop.store import Store
 from prism.stages.games import read_games
 from prism.stages.trajectories import environments, in_parallel
 
 EXPERT = "eto"
 NO_GAME, REPEATED = "its task is not among the training tasks", "repeats a task"
+NO_GOAL = "its instruction is no goal of this catalog"
+# goals that are not for training are left out whole: a trajectory of one would teach the answer to a test
+HELD_OUT = {"test": "its goal is among the test goals", "dev": "its goal is among the dev goals"}
 SEARCH = "search["
 
 
@@ -163,17 +166,28 @@ def _play_game(environment: Environment, task: Task, conversation: Conversation,
 def _replay_webshop(
     conversations: Sequence[Conversation], store_dir: Path, recipe: EtoRecipe, workers: int
 ) -> list[Replay]:
-    """WebShop's conversations; a goal is found by its instruction. One process does: a step takes milliseconds."""
+    """WebShop's conversations. One process does: a step takes milliseconds.
+
+    A goal is found by its instruction; where several goals have the same, by the conversation's id, which is the goal's
+    number in the original's list of human goals.
+    """
     store = Store(store_dir, recipe.goals)
-    goals: dict[str, int] = {}
-    for index in recipe.split.indices("train", len(store.goals)):
-        goals.setdefault(instruction_key(store.goals[index].instruction), index)
+    parts = {name: recipe.split.indices(name, len(store.goals)) for name in SPLITS}
+    goals: dict[str, list[int]] = {}
+    for index, goal in enumerate(store.goals):
+        goals.setdefault(instruction_key(goal.instruction), []).append(index)
     replays: list[Replay] = []
     used: set[int] = set()
     for conversation in track(conversations, len(conversations), "ETO's conversations", "conversations"):
-        index = goals.get(shopping_instruction(conversation.opening))
+        found = goals.get(shopping_instruction(conversation.opening), [])
+        numbered = [index for index in found if str(index) == conversation.identifier]
+        # held out if any goal with this instruction is
+        index = min(numbered or found, default=None)
+        held_out = [HELD_OUT[name] for name in HELD_OUT if index in parts[name]]
         if index is None:
-            replays.append(Replay(None, NO_GAME))
+            replays.append(Replay(None, NO_GOAL))
+        elif held_out:
+            replays.append(Replay(None, held_out[0]))
         elif index in used:
             replays.append(Replay(None, REPEATED))
         else:

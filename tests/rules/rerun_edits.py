@@ -206,6 +206,7 @@ UNUSED = {
         {rule: count for rule, count in SHOP_STORE.items() if rule != "webshop_catalog"} | {"fetch": 1},
     ),
     "benchmarks.webshop.data_dir": ("elsewhere", NOTHING),
+    "benchmarks.webshop.collection": ("webshop-small", NOTHING),
     "benchmarks.webshop.trajectories": ("eto", SHOP_CORPUS | {"webshop_eto_trajectories": 1, "fetch": 1}),
     "benchmarks.webshop.trajectories_file": (CORPUS, SHOP_CORPUS | {"webshop_corpus": 1}),
     "benchmarks.webshop.catalog.seed": (1, SHOP_CATALOG),

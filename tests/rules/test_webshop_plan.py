@@ -1,6 +1,11 @@
 """WebShop in the workflow: generated catalog, original files, and a corpus of one's own."""
 
-from snakemake_plan import dry_run, job_counts, run_snakemake
+import json
+import re
+
+from snakemake_plan import dry_run, job_counts, planned_recipes, run_snakemake
+
+from prism.stages.plan_check import check_commands, parse, planned_commands
 
 EVALUATION = "results/demo/eval/webshop/tiny-qwen3/sft/seed0/test.json"
 TRAINING_PANEL = "results/demo/data/webshop/panels/train.json"
@@ -26,6 +31,31 @@ def test_the_original_files_take_the_place_of_the_catalog(root):
     )  # fmt: skip
     assert "webshop_catalog" not in job_counts(text)
     assert "webshop-store --catalog /original/files" in text
+
+
+def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
+    """1,000 products, synthetic goals, test 0-499 and train 500+, the oracle shopper as expert."""
+    target = "results/webshop-small/tables/table2.csv"
+    overlays = ("--configfile", "config/paper.yaml", "config/webshop-small.yaml")
+    text = dry_run(root, "--profile", "slurm", *overlays, "--printshellcmds", "--forceall", "--nolock", "--", target)
+    commands = planned_commands(text)
+    assert sum(check_commands(commands).values()) == len(commands) == job_counts(text)["total"]
+    assert "eto-trajectories" not in text
+    assert {path.split("/")[1] for path in re.findall(r"--out(?:-csv)? (\S+)", text)} == {"webshop-small"}
+    told = {command.name: parse(command) for command in commands}
+    assert (told["fetch"]["collection"], str(told["fetch"]["folder"])) == ("webshop-small", "resources/webshop-small")
+    for name in ("webshop-trajectories", "webshop-panel"):
+        recipe = json.loads(told[name]["recipe"])
+        assert (recipe["goals"], recipe["split"]) == ("synthetic", {"test": 500, "dev": 0})
+    assert json.loads(told["webshop-store"]["recipe"])["goals"] == ["synthetic"]
+    assert [json.loads(told[name]["recipe"])["prompt"]["context_length"] for name in ("rl", "evaluate")] == [4096, 4096]
+
+
+def test_the_papers_scale_keeps_all_goals_beyond_the_test(root):
+    """ETO has 1,823 goals: 274 of the first 500, 102 of the next 1,000, which the original keeps for a dev set."""
+    text = dry_run(root, "--profile", "slurm", "--printshellcmds", "--", "results/data/webshop/trajectories.jsonl")
+    (recipe,) = planned_recipes(text, "eto-trajectories")
+    assert (recipe["goals"], recipe["split"]) == ("human", {"test": 500, "dev": 0})
 
 
 def test_a_corpus_of_ones_own_takes_the_place_of_the_shopper(root, tmp_path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,7 @@ from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.webshop import rewards
 from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
+from prism.environments.webshop.store import Store
 from prism.stages import webshop_trajectories
 from prism.stages.eto import EtoRecipe, replay_conversations
 from prism.stages.games import GamesRecipe, generate_games
@@ -160,7 +162,49 @@ def test_shopping_that_does_not_buy_or_is_not_for_training_is_dropped(shopped, t
     elsewhere["conversations"][2]["value"] = "WebShop [SEP] Instruction: [SEP] i want a theremin [SEP] Search"
     replayed, manifest = replay(tmp_path, store, [unfinished, elsewhere, webshop_entry(corpus[2], 2)], "webshop")
     assert len(replayed) == 1
-    assert manifest["dropped"] == {"does not buy": 1, "its task is not among the training tasks": 1}
+    assert manifest["dropped"] == {"does not buy": 1, "its instruction is no goal of this catalog": 1}
+
+
+def retold(entry: dict, instruction: str) -> dict:
+    """A conversation about another instruction."""
+    entry["conversations"][2]["value"] = f"WebShop [SEP] Instruction: [SEP] {instruction} [SEP] Search"
+    return entry
+
+
+def test_conversations_about_held_out_goals_are_left_out_and_counted(shopped, tmp_path):
+    """ETO recorded goals of the test panel too: whoever trains on them has seen the answers."""
+    store, corpus = shopped
+    goals = Store(store, "human").goals
+    split = GoalSplit(test=3, dev=2)
+    entries = [retold(webshop_entry(corpus[0], 4116), goals[index].instruction) for index in range(5)]
+    entries.append(webshop_entry(corpus[-1], 4116))
+    replayed, manifest = replay(tmp_path, store, entries, "webshop", split=split)
+    assert [trajectory.id for trajectory in replayed] == [corpus[-1].id]
+    assert manifest["dropped"] == {"its goal is among the test goals": 3, "its goal is among the dev goals": 2}
+    assert manifest["conversations"] == 6
+
+
+def with_twin(store: Path, folder: Path, goal: int, twin: int) -> Path:
+    """A copy of the store in which another goal has the same instruction."""
+    shutil.copytree(store, folder)
+    path = folder / "goals-human.jsonl"
+    goals = [json.loads(line) for line in path.read_text().splitlines()]
+    goals[twin]["instruction_text"] = goals[goal]["instruction_text"]
+    path.write_text("".join(json.dumps(one) + "\n" for one in goals))
+    return folder
+
+
+def test_of_goals_with_one_instruction_the_id_tells_which(shopped, tmp_path):
+    store, corpus = shopped
+    first = int(corpus[0].id.rpartition("-")[2])
+    for twin in (2, first + 1):
+        again = with_twin(store, tmp_path / str(twin), first, twin)
+        replayed, _ = replay(tmp_path, again, [webshop_entry(corpus[0], first)], "webshop")
+        assert [trajectory.id for trajectory in replayed] == [corpus[0].id]
+    # without a number, one that may be about a test goal is none to train on
+    entries = [webshop_entry(corpus[0], 4116), webshop_entry(corpus[1], 4116)]
+    _, manifest = replay(tmp_path, tmp_path / "2", entries, "webshop")
+    assert manifest["dropped"] == {"its goal is among the test goals": 1}
 
 
 @pytest.mark.parametrize(

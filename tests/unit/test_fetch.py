@@ -16,6 +16,7 @@ import yaml
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
+from prism.environments.webshop.products import PUBLISHED
 from prism.stages import fetch, hub
 from prism.stages.fetch import UnpackLimits, download_url, fetch_collection, read_collection, unpack
 
@@ -366,14 +367,16 @@ def test_a_repository_that_is_not_there_is_one_line(site, tmp_path):
 
 def test_the_projects_catalog_is_sound(root):
     """Pinned, with a licence, and with a hash wherever one is published."""
-    for name in ("alfworld", "webshop", "eto"):
+    for name in ("alfworld", "webshop", "webshop-small", "eto"):
         collection = read_collection(root / "resources/downloads.yaml", name)
         assert collection.licence
         assert collection.page.startswith("https://")
         for file in collection.files:
             assert file.url.startswith("https://") if file.url else len(file.hub.revision) == 40
             assert len(file.sha256) in (0, 64)
-        assert name != "webshop" or all(file.sha256 and file.bytes for file in collection.files)
+        if name.startswith("webshop"):
+            assert {file.name: file.sha256 for file in collection.files}.items() <= PUBLISHED.items()
+            assert all(file.bytes for file in collection.files)
 
 
 def test_an_unknown_collection_or_key_is_one_line(tmp_path):
