@@ -35,6 +35,7 @@ from prism.cli import (
     webshop,
     why,
 )
+from prism.cli.outputs import CheckedCommand
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
 
@@ -78,11 +79,11 @@ stage = typer.Typer(help="What the workflow's rules call, one command a stage.",
 
 for panel, commands in FOR_PEOPLE.items():
     for command in commands:
-        app.command(rich_help_panel=panel)(command)
+        app.command(cls=CheckedCommand, rich_help_panel=panel)(command)
 for panel, commands in FOR_RULES.items():
     for command in commands:
-        stage.command(rich_help_panel=panel)(command)
-        app.command(hidden=True)(command)
+        stage.command(cls=CheckedCommand, rich_help_panel=panel)(command)
+        app.command(cls=CheckedCommand, hidden=True)(command)
 stage.add_typer(webshop.conformance, name="conformance", rich_help_panel="Data")
 app.add_typer(containers.containers, name="containers", rich_help_panel=CLUSTER)
 app.add_typer(stage, name="stage", rich_help_panel=WORKFLOW)

@@ -7,9 +7,11 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
+
 PaperFolder = Annotated[Path, typer.Option(help="Folder of the paper's published numbers.")]
-OutCsv = Annotated[Path, typer.Option(help="One line a finding (CSV).")]
-OutMd = Annotated[Path, typer.Option(help="The same for people (Markdown).")]
+OutCsv = Annotated[Path, typer.Option(parser=output_file, help="One line a finding (CSV).")]
+OutMd = Annotated[Path, typer.Option(parser=output_file, help="The same for people (Markdown).")]
 
 
 def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
+
 containers = typer.Typer(help="Build container images from the locks, and check them.", no_args_is_help=True)
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -51,7 +53,9 @@ def check(
 @containers.command()
 def build(
     role: Annotated[Role, typer.Argument(help="What the image is for.")],
-    out: Annotated[Path | None, typer.Option(help="The image; containers/ROLE.sif without it.")] = None,
+    out: Annotated[
+        Path | None, typer.Option(parser=output_file, help="The image; containers/ROLE.sif without it.")
+    ] = None,
     without_post: Annotated[
         bool, typer.Option(help="CPU image, as root: prepare the file system outside apptainer.")
     ] = False,

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file, output_folder
+
 
 class Source(StrEnum):
     """Where games come from."""
@@ -24,14 +26,17 @@ class Split(StrEnum):
     unseen = "unseen"
 
 
-Manifest = Annotated[Path, typer.Option("--manifest", help="Counts, dropped games and the hash, as JSON.")]
+Manifest = Annotated[
+    Path, typer.Option("--manifest", parser=output_file, help="Counts, dropped games and the hash, as JSON.")
+]
 GamesDir = Annotated[Path, typer.Option("--games", help="Folder made by `prism games`.")]
-Out = Annotated[Path, typer.Option("--out", help="Output; appears whole or not at all.")]
+Out = Annotated[Path, typer.Option("--out", parser=output_file, help="Output; appears whole or not at all.")]
+OutFolder = Annotated[Path, typer.Option("--out", parser=output_folder, help="Folder; appears whole or not at all.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")]
 
 
 def games(
-    out: Out,
+    out: OutFolder,
     recipe: Annotated[str, typer.Option(help="JSON: train, seen, unseen, seed, size (generated games only).")] = "",
     source: Annotated[Source, typer.Option(help="Generate games, or index the real data set.")] = Source.generated,
     data_dir: Annotated[

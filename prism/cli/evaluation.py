@@ -7,12 +7,14 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
+
 
 def evaluate(
     model: Annotated[Path, typer.Option(help="Folder of the model.")],
     games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
     panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
-    out: Annotated[Path, typer.Option(help="One record an episode (JSON).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="One record an episode (JSON).")],
     recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
 ) -> None:

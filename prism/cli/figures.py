@@ -7,11 +7,12 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
 from prism.core.errors import BadInput
 
 Scale = Annotated[str, typer.Option(help="Scale of the run; figures say what it means.")]
-Svg = Annotated[Path, typer.Option(help="Figure as svg.")]
-Png = Annotated[Path, typer.Option(help="Figure as png.")]
+Svg = Annotated[Path, typer.Option(parser=output_file, help="Figure as svg.")]
+Png = Annotated[Path, typer.Option(parser=output_file, help="Figure as png.")]
 Names = Annotated[str, typer.Option(help="What to call them in the figure, one a file, separated by commas.")]
 Evaluations = Annotated[Path, typer.Option(help="Folder of evaluations: {backbone}/{method}/seed{seed}/{panel}.json.")]
 Panel = Annotated[str, typer.Option(help="Name of the panel.")]

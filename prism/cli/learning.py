@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file, output_folder
+
 Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
 Evaluations = Annotated[list[Path], typer.Argument(help="Evaluations: {method}/seed{seed}/{panel}.json.")]
 
@@ -18,7 +20,7 @@ def learning_curve(
     panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
     recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
-    out: Annotated[Path, typer.Option(help="Folder of one evaluation a checkpoint.")],
+    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of one evaluation a checkpoint.")],
 ) -> None:
     """Evaluate every checkpoint that an RL run kept."""
     from prism.core.recipes import build_recipe
@@ -30,7 +32,7 @@ def learning_curve(
 
 def learning_table(
     scale: Scale,
-    out: Annotated[Path, typer.Option(help="Rates, intervals and paired tests (CSV).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="Rates, intervals and paired tests (CSV).")],
     evaluations: Evaluations,
 ) -> None:
     """Compare base, SFT and SFT-then-RL on the same tasks."""
@@ -44,8 +46,8 @@ def figure_learning(
     curve: Annotated[list[Path], typer.Option(help="Folder of `learning-curve`, one a panel.")],
     title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
     scale: Scale,
-    svg: Annotated[Path, typer.Option(help="Figure as svg.")],
-    png: Annotated[Path, typer.Option(help="Figure as png.")],
+    svg: Annotated[Path, typer.Option(parser=output_file, help="Figure as svg.")],
+    png: Annotated[Path, typer.Option(parser=output_file, help="Figure as png.")],
     evaluations: Evaluations,
 ) -> None:
     """Draw an RL run: its rollouts and its checkpoints on held-out panels."""

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
+
 
 class Benchmark(StrEnum):
     """Benchmarks that can be played."""
@@ -41,7 +43,9 @@ def replay(
     list_: Annotated[
         bool, typer.Option("--list", help="Print the ids of the file's episodes, and how they ended.")
     ] = False,
-    html: Annotated[Path | None, typer.Option(help="Write a static HTML page instead of printing.")] = None,
+    html: Annotated[
+        Path | None, typer.Option(parser=output_file, help="Write a static HTML page instead of printing.")
+    ] = None,
     games: Annotated[Path | None, typer.Option(help="Evaluations: the benchmark's data folder.")] = None,
     panel: Annotated[Path | None, typer.Option(help="Evaluations: the panel that was played.")] = None,
 ) -> None:

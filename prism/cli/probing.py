@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import ModelName, output_file
+
 
 def probe(
-    model: Annotated[str, typer.Option(help="folder of a Hugging Face model, or its id on the Hub")],
+    model: Annotated[str, typer.Option(parser=ModelName, help="folder of a Hugging Face model, or its id on the Hub")],
     data: Annotated[Path, typer.Option(help="trajectories or chats, one JSON object a line")],
-    out: Annotated[Path, typer.Option(help="parquet file to write")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="parquet file to write")],
     recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next six options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
     layout: Annotated[
@@ -45,7 +47,7 @@ def probe(
 
 def score(
     norms: Annotated[list[Path], typer.Argument(help="all parquet files of one probe")],
-    out: Annotated[Path, typer.Option(help="CSV file to write")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write")],
     passrates: Annotated[Path | None, typer.Option(help="CSV with columns id and pass_rate")] = None,
     recipe: Annotated[str, typer.Option(help='settings as JSON: {"epsilon": 1e-8, "random_seeds": [1, 2]}')] = "{}",
 ) -> None:
@@ -58,7 +60,7 @@ def score(
 
 def route(
     scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
-    out: Annotated[Path, typer.Option(help="CSV file to write: id, score, regime")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: id, score, regime")],
     by: Annotated[str, typer.Option(help="score to route by")] = "gini",
     rl_share: Annotated[float, typer.Option(help="share of the trajectories for RL, between 0 and 1")] = 0.5,
     emit: Annotated[str, typer.Option(help="also write the halves for llamafactory, verl, or both")] = "",
@@ -74,7 +76,7 @@ def route(
 def explain(
     norms: Annotated[list[Path], typer.Argument(help="parquet files of one probe")],
     sample: Annotated[str, typer.Option(help="id of the trajectory")],
-    out: Annotated[Path, typer.Option(help="picture to write, .svg or .png")] = Path("profile.svg"),
+    out: Annotated[Path, typer.Option(parser=output_file, help="picture to write, .svg or .png")] = Path("profile.svg"),
 ) -> None:
     """Draw one trajectory's gradient profile and name the matrices that dominate it."""
     from prism.core.progress import printable
@@ -87,7 +89,7 @@ def split(
     scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
     score: Annotated[str, typer.Option(help="column to route by")],
     rl_percent: Annotated[float, typer.Option(help="share of the trajectories for RL, in percent")],
-    out: Annotated[Path, typer.Option(help="CSV file to write: id, score, regime")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: id, score, regime")],
 ) -> None:
     """The split alone, as the workflow's rule makes it."""
     from prism.stages.splits import make_split
@@ -98,7 +100,7 @@ def split(
 def sensitivity(
     scores: Annotated[list[Path], typer.Argument(help="score tables named {benchmark}/{backbone}.csv")],
     scale: Annotated[str, typer.Option(help="scale of the workflow, for the heading")],
-    out: Annotated[Path, typer.Option(help="CSV file to write")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write")],
 ) -> None:
     """Appendix G: raw norms against norms divided by the square root of the parameter count."""
     from prism.stages.sensitivity import compute_sensitivity

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file, output_folder
 from prism.core.errors import BadInput
 
 Results = Annotated[Path, typer.Option(help="Folder of a finished run.")]
@@ -20,7 +21,7 @@ def index_page(
     captions: Annotated[Path, typer.Option(help="Folder of captions: {table or figure}.rst.")],
     scale: Annotated[str, typer.Option()],
     seeds: Annotated[str, typer.Option(help="Seeds, separated by commas.")],
-    out: Annotated[Path, typer.Option(help="The page (HTML).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="The page (HTML).")],
 ) -> None:
     """Write the page that a person opens first: tables, figures, cost and versions of a run."""
     from prism.stages.index_page import build_index_page
@@ -36,8 +37,10 @@ def crate(
     results: Results,
     workflow: Annotated[Path, typer.Option(help="The repository that made the run.")],
     config: Annotated[str, typer.Option(help="Scale, seeds and targets of the run, as JSON.")],
-    snapshot: Annotated[Path, typer.Option(help="Folder in the results for the rules and the config of the run.")],
-    out: Annotated[Path, typer.Option(help="ro-crate-metadata.json in the results.")],
+    snapshot: Annotated[
+        Path, typer.Option(parser=output_folder, help="Folder in the results for the rules and the config of the run.")
+    ],
+    out: Annotated[Path, typer.Option(parser=output_file, help="ro-crate-metadata.json in the results.")],
 ) -> None:
     """Describe a finished run as a Workflow Run RO-Crate."""
     from prism.stages.crate import build_crate

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file
+
 Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
 
 
@@ -48,7 +50,7 @@ def timing_cells(
 def table_statistics(
     table: Annotated[str, typer.Option(help="table1, table2 or table4.")],
     scale: Scale,
-    out: Annotated[Path, typer.Option(help="The tests (CSV).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="The tests (CSV).")],
     cells: Annotated[list[Path], typer.Argument(help="The cells whose methods are compared.")],
 ) -> None:
     """Compare a table's methods in pairs on the same tasks."""
@@ -60,9 +62,9 @@ def table_statistics(
 def table(
     table: Annotated[str, typer.Option(help="table1 to table4.")],
     scale: Scale,
-    out_csv: Annotated[Path, typer.Option()],
-    out_md: Annotated[Path, typer.Option()],
-    out_tex: Annotated[Path, typer.Option()],
+    out_csv: Annotated[Path, typer.Option(parser=output_file)],
+    out_md: Annotated[Path, typer.Option(parser=output_file)],
+    out_tex: Annotated[Path, typer.Option(parser=output_file)],
     cells: Annotated[list[Path], typer.Argument(help="The table's cells, in the order of its rows.")],
     tests: Annotated[Path | None, typer.Option(help="The table's paired tests.")] = None,
 ) -> None:
@@ -74,7 +76,7 @@ def table(
 
 def benchmark_summary(
     folder: Annotated[Path, typer.Option(help="Folder of Snakemake's benchmark files.")],
-    out: Annotated[Path, typer.Option()],
+    out: Annotated[Path, typer.Option(parser=output_file)],
 ) -> None:
     """Sum up seconds and memory by rule."""
     from prism.stages.summary import summarise_benchmarks

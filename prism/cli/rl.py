@@ -7,12 +7,16 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file, output_folder
+
 
 def rl(
     init: Annotated[Path, typer.Option(help="Model folder to start from.")],
     games: Annotated[Path, typer.Option(help="Folder that the panel's games are relative to.")],
     panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
-    out: Annotated[Path, typer.Option(help="Model folder to write, with rollouts.jsonl and metrics.csv.")],
+    out: Annotated[
+        Path, typer.Option(parser=output_folder, help="Model folder to write, with rollouts.jsonl and metrics.csv.")
+    ],
     work: Annotated[Path, typer.Option(help="Folder for checkpoints; a killed run continues from it.")],
     recipe: Annotated[str, typer.Option(help="Settings as one JSON object.")],
     split: Annotated[Path | None, typer.Option(help="Split file; without one all tasks are used.")] = None,
@@ -34,7 +38,10 @@ def pass_rates(
     model: Annotated[Path, typer.Option(help="Folder of the untrained backbone.")],
     games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
     panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
-    out: Annotated[Path, typer.Option(help="CSV to write: solved and broken rollouts of every task of the shard.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=output_file, help="CSV to write: solved and broken rollouts of every task of the shard."),
+    ],
     recipe: Annotated[str, typer.Option(help="Settings of the evaluation, with rollouts and seed, as JSON.")],
     shard: Annotated[int, typer.Option(help="Part to play, from 0.")] = 0,
     shards: Annotated[int, typer.Option(help="Number of parts the tasks are played in.")] = 1,
@@ -50,7 +57,9 @@ def pass_rates(
 
 def pass_rate_table(
     counts: Annotated[list[Path], typer.Argument(help="All files that prism pass-rates wrote.")],
-    out: Annotated[Path, typer.Option(help="CSV to write: pass rate and tie-broken rank of every task.")],
+    out: Annotated[
+        Path, typer.Option(parser=output_file, help="CSV to write: pass rate and tie-broken rank of every task.")
+    ],
 ) -> None:
     """Join counted rollouts into pass rates and rank them."""
     from prism.stages.passrate_table import merge_pass_rates

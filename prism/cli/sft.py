@@ -7,11 +7,15 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_folder
+
 
 def sft(
     model: Annotated[Path, typer.Option(help="Folder of the model to start from.")],
     trajectories: Annotated[Path, typer.Option(help="Corpus (JSONL).")],
-    out: Annotated[Path, typer.Option(help="Folder of the trained model; appears when training is done.")],
+    out: Annotated[
+        Path, typer.Option(parser=output_folder, help="Folder of the trained model; appears when training is done.")
+    ],
     work: Annotated[Path, typer.Option(help="Folder for checkpoints; a killed run goes on from there.")],
     recipe: Annotated[str, typer.Option(help="Settings of the training, as JSON.")],
     seed: Annotated[int, typer.Option(help="Order of the rows.")],

@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import ModelName, output_folder
+
 
 def backbone(
     source: Annotated[str, typer.Option(help="local: a folder; hub: a pinned download.")],
-    location: Annotated[str, typer.Option(help="The folder, or the hub's repository.")],
-    out: Annotated[Path, typer.Option(help="Folder of the backbone.")],
+    location: Annotated[str, typer.Option(parser=ModelName, help="The folder, or the hub's repository.")],
+    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of the backbone.")],
     revision: Annotated[str, typer.Option(help="hub: the commit, 40 characters.")] = "",
 ) -> None:
     """Take over a backbone: safetensors, configuration and tokenizer."""

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.outputs import output_file, output_folder
+
 conformance = typer.Typer(help="Replay recorded cases of an original and count agreement.", no_args_is_help=True)
 
 
@@ -20,7 +22,8 @@ class Split(StrEnum):
 
 
 StoreDir = Annotated[Path, typer.Option("--store", help="Catalog compiled by `prism webshop-store`.")]
-Out = Annotated[Path, typer.Option("--out", help="Output; appears whole or not at all.")]
+Out = Annotated[Path, typer.Option("--out", parser=output_file, help="Output; appears whole or not at all.")]
+OutFolder = Annotated[Path, typer.Option("--out", parser=output_folder, help="Folder; appears whole or not at all.")]
 
 
 # a lone command would become the group itself
@@ -30,7 +33,7 @@ def _conformance() -> None:
 
 
 def webshop_catalog(
-    out: Out, recipe: Annotated[str, typer.Option(help="JSON: products, seed, instructions, description_words.")]
+    out: OutFolder, recipe: Annotated[str, typer.Option(help="JSON: products, seed, instructions, description_words.")]
 ) -> None:
     """Generate a catalog in the original file formats."""
     from prism.core.recipes import build_recipe
@@ -42,7 +45,7 @@ def webshop_catalog(
 
 def webshop_store(
     catalog: Annotated[Path, typer.Option(help="Folder with the three catalog files, original or generated.")],
-    out: Out,
+    out: OutFolder,
     recipe: Annotated[str, typer.Option(help="JSON: seed, goals, rows, tagged_titles.")],
 ) -> None:
     """Compile a catalog: products, prices, goals and search index on disk."""
@@ -55,7 +58,9 @@ def webshop_store(
 def webshop_trajectories(
     store: StoreDir,
     out: Out,
-    manifest: Annotated[Path, typer.Option("--manifest", help="Counts, rejected goals and the hash, as JSON.")],
+    manifest: Annotated[
+        Path, typer.Option("--manifest", parser=output_file, help="Counts, rejected goals and the hash, as JSON.")
+    ],
     recipe: Annotated[str, typer.Option(help="JSON: goals, max_steps, seed, max_goals, split {test, dev}.")],
 ) -> None:
     """Let the oracle shopper play the training goals; write the episodes with full score."""

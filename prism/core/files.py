@@ -18,20 +18,80 @@ CHUNK_BYTES = 1 << 20
 UNREADABLE_JSON = "is JSON that is nested too deep, or holds a number that is too long"
 
 
+# lies in every folder that a stage made: only such a folder is ever replaced
+FOLDER_MARK = ".made-by-prism"
+
+
+def check_file_output(path: str | Path) -> None:
+    """Refuse a place where a file would take the place of a folder or a device.
+
+    Raises:
+        BadInput: a folder, a device or a pipe has this name.
+    """
+    if Path(path).is_dir():
+        raise BadInput(path, "is a folder", "name a file in it")
+    if Path(path).exists() and not Path(path).is_file():
+        raise BadInput(path, "is no ordinary file", "name another file")
+
+
+def check_folder_output(path: str | Path) -> None:
+    """Refuse a place where a new folder would take the place of what the project did not make.
+
+    Raises:
+        BadInput: the folder is not empty and lacks our mark, is a repository, or holds the working or home folder.
+    """
+    folder = Path(path).resolve()
+    if folder.exists() and not folder.is_dir():
+        raise BadInput(path, "is a file", "name a folder")
+    for what, kept in (("working", Path.cwd()), ("home", Path(os.path.expanduser("~")).resolve())):
+        if folder == kept or folder in kept.parents:
+            raise BadInput(path, f"is or holds the {what} folder", "name a new folder")
+    if (folder / ".git").exists():
+        raise BadInput(path, "is a repository", "name a new folder")
+    if folder.is_dir() and not (folder / FOLDER_MARK).is_file() and any(folder.iterdir()):
+        raise BadInput(path, "holds files that prism did not make", "name a new folder, or remove this one yourself")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary sibling of `path` (file or folder) that takes its name on success.
+    """Yield a temporary sibling of the file `path` that takes its name on success.
 
     On an exception the temporary is removed and `path` stays as it was.
+
+    Raises:
+        BadInput: `path` is a folder or a device.
     """
-    path = Path(path)
+    check_file_output(path)
+    with _replacing(Path(path)) as temporary:
+        yield temporary
+
+
+@contextmanager
+def atomic_folder(path: str | Path) -> Iterator[Path]:
+    """Yield an empty temporary sibling of the folder `path` that takes its name on success, as `atomic_path` does.
+
+    A folder of this name is replaced as a whole; the new one carries the mark by which the next call knows it.
+
+    Raises:
+        BadInput: what is there is not the project's own (`check_folder_output`).
+    """
+    check_folder_output(path)
+    folder = Path(path).resolve()
+    with _replacing(folder) as temporary:
+        temporary.mkdir()
+        yield temporary
+        (temporary / FOLDER_MARK).write_text("Made by prism, which replaces this folder as a whole.\n")
+        if folder.is_dir():
+            shutil.rmtree(folder)
+
+
+@contextmanager
+def _replacing(path: Path) -> Iterator[Path]:
     path.parent.mkdir(parents=True, exist_ok=True)
     # same suffixes as the target: writers such as pyarrow and matplotlib look at them
     temporary = path.with_name(f".{uuid.uuid4().hex[:8]}.{path.name}")
     try:
         yield temporary
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
         os.replace(temporary, path)
     except BaseException:
         if temporary.is_dir():

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput, NotFinite
-from prism.core.files import atomic_path, sha256_file, sha256_json, write_json
+from prism.core.files import atomic_folder, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
 from prism.core.prompts import PromptEncoder, PromptFormat, Row
 from prism.core.tiny import CONTINUED, Family, Shape, build_model, build_tokenizer, find_family
@@ -158,7 +158,7 @@ def train_tiny_backbone(
         _fit(model, rows, recipe, tokenizer.pad_token_id)
     finally:
         torch.set_num_threads(threads)
-    with atomic_path(out) as folder:
+    with atomic_folder(out) as folder:
         model.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         provenance = {

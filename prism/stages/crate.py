@@ -21,7 +21,7 @@ from rocrate.rocrate import ROCrate
 
 import prism
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, sha256_file, write_json
+from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
 from prism.core.progress import say
 from prism.stages.figures.schedule import read_jobs
 from prism.stages.tables import scale_note
@@ -91,7 +91,9 @@ def build_crate(results: Path, workflow: Path, config: str, snapshot: Path, out:
         lang_version=version("snakemake"),
         properties={"name": "PRISM, rebuildable", "version": prism.__version__, **_file_facts(snapshot / "Snakefile")},
     )
-    copied = [path for path in sorted(snapshot.rglob("*")) if path.is_file() and path != snapshot / "Snakefile"]
+    copied = [
+        path for path in sorted(snapshot.rglob("*")) if path.is_file() and path.name not in ("Snakefile", FOLDER_MARK)
+    ]
     main["hasPart"] = [_add_file(rocrate, results, path) for path in copied if path.suffix == ".smk"]
     read = [_add_file(rocrate, results, path) for path in [*inputs, snapshot / "run.json"]]
     made = [_add_file(rocrate, results, path) for path in outputs]
@@ -196,7 +198,7 @@ def _files(results: Path, patterns: Iterable[str]) -> Iterable[Path]:
 
 def _copy_workflow(workflow: Path, settings: dict, snapshot: Path) -> None:
     """The rules and the config as they were, whole or not at all."""
-    with atomic_path(snapshot) as temporary:
+    with atomic_folder(snapshot) as temporary:
         for pattern in SNAPSHOT:
             for path in sorted(workflow.glob(pattern)):
                 target = temporary / path.relative_to(workflow)

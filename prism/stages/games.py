@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json, sha256_file, sha256_json, write_json
+from prism.core.files import atomic_folder, read_json, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
 from prism.environments.alfworld import games as alfworld_games
 from prism.environments.alfworld.games import GAME_FILE, SPLITS, TASK_TYPES, GameSize
@@ -50,11 +50,11 @@ def generate_games(out_dir: Path, recipe: GamesRecipe) -> None:
     taken: set[str] = set()
     index: dict[str, list[dict[str, str]]] = {}
     files: dict[str, str] = {}
-    with atomic_path(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         for split in SPLITS:
             count = getattr(recipe, split)
             games = alfworld_games.generate_split(split, count, recipe.seed, recipe.size, taken)
-            (folder / split).mkdir(parents=True)
+            (folder / split).mkdir()
             index[split] = []
             for game in track(games, count, f"games {split}", "games"):
                 path = alfworld_games.write_game(folder / split, game)
@@ -78,8 +78,7 @@ def index_dataset(data_dir: Path, out_dir: Path) -> None:
     index: dict[str, list[dict[str, str]]] = {}
     files: dict[str, str] = {}
     skipped: Counter[str] = Counter()
-    with atomic_path(out_dir) as folder:
-        folder.mkdir(parents=True)
+    with atomic_folder(out_dir) as folder:
         for split, name in DATASET_SPLITS.items():
             (folder / split).symlink_to((root / name).resolve(), target_is_directory=True)
             index[split] = []

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, sha256_file, sha256_model, write_json
+from prism.core.files import atomic_folder, sha256_file, sha256_model, write_json
 from prism.core.progress import say
 from prism.stages.sources import MODEL_FILES
 
@@ -29,7 +29,7 @@ def download_backbone(repository: str, revision: str, out_dir: Path, *, endpoint
     Raises:
         BadInput: the revision is not a full commit hash, the hub refuses, or a file does not match.
     """
-    with atomic_path(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         licence = download_verified(repository, revision, "model", MODEL_FILES, folder, endpoint=endpoint)
         model = sha256_model(folder)  # refuses folders without safetensors
         hashes = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*"))}

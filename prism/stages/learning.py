@@ -12,7 +12,7 @@ import pandas as pd
 from scipy.stats import binomtest
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json
+from prism.core.files import atomic_folder, atomic_path, read_json
 from prism.core.progress import say
 from prism.core.statistics import wilson_rate
 from prism.stages.evaluate import EvaluationRecipe, evaluate
@@ -61,8 +61,7 @@ def evaluate_checkpoints(
     checkpoints = sorted((Path(work_dir) / "checkpoints").glob("global_step_*/actor/huggingface"), key=_training_step)
     if not checkpoints:
         raise BadInput(work_dir, "holds no checkpoint", "give the work folder of a finished RL run, or train it again")
-    with atomic_path(out_dir) as folder:
-        folder.mkdir(parents=True)
+    with atomic_folder(out_dir) as folder:
         for checkpoint in checkpoints:
             say(f"checkpoint of step {_training_step(checkpoint)}")
             out = folder / f"step-{_training_step(checkpoint):06d}.json"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput, PrismError
-from prism.core.files import atomic_path, sha256_model, write_json, write_jsonl
+from prism.core.files import atomic_folder, sha256_model, write_json, write_jsonl
 from prism.core.progress import following, say
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
@@ -230,8 +230,7 @@ def _export(work: Path, out_dir: Path, init_model: Path, steps: int, settings: M
     check_subset(rollouts, set(settings["tasks"]))
     rows = metrics_rows(rollouts, read_verl_metrics(work / "metrics"))
     exported = work / "checkpoints" / f"global_step_{steps}" / "actor" / "huggingface"
-    with atomic_path(out_dir) as folder:
-        folder.mkdir()
+    with atomic_folder(out_dir) as folder:
         assemble_model(exported, init_model, folder)
         sha256_model(folder)
         write_jsonl(folder / "rollouts.jsonl", rollouts)

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput, NotFinite, PrismError
-from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, sha256_model, write_json
+from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, sha256_model, write_json
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.splits import read_split
@@ -146,6 +146,7 @@ def train_sft(
         # LLaMA-Factory refuses a folder with weights but no checkpoint
         shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True, exist_ok=True)
+    shutil.rmtree(data_dir, ignore_errors=True)
     write_rows(rows, data_dir)
     arguments = llamafactory_arguments(recipe, seed, model_dir, data_dir, checkpoints, resume, run_dir)
     say(
@@ -156,7 +157,7 @@ def train_sft(
     with following(checkpoints / "trainer_log.jsonl", _describe_step):
         _run_llamafactory(arguments, run_dir / "train.yaml", recipe)
     losses = read_losses(checkpoints)
-    with atomic_path(out_dir) as folder:
+    with atomic_folder(out_dir) as folder:
         _collect(Path(model_dir), run_dir, folder)
         _write_losses(folder / "loss.csv", losses)
         # without start, loading and the final weights; of a run that went on, what came after
@@ -219,7 +220,7 @@ def write_rows(rows: Sequence[Row], folder: Path) -> None:
             for row in rows
         ],
     }
-    with atomic_path(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         DatasetDict({"train": Dataset.from_dict(columns)}).save_to_disk(str(temporary))
 
 
@@ -376,7 +377,6 @@ def _write_losses(path: Path, curve: Sequence[dict[str, float]]) -> None:
 
 def _collect(model_dir: Path, run_dir: Path, folder: Path) -> None:
     """Copy what defines the trained model; the tokenizer is the base's own, byte for byte."""
-    folder.mkdir(parents=True)
     checkpoints = run_dir / "checkpoints"
     weights = [path for pattern in WEIGHT_PATTERNS for path in sorted(checkpoints.glob(pattern))]
     if not any(path.suffix == ".safetensors" for path in weights):

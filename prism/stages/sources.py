@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, sha256_model
+from prism.core.files import atomic_folder, sha256_model
 from prism.core.progress import say
 
 # No pickled weights and no code: what is not listed is not taken over.
@@ -24,8 +24,7 @@ def copy_backbone(location: Path, out_dir: Path) -> None:
     if not Path(location).is_dir():
         raise BadInput(location, "is not a folder", "check backbones.*.location, or run `make backbones`")
     sha256_model(location)  # refuses folders without safetensors
-    with atomic_path(out_dir) as temporary:
-        temporary.mkdir()
+    with atomic_folder(out_dir) as temporary:
         for pattern in MODEL_FILES:
             for file in sorted(Path(location).glob(pattern)):
                 shutil.copyfile(file, temporary / file.name)

@@ -1,9 +1,11 @@
 """Outputs appear whole or not at all; bad input is named by file and line."""
 
+from pathlib import Path
+
 import pytest
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json, read_jsonl, sha256_json, write_json
+from prism.core.files import FOLDER_MARK, atomic_folder, atomic_path, read_json, read_jsonl, sha256_json, write_json
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path):
@@ -19,10 +21,41 @@ def test_a_failed_write_leaves_the_old_file(tmp_path):
 def test_a_folder_is_replaced_as_a_whole(tmp_path):
     target = tmp_path / "model"
     for content in ("first", "second"):
-        with atomic_path(target) as temporary:
-            temporary.mkdir()
+        with atomic_folder(target) as temporary:
             (temporary / content).write_text(content)
-    assert [path.name for path in target.iterdir()] == ["second"]
+    assert sorted(path.name for path in target.iterdir()) == [FOLDER_MARK, "second"]
+
+
+def test_an_empty_folder_may_be_filled(tmp_path):
+    with atomic_folder(tmp_path / "new") as temporary:
+        (temporary / "a").touch()
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "link").symlink_to("empty")
+    with atomic_folder(tmp_path / "link") as temporary:
+        (temporary / "a").touch()
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "empty" / "a").is_file()
+
+
+def test_nothing_takes_the_place_of_what_the_project_did_not_make(tmp_path, monkeypatch):
+    home, own, repository = (tmp_path / name for name in ("home", "own", "repository"))
+    for folder in (home / "work", own, repository / ".git"):
+        folder.mkdir(parents=True)
+    (own / "thesis").write_text("years")
+    for folder in (home, home / "work", repository):  # a mark does not make these replaceable
+        (folder / FOLDER_MARK).touch()
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.chdir(home / "work")
+    before = sorted(tmp_path.rglob("*"))
+    for place in (own, "", ".", "..", "/", home, "~/..".replace("~", str(home / "work")), repository, own / "thesis"):
+        with pytest.raises(BadInput) as refused, atomic_folder(place):
+            pass
+        assert "\n" not in str(refused.value)
+    for place in (own, "", ".", "..", "/", repository, "/dev/null"):
+        with pytest.raises(BadInput), atomic_path(place):
+            pass
+    assert sorted(tmp_path.rglob("*")) == before
+    assert Path("/dev/null").is_char_device()
 
 
 def test_json_is_independent_of_key_order(tmp_path):

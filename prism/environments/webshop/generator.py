@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, write_json
+from prism.core.files import atomic_folder, write_json
 
 ASIN_PREFIX = "B0"
 # a catalog that is no larger than this has product numbers below it: their first digits are all alike
@@ -123,8 +123,7 @@ _OPENINGS = ("i am looking for", "i need", "i want", "find me", "i would like", 
 def generate_catalog(folder: str | Path, recipe: CatalogRecipe) -> None:
     """Write the three files of a catalog into `folder`, which appears whole or not at all."""
     rng = random.Random(recipe.seed)
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
+    with atomic_folder(folder) as temporary:
         annotations: dict[str, dict] = {}
         instructions: dict[str, list[dict]] = {}
         told: set[str] = set()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json, sha256_file, write_json
+from prism.core.files import atomic_folder, read_json, sha256_file, write_json
 from prism.core.progress import say
 from prism.environments.webshop import goals as goal_rules
 from prism.environments.webshop.goals import MODES, Goal, Mode
@@ -58,9 +58,9 @@ def compile_store(
     annotations = read_annotations(files.attributes)
     instructions = read_annotations(files.instructions)
     rng = random.Random(seed)
-    with atomic_path(folder) as temporary:
+    with atomic_folder(folder) as temporary:
         index_folder = temporary / "index"
-        index_folder.mkdir(parents=True)
+        index_folder.mkdir()
         writer = _ProductWriter(temporary, rng)
         products = writer.written(read_products(files, annotations, limit))
         build_index(((product.asin, product.search_text()) for product in products), index_folder)
