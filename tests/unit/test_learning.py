@@ -89,7 +89,8 @@ def test_checkpoints_are_played_with_the_runs_own_config(tmp_path: Path, monkeyp
     monkeypatch.setattr("prism.stages.learning.evaluate", evaluate)
     evaluate_checkpoints(run, work, tmp_path, tmp_path / "panel.json", tmp_path / "curve", None, 0)
     assert played == [["the run's", "weights 5"], ["the run's", "weights 10"]]
-    assert [path.name for path in sorted((tmp_path / "curve").glob("[!.]*"))] == ["step-000005.json", "step-000010.json"]
+    names = sorted(path.name for path in (tmp_path / "curve").glob("[!.]*"))
+    assert names == ["step-000005.json", "step-000010.json"]
 
 
 def test_figure_starts_at_the_sft_checkpoint(tmp_path: Path, evaluations: list[Path]):
