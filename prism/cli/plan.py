@@ -7,19 +7,30 @@ from typing import Annotated
 
 import typer
 
+from prism.core.errors import BadInput
+
 
 def plan(
-    target: Annotated[str, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")],
+    target: Annotated[
+        str | None, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")
+    ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),
     profile: Annotated[str, typer.Option(help="Snakemake's profile.")] = "slurm",
     configfile: Annotated[
         list[Path] | None, typer.Option(help="Instead of the profile's config; repeat for more.")
     ] = None,
     everything: Annotated[bool, typer.Option("--everything", help="Also what has been built already.")] = False,
+    power: Annotated[
+        bool, typer.Option("--power", help="Instead: how many seeds and tasks a claimed gain needs.")
+    ] = False,
 ) -> None:
     """Say what a target will cost: jobs, GPU-hours, wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
-    from prism.stages.plan import plan_target
+    from prism.stages.plan import plan_power, plan_target
 
+    if power:
+        return plan_power(profile, configfile or [])
+    if target is None:
+        raise BadInput("prism plan", "no target", "name one, for example results/tables/table1.csv, or give --power")
     plan_target(target, out, profile, configfile or [], everything)
 
 

@@ -10,6 +10,7 @@ from statsmodels.stats.contingency_tables import mcnemar
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
+from prism.core.power import design_of
 from prism.core.statistics import RESAMPLES, bootstrap_means, difference_interval, difference_p
 
 ALPHA = 0.05
@@ -113,15 +114,18 @@ def probability_of_improvement(method: np.ndarray, reference: np.ndarray) -> flo
 
 
 def detectable_difference(differences: np.ndarray) -> float | None:
-    """Smallest true mean difference that a paired two-sided test at 5% finds with power 0.8, given this spread.
+    """Smallest true mean difference that the paired test at 5% finds with power 0.8, given this spread.
 
-    Tasks are the sample: the spread is that of the tasks' differences, averaged over the seeds; what training seeds
-    would add is not in it. None where the tasks' differences have no spread.
+    Several seeds: the test with random effects of seeds and tasks, with the variances that these differences show
+    (`prism.core.power`). One seed: the tasks are the sample, and what training seeds would add is not in it. None
+    where the differences have no spread.
 
     Args:
         differences: shape (seeds, tasks).
     """
-    by_task = differences.mean(axis=0)
+    if len(differences) > 1:
+        return design_of(differences).detectable(POWER)
+    by_task = differences[0]
     if len(by_task) < 3 or np.ptp(by_task) == 0:
         return None
     effect = TTestPower().solve_power(nobs=len(by_task), alpha=ALPHA, power=POWER, alternative="two-sided")

@@ -138,19 +138,51 @@ def spread_of_mean(values: np.ndarray) -> Spread:
     Args:
         values: shape (..., seeds, tasks), at least two seeds.
     """
+    return spread_from(mean_squares(values))
+
+
+@dataclass(frozen=True)
+class MeanSquares:
+    """Mean squares of a seeds x tasks table; arrays hold one number a table.
+
+    Attributes:
+        of_seeds, of_tasks: between seeds, between tasks.
+        rest: of the remainder; 0 where there is a single task.
+        seeds, tasks: size of the table.
+    """
+
+    of_seeds: np.ndarray
+    of_tasks: np.ndarray
+    rest: np.ndarray
+    seeds: int
+    tasks: int
+
+
+def mean_squares(values: np.ndarray) -> MeanSquares:
+    """Mean squares of the two-way layout without replication.
+
+    Args:
+        values: shape (..., seeds, tasks), at least two seeds.
+    """
     seeds, tasks = values.shape[-2:]
     mean = values.mean(axis=(-2, -1), keepdims=True)
     by_seed = values.mean(axis=-1, keepdims=True)
     by_task = values.mean(axis=-2, keepdims=True)
-    between_seeds = tasks * ((by_seed - mean) ** 2).sum(axis=(-2, -1)) / (seeds - 1)
+    of_seeds = tasks * ((by_seed - mean) ** 2).sum(axis=(-2, -1)) / (seeds - 1)
     if tasks == 1:
-        return Spread(between_seeds / seeds, np.zeros_like(between_seeds), seeds)
-    between_tasks = seeds * ((by_task - mean) ** 2).sum(axis=(-2, -1)) / (tasks - 1)
+        return MeanSquares(of_seeds, np.zeros_like(of_seeds), np.zeros_like(of_seeds), seeds, tasks)
+    of_tasks = seeds * ((by_task - mean) ** 2).sum(axis=(-2, -1)) / (tasks - 1)
     rest = ((values - by_seed - by_task + mean) ** 2).sum(axis=(-2, -1)) / ((seeds - 1) * (tasks - 1))
-    differ = between_seeds > rest
-    of_seeds = np.where(differ, between_seeds, 0.0)
-    of_tasks = np.where(differ, 0.0, rest) + np.maximum(between_tasks - rest, 0.0)
-    return Spread(of_seeds / (seeds * tasks), of_tasks / (seeds * tasks), seeds)
+    return MeanSquares(of_seeds, of_tasks, rest, seeds, tasks)
+
+
+def spread_from(squares: MeanSquares) -> Spread:
+    """Variance of the mean from mean squares, as `spread_of_mean` explains."""
+    differ = squares.of_seeds > squares.rest
+    of_seeds = np.where(differ, squares.of_seeds, 0.0)
+    of_tasks = np.where(differ, 0.0, squares.rest) + np.maximum(squares.of_tasks - squares.rest, 0.0)
+    values = squares.seeds * squares.tasks
+    return Spread(of_seeds / values, of_tasks / values, squares.seeds)
 
 
 def score_interval(mean: np.ndarray | float, spread: Spread) -> tuple[np.ndarray, np.ndarray]:

@@ -6,8 +6,11 @@ import pytest
 import yaml
 
 from prism.core.errors import BadInput
+from prism.core.power import planned_design
+from prism.stages.plan import plan_power
 from prism.stages.plan.costs import CostModel, measured_hours, recipe_of
 from prism.stages.plan.jobs import Job, ancestors, dependencies
+from prism.stages.plan.power import SHOWN_SEEDS, PowerAssumptions, power_sentence
 from prism.stages.plan.report import ASSUMPTIONS, Plan, plan_name, write_lines
 from prism.stages.plan.schedule import simulate, wall_clock
 
@@ -160,3 +163,29 @@ def test_no_two_targets_have_one_plan():
     assert plan_name("results/tables/table1.csv") == "table1"
     assert plan_name("all") == "all"
     assert plan_name("results/cells/table1/seen/prism-gini/all.json") == "cells-table1-seen-prism-gini-all"
+
+
+def test_the_plan_says_how_many_seeds_a_claimed_gain_needs(root, monkeypatch, capsys):
+    """The numbers of the printed table against the power of the same design."""
+    monkeypatch.chdir(root)
+    plan_power("slurm", [])
+    lines = [
+        line for line in capsys.readouterr().out.splitlines() if "7 points" in line and "140 (alfworld seen)" in line
+    ]
+    assert len(lines) == 3
+    cells = [cell.strip() for cell in lines[1].strip("│").split("│")]
+    assert cells[:3] == ["7 points", "140 (alfworld seen)", "2.5 points"]
+    powers = [planned_design(seeds, 140, 0.75, 1.5, 0.025).power(0.07) for seeds in SHOWN_SEEDS]
+    assert [float(cell) for cell in cells[3:-1]] == pytest.approx(powers, abs=0.005)
+    needed = int(cells[-1])
+    assert planned_design(needed, 140, 0.75, 1.5, 0.025).power(0.07) >= 0.8
+    assert planned_design(needed - 1, 140, 0.75, 1.5, 0.025).power(0.07) < 0.8
+
+
+def test_three_seeds_are_said_to_be_too_few_for_the_headline_claims(root):
+    assumed = PowerAssumptions(**yaml.safe_load((root / ASSUMPTIONS).read_text())["power"])
+    sentence = power_sentence(assumed, 3, PANELS["alfworld"])
+    assert "With 3 seed(s) on 140 tasks (seen)" in sentence
+    assert "7 points: 32%, 80% needs 8 seeds; 10 points: 46%, 80% needs 5 seeds" in sentence
+    assert "not tested" in power_sentence(assumed, 1, PANELS["alfworld"])
+    assert assumed.seeds_needed(0.1, 140, 5) is None

@@ -7,6 +7,8 @@ from functools import lru_cache
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.optimize import brentq
+from scipy.special import expit
 from scipy.stats import binomtest, bootstrap, norm, ttest_1samp
 from statsmodels.formula.api import ols
 from statsmodels.stats.anova import anova_lm
@@ -20,6 +22,7 @@ from prism.core.comparisons import (
     mcnemar_exact,
     probability_of_improvement,
 )
+from prism.core.power import Design, design_of, planned_design
 from prism.core.statistics import (
     RANDOM_EFFECTS,
     TASK_BOOTSTRAP,
@@ -135,6 +138,62 @@ def test_a_detectable_difference_is_detected_in_four_of_five_cases():
 
 def test_no_spread_no_detectable_difference():
     assert detectable_difference(np.zeros((2, 10))) is None
+    assert detectable_difference(np.zeros((1, 10))) is None
+
+
+def normal_differences(generator, design, gain, tables):
+    """Tables of the random-effects model, drawn effect by effect."""
+    shape = tables, design.seeds, design.tasks
+    of_seeds = np.sqrt(design.of_seeds) * generator.normal(size=(tables, design.seeds, 1))
+    of_tasks = np.sqrt(design.of_tasks) * generator.normal(size=(tables, 1, design.tasks))
+    return gain + of_seeds + of_tasks + np.sqrt(design.rest) * generator.normal(size=shape)
+
+
+@pytest.mark.parametrize(
+    "design", [Design(3, 40, 0, 0, 0.3), Design(3, 40, 0.01, 0.1, 0.3), Design(6, 30, 0.004, 0, 0.3)]
+)
+def test_the_power_of_a_design_is_that_of_the_test(study, design):
+    gain = 2.5 * design.error
+    found = study.rejected(normal_differences(np.random.default_rng(3), design, gain, 4000))
+    assert found == pytest.approx(design.power(gain), abs=0.025)
+    assert design.power(design.detectable(0.8)) == pytest.approx(0.8)
+    assert design.power(0) == pytest.approx(
+        study.rejected(normal_differences(np.random.default_rng(4), design, 0, 4000)), abs=0.015
+    )
+
+
+def test_what_several_seeds_detect_knows_of_seeds_and_of_the_critical_value():
+    """Three seeds and 140 tasks that scatter like the paper's: not the 7.7 points that the tasks alone would give."""
+    design = planned_design(3, 140, 0.75, 1.5, 0.0)
+    alone = (norm.ppf(0.975) + norm.ppf(0.8)) * design.error
+    assert 100 * alone == pytest.approx(7.7, abs=0.2)
+    assert 100 * design.detectable(0.8) > 12
+    differences = normal_differences(np.random.default_rng(5), planned_design(3, 140, 0.75, 1.5, 0.05), 0, 1)[0]
+    assert detectable_difference(differences) == design_of(differences).detectable(0.8)
+
+
+def test_the_design_of_differences_has_the_variances_that_they_were_drawn_with():
+    drawn = Design(60, 300, 0.02, 0.05, 0.3)
+    found = design_of(normal_differences(np.random.default_rng(6), drawn, 0.1, 1)[0])
+    assert (found.of_seeds, found.of_tasks, found.rest) == pytest.approx((0.02, 0.05, 0.3), rel=0.35)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "scatter"), [(3, 0.0), (3, 0.025), (6, 0.05)])
+def test_a_planned_power_is_reached_by_successes_and_failures(study, seeds, scatter):
+    """The plan's normal model against what it is for: episodes that succeed or not, and two methods 8 points apart."""
+    generator, tables, tasks = np.random.default_rng(7), 1500, 140
+    difficulty = 1.5 * generator.normal(size=(tables, 1, tasks))
+
+    def played(rate):
+        # the slope of the mean success rate in the log-odds turns points into log-odds
+        logit = brentq(lambda level: expit(level + difficulty).mean() - rate, -5, 8)
+        slope = (lambda p: (p * (1 - p)).mean())(expit(logit + difficulty))
+        shift = scatter / slope * generator.normal(size=(tables, seeds, 1))
+        return (generator.random((tables, seeds, tasks)) < expit(logit + difficulty + shift)).astype(float)
+
+    planned = planned_design(seeds, tasks, 0.80, 1.5, scatter)
+    assert study.rejected(played(0.79) - played(0.71)) == pytest.approx(planned.power(0.08), abs=0.06)
 
 
 @pytest.mark.parametrize(("better", "worse"), [(0, 0), (0, 7), (5, 5), (12, 3)])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from prism.core.files import atomic_path
 from prism.core.progress import say
 from prism.stages.plan.costs import Cost, CostModel, gpu_hours
 from prism.stages.plan.jobs import Job, ancestors, list_jobs
+from prism.stages.plan.power import PowerAssumptions, power_sentence, print_power
 from prism.stages.plan.schedule import GPUS_PER_NODE, Slot, simulate, wall_clock
 
 ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
@@ -119,22 +120,43 @@ def plan_target(target: str, out_dir: Path, profile: str, configfiles: Sequence[
     Raises:
         BadInput: the target cannot be planned, or a file is missing.
     """
-    if not ASSUMPTIONS.is_file():
-        raise BadInput(ASSUMPTIONS, "not found", "run `prism plan` in the root of the repository")
+    assumptions = read_assumptions()
     overlay = ["--configfile", *map(str, configfiles)] if configfiles else []
     say(f"plan: asking Snakemake for the jobs of {target}")
     jobs = list_jobs(target, everything, ["--profile", profile, *overlay])
     if not jobs:
         say(f"plan: nothing is left to do for {target}; --everything plans it from scratch")
         return
-    model = CostModel(yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8")), panel_sizes(profile, configfiles))
+    sizes = panel_sizes(profile, configfiles)
+    model = CostModel(assumptions, sizes)
     plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
     lines = list(plan.lines())
     stem = plan_name(target)
     write_lines(out_dir / f"{stem}.csv", lines)
     draw_gantt(plan, target, out_dir / f"{stem}.svg", out_dir / f"{stem}.png")
     print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
+    print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(profile, configfiles), _evaluated(sizes)))
     say(f"plan: {out_dir / stem}.csv, .svg and .png")
+
+
+def plan_power(profile: str, configfiles: Sequence[Path]) -> None:
+    """Print how many seeds and tasks a claimed gain needs on the config's panels.
+
+    Raises:
+        BadInput: a file is missing.
+    """
+    print_power(PowerAssumptions(**read_assumptions()["power"]), _evaluated(panel_sizes(profile, configfiles)))
+
+
+def read_assumptions() -> dict:
+    """What a plan assumes where nothing was measured.
+
+    Raises:
+        BadInput: the file is not there: the command was given elsewhere.
+    """
+    if not ASSUMPTIONS.is_file():
+        raise BadInput(ASSUMPTIONS, "not found", "run `prism plan` in the root of the repository")
+    return yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))
 
 
 def plan_name(target: str) -> str:
@@ -147,12 +169,27 @@ def plan_name(target: str) -> str:
 
 def panel_sizes(profile: str, configfiles: Sequence[Path]) -> dict[str, dict[str, int]]:
     """Episodes of each panel, read from the config files that Snakemake merges, the later over the earlier."""
-    files = [Path("config/config.yaml"), *(configfiles or _profile_configfiles(profile))]
     sizes: dict[str, dict[str, int]] = {}
-    for path in files:
-        for benchmark, settings in (yaml.safe_load(path.read_text(encoding="utf-8")).get("benchmarks") or {}).items():
+    for config in _configs(profile, configfiles):
+        for benchmark, settings in (config.get("benchmarks") or {}).items():
             sizes.setdefault(benchmark, {}).update(settings.get("panels", {}))
     return sizes
+
+
+def _evaluated(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Tasks of each panel that a claim is about."""
+    panels = {f"{benchmark} {panel}": tasks for benchmark, by in sizes.items() for panel, tasks in by.items()}
+    return {name: tasks for name, tasks in panels.items() if not name.endswith(" train")}
+
+
+def _seeds(profile: str, configfiles: Sequence[Path]) -> int:
+    return len([config["seeds"] for config in _configs(profile, configfiles) if config.get("seeds")][-1])
+
+
+def _configs(profile: str, configfiles: Sequence[Path]) -> list[dict]:
+    """The config files that Snakemake merges, the later over the earlier."""
+    files = [Path("config/config.yaml"), *(configfiles or _profile_configfiles(profile))]
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
 
 
 def _profile_configfiles(profile: str) -> list[Path]:

@@ -35,7 +35,8 @@ def write_tests(table: str, cells: Iterable[Path], scale: str, out_csv: Path) ->
         f"# method against reference on the same tasks; p_holm: Holm over the methods of a (column, reference); "
         f"significant: p_holm < {ALPHA:g}\n"
         "# improvement: probability that a run of the method does better on a task than a run of the reference, ties "
-        "counting half; detectable: difference found with power 0.8\n"
+        "counting half; detectable: smallest true difference that this test finds with power 0.8, given the spread "
+        "seen\n"
     )
     write_text(out_csv, head + frame.to_csv(index=False, lineterminator="\n"))
     say(f"{table}: {len(frame)} paired tests, {int((frame['significant'] == 'yes').sum())} significant")
