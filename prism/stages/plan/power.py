@@ -50,8 +50,8 @@ def power_sentence(assumed: PowerAssumptions, seeds: int, panels: Mapping[str, i
         needed = assumed.seeds_needed(gain, tasks, scatter)
         parts.append(f"{gain:g} points: {found}, {POWER:.0%} needs {needed or f'more than {MOST_SEEDS}'} seeds")
     return (
-        f"With {seeds} seed(s) on {tasks} tasks ({panel}), trainings scattering by {scatter:g} points, the test finds a "
-        f"true gain with these probabilities: {'; '.join(parts)}. More: prism plan --power"
+        f"With {seeds} seed(s) on {tasks} tasks ({panel}), trainings scattering by {scatter:g} points, a true "
+        f"gain is found with these probabilities: {'; '.join(parts)}. More: prism plan --power"
     )
 
 
@@ -74,6 +74,6 @@ def print_power(assumed: PowerAssumptions, panels: Mapping[str, int]) -> None:
     console = Console(width=140)
     console.print(table)
     console.print(
-        "The test has random effects of seeds and tasks (docs/audit.md). Where trainings scatter, more tasks help little "
-        "and more seeds do.\nAssumptions: resources/plan/assumptions.yaml, under power."
+        "The test has random effects of seeds and tasks (docs/audit.md). Where trainings scatter, more tasks help "
+        "little and more seeds do.\nAssumptions: resources/plan/assumptions.yaml, under power."
     )
