@@ -6,9 +6,10 @@ and a reply into the next action, and keeps the record.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from prism.core.prompts import Moment, PromptFormat, Reply, parse_reply, render_prompt
+from prism.core.prompts import Moment, PromptEncoder, PromptFormat, Reply, parse_reply, render_prompt
 
 
 @dataclass(frozen=True)
@@ -94,3 +95,29 @@ class Episode:
             "actions": [reply.action for reply in self.replies],
             "error": self.error,
         }
+
+
+def next_prompts(episodes: Sequence[Episode], encoder: PromptEncoder) -> list[list[int] | None]:
+    """Prompt token ids of each episode's next step: the one limit of RL, evaluation and pass rates.
+
+    A prompt may have `PromptFormat.context_length` tokens; the response comes on top. A prompt that is longer loses its
+    history, the oldest entry first. Where the rest is still too long, the episode fails, and None stands in its place.
+    """
+    form = encoder.form
+    whole = encoder.encode_prompts([episode.prompt(form) for episode in episodes])
+    return [
+        prompt if len(prompt) <= form.context_length else _shortened(episode, encoder)
+        for episode, prompt in zip(episodes, whole, strict=True)
+    ]
+
+
+def _shortened(episode: Episode, encoder: PromptEncoder) -> list[int] | None:
+    """The prompt with as much history as fits; None, and a failed episode, where it does not fit even without."""
+    form = encoder.form
+    for entries in reversed(range(form.entries_shown(episode.past))):
+        [prompt] = encoder.encode_prompts([episode.prompt(form.with_history(entries))])
+        if len(prompt) <= form.context_length:
+            return prompt
+    [prompt] = encoder.encode_prompts([episode.prompt(form.with_history(0))])
+    episode.fail(f"a prompt of {len(prompt)} tokens does not fit {form.context_length}, even without its history")
+    return None

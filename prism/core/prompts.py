@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Any
@@ -39,7 +39,8 @@ class PromptFormat:
     Attributes:
         style: ``full`` (role, instructions; real language models) or ``compact`` (a few words; tiny vocabularies).
         history: ``pairs:N`` shows the last N (observation, action) pairs, ``actions:N`` the last N actions.
-        context_length: tokens a row of probe and SFT may have (prompt and response); longer rows are truncated.
+        context_length: tokens a row of probe and SFT may have (prompt and response), longer rows are truncated; and
+            tokens a prompt of RL and evaluation may have, with the response on top (`prism.core.episodes`).
     """
 
     style: str
@@ -59,6 +60,14 @@ class PromptFormat:
             sample: what else shapes a stage's rows: its layout, the tokens that carry loss.
         """
         return sha256_json({**asdict(self), **sample, "version": PROMPT_VERSION})
+
+    def with_history(self, entries: int) -> PromptFormat:
+        """The same format, showing no more than the last `entries` pairs or actions."""
+        return replace(self, history=f"{self.history.partition(':')[0]}:{entries}")
+
+    def entries_shown(self, past: Sequence[tuple[str, str]]) -> int:
+        """Pairs or actions of `past` that a prompt shows."""
+        return len(_shown_history(past, self.history)[1])
 
 
 @dataclass(frozen=True)
@@ -266,10 +275,6 @@ class PromptEncoder:
             return []
         ids = self.tokenizer(list(responses), add_special_tokens=False)["input_ids"]
         return [[*row, self.tokenizer.eos_token_id] for row in ids]
-
-    def encode_moment(self, moment: Moment) -> list[int]:
-        """Prompt token ids of one step."""
-        return self.encode_prompts([render_prompt(moment, self.form)])[0]
 
     def encode_trajectory(self, trajectory: Trajectory, layout: str = "steps", loss_on: str = "response") -> Encoded:
         """Rows of a trajectory, cut at the context length.

@@ -11,7 +11,7 @@ STAGE_VERSIONS = {
     "backbone": 2,
     "probe": 2,
     "sft": 2,
-    "rl": 2,
-    "evaluate": 1,
-    "pass_rates": 1,
+    "rl": 3,
+    "evaluate": 2,
+    "pass_rates": 2,
 }

@@ -9,7 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from prism.core.episodes import Episode, Feedback
+from prism.core.episodes import Episode, Feedback, next_prompts
 from prism.core.errors import BadInput, PrismError
 from prism.core.files import sha256_model, write_json
 from prism.core.progress import say
@@ -176,12 +176,8 @@ def _advance(
     reply_seed: Callable[[int, int], int] | None,
 ) -> None:
     """One step of every running episode: prompt, reply, action, feedback."""
-    form = encoder.form
-    prompts = dict(zip(running, encoder.encode_prompts([episodes[slot].prompt(form) for slot in running]), strict=True))
-    for slot in running:
-        if len(prompts[slot]) >= form.context_length:
-            episodes[slot].fail(f"a prompt of {len(prompts[slot])} tokens does not fit {form.context_length}")
-            del prompts[slot]
+    asked = zip(running, next_prompts([episodes[slot] for slot in running], encoder), strict=True)
+    prompts = {slot: prompt for slot, prompt in asked if prompt is not None}
     if not prompts:
         return
     seeds = [reply_seed(slot, len(episodes[slot].replies)) for slot in prompts] if reply_seed else None

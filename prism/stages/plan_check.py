@@ -255,9 +255,9 @@ def check_rl_batches(recipe: RlRecipe) -> None:
         "give a divisor",
     )
     _require(
-        recipe.micro_batch_tokens >= recipe.prompt.context_length,
+        recipe.micro_batch_tokens >= recipe.row_tokens,
         "rl.micro_batch_tokens",
-        f"{recipe.micro_batch_tokens} tokens hold no row of {recipe.prompt.context_length}",
+        f"{recipe.micro_batch_tokens} tokens hold no row of {recipe.row_tokens}",
         "raise it",
     )
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
 
-from prism.core.episodes import Episode, Feedback
+from prism.core.episodes import Episode, Feedback, next_prompts
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.seeds import seed_of
 from prism.environments.base import Environment
@@ -169,10 +169,8 @@ class EpisodeAgentLoop(AgentLoopBase):
             episode.fail(error)
         while not episode.finished:
             anchor = episode.feedback.observation
-            prompt_ids = self.encoder.encode_moment(episode.moment())
-            if len(prompt_ids) > self.rollout_config.prompt_length:
-                # cut, it would lose the task; evaluation fails such an episode too
-                episode.fail(f"a prompt of {len(prompt_ids)} tokens does not fit {self.rollout_config.prompt_length}")
+            [prompt_ids] = next_prompts([episode], self.encoder)
+            if prompt_ids is None:
                 break
             seed = sampling_seed(self.seed, training_step, task["task_id"], session, len(samples))
             output = await self.server_manager.generate(

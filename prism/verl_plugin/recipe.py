@@ -123,15 +123,11 @@ class RlRecipe:
         for name in ("tasks_per_step", "group_size", "max_env_steps", "mini_batch", "max_response_tokens"):
             if getattr(self, name) < 1:
                 raise BadInput(f"rl.{name}", f"{getattr(self, name)} is not positive", "give a whole number above 0")
-        if self.prompt.context_length <= self.max_response_tokens:
-            raise BadInput(
-                "rl.max_response_tokens", "leaves no room for a prompt", "raise prompt.context_length or lower it"
-            )
 
     @property
-    def prompt_tokens(self) -> int:
-        """Tokens a prompt may have."""
-        return self.prompt.context_length - self.max_response_tokens
+    def row_tokens(self) -> int:
+        """Tokens a row may have: the longest prompt, and the longest response on top."""
+        return self.prompt.context_length + self.max_response_tokens
 
     def training_steps(self, tasks: int, corpus: int) -> int:
         """Training steps on a subset of `tasks` tasks of a corpus of `corpus`."""

@@ -156,4 +156,5 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     rollout = convert_verl(compose_verl(verl_overrides(recipe, paths, 3000, 150, 1)))["actor_rollout_ref.rollout"]
     assert type(rollout).__name__ == "RolloutConfig"
     assert (rollout.name, rollout.n, rollout.tensor_model_parallel_size, rollout.seed) == ("vllm", 8, 2, 1)
-    assert rollout.prompt_length + rollout.response_length == 2048
+    # the response comes on top of the paper's 2,048
+    assert (rollout.prompt_length, rollout.response_length, rollout.max_model_len) == (2048, 512, 2560)

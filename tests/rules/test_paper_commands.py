@@ -76,6 +76,19 @@ def test_the_papers_values_arrive(sft, rl):
     assert (rl.tasks_per_step, rl.group_size, rl.gpus, rl.rollout_engine) == (16, 8, 8, "vllm")
 
 
+def test_prompts_have_the_papers_lengths_and_the_response_comes_on_top(commands):
+    """In every RL run, evaluation and measurement of pass rates of the whole plan."""
+    lengths = set()
+    for command in commands:
+        if command.name in ("rl", "evaluate", "pass-rates"):
+            recipe = json.loads(parse(command)["recipe"])
+            benchmark = {50: "alfworld", 15: "webshop"}[recipe.get("max_env_steps") or recipe["max_steps"]]
+            response = recipe.get("max_response_tokens") or recipe["max_new_tokens"]
+            lengths.add((command.name, benchmark, recipe["prompt"]["context_length"], response))
+    expected = {("alfworld", 2048, 512), ("webshop", 4096, 512)}
+    assert lengths == {(name, *row) for name in ("rl", "evaluate", "pass-rates") for row in expected}
+
+
 def test_a_key_that_llamafactory_does_not_know_fails(one_of_each, monkeypatch):
     original = plan_check.llamafactory_arguments
     monkeypatch.setattr(plan_check, "llamafactory_arguments", lambda *args: original(*args) | {"learning_rat": 1})
@@ -148,7 +161,7 @@ def changed(recipe, **values):
         ({"tasks_per_step": 15, "group_size": 6}, "90 trajectories do not divide among 8 GPUs"),
         ({"mini_batch": 100}, "100 rows do not divide among 8 GPUs"),
         ({"tensor_parallel": 3}, "3 does not divide 8 GPUs"),
-        ({"micro_batch_tokens": 1024}, "1024 tokens hold no row of"),
+        ({"micro_batch_tokens": 2048}, "2048 tokens hold no row of 2560"),
     ],
 )
 def test_batches_of_rl_that_do_not_add_up_fail(rl, values, problem):

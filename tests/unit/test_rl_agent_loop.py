@@ -12,6 +12,8 @@ import pytest
 from prism.core.episodes import Feedback
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.trajectories import Step, Trajectory
+from prism.environments.base import Panel, Task
+from prism.stages.evaluate import EvaluationRecipe, play_panel
 
 pytest.importorskip("verl")
 
@@ -21,7 +23,6 @@ from verl.experimental.agent_loop.agent_loop import DictConfigWrap
 from prism.verl_plugin.agent_loop import EpisodeAgentLoop, sampling_seed
 
 PROMPT = {"style": "compact", "history": "actions:14", "context_length": 256}
-PROMPT_TOKENS = 224
 TASK = "put a mug on the desk ."
 STEPS = (
     Step("you are in a room .", ("go to desk 1", "go to shelf 1"), "i go to shelf 1 .", "go to shelf 1"),
@@ -96,7 +97,10 @@ def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_env
     encoder = PromptEncoder(tokenizer, PromptFormat(**PROMPT))
     server = ScriptedServer(encoder, replies)
     config = OmegaConf.create(
-        {"actor_rollout_ref": {"rollout": {"prompt_length": PROMPT_TOKENS, "response_length": 32}}, "data": {}}
+        {
+            "actor_rollout_ref": {"rollout": {"prompt_length": PROMPT["context_length"], "response_length": 32}},
+            "data": {},
+        }
     )
 
     async def episode():
@@ -218,8 +222,51 @@ def test_rows_carry_what_gigpo_needs(tokenizer, tmp_path):
 
 
 def test_a_prompt_that_does_not_fit_fails_the_episode(tokenizer, tmp_path, monkeypatch):
-    monkeypatch.setattr(f"{__name__}.PROMPT_TOKENS", 10)
+    monkeypatch.setitem(PROMPT, "context_length", 10)
     [output], server, record = play(tokenizer, tmp_path, [])
     assert server.asked == []
     assert sum(output.response_mask) == 0
     assert "does not fit 10" in record["error"]
+
+
+class ScriptedPool:
+    """One `ScriptedEnvironment`, as evaluation steps it."""
+
+    def start(self, games):
+        self.environment = ScriptedEnvironment()
+        return [(TASK, self.environment.reset()) for _ in games]
+
+    def step(self, actions):
+        return [(slot, self.environment.step(action)) for slot, action in actions]
+
+
+class ScriptedGenerator:
+    """Answers one prompt after the other with a script of replies and keeps the prompts."""
+
+    def __init__(self, tokenizer, replies: list[str]):
+        self.answers = PromptEncoder(tokenizer, PromptFormat(**PROMPT)).encode_responses(replies)
+        self.prompts: list[list[int]] = []
+
+    def generate(self, prompts, seeds=None):
+        self.prompts += prompts
+        return [self.answers[len(self.prompts) - 1]]
+
+
+def test_rl_and_evaluation_play_the_same_prompts_up_to_the_same_length(tokenizer, tmp_path, monkeypatch):
+    """The longest prompt of an episode may fill the context; a token more costs it its history, not the episode."""
+    replies = [reply(step) for step in STEPS]
+    outputs, _, _ = play(tokenizer, tmp_path / "whole", replies)
+    longest = max(len(output.prompt_ids) for output in outputs)
+    for context_length in (longest, longest - 1):
+        monkeypatch.setitem(PROMPT, "context_length", context_length)
+        outputs, _, record = play(tokenizer, tmp_path / str(context_length), replies)
+        assert record["success"] is True
+        trained = [output.prompt_ids for output in outputs]
+        assert (max(map(len, trained)) == longest) == (context_length == longest)
+
+        recipe = EvaluationRecipe(PromptFormat(**PROMPT), 20, 0.4, 1.0, 32, 8, 1)
+        panel = Panel("alfworld", "one", (Task("t0", "pick", "g"),))
+        generator = ScriptedGenerator(tokenizer, replies)
+        [episode] = play_panel(ScriptedPool(), generator, tokenizer, panel, recipe)
+        assert episode.success
+        assert generator.prompts == trained

@@ -51,7 +51,6 @@ def write_split(path: Path, rows: list[tuple[str, str]]) -> Path:
         ({"rollout_engine": "vllm"}, "rollout_engine"),
         ({"steps_rule": "constant"}, "steps"),
         ({"steps_rule": "share"}, "steps"),
-        ({"max_response_tokens": 512}, "max_response_tokens"),
         ({"learning_rat": 1.0}, "learning_rat"),
         ({"group_size": 0}, "group_size"),
         ({"gigpo_mode": "norm"}, "gigpo_mode"),
@@ -181,7 +180,9 @@ def test_overrides_fit_verls_config(changes):
     assert config.actor_rollout_ref.rollout.name == settings.rollout_engine
     assert config.data.train_batch_size == 4
     assert config.data.seed == 3
-    assert config.data.max_prompt_length + config.data.max_response_length == 512
+    assert (config.data.max_prompt_length, config.data.max_response_length) == (512, 24)
+    assert config.actor_rollout_ref.rollout.max_model_len == 512 + 24
+    assert config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu == 8192
     assert config.trainer.total_training_steps == 5
     assert config.trainer.save_freq == 5
     assert config.actor_rollout_ref.actor.use_kl_loss == (settings.kl_coefficient > 0)
@@ -189,6 +190,11 @@ def test_overrides_fit_verls_config(changes):
     assert config.prism.algorithm == settings.algorithm
     assert config.prism.gigpo == {"gamma": settings.gigpo_gamma, "weight": 1.0, "mode": settings.gigpo_mode}
     assert config.trainer.default_local_dir == "/run/ckpt"
+
+
+def test_a_pass_holds_the_longest_prompt_with_the_longest_response_on_top():
+    config = compose(rl.verl_overrides(recipe(micro_batch_tokens=100), PATHS, 10, 5, seed=0))
+    assert config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu == 512 + 24
 
 
 def test_a_misspelt_override_is_refused_by_verls_config():
