@@ -10,3 +10,14 @@ Layers, top to bottom; imports run downwards only:
 """
 
 __version__ = "0.1.0"
+
+# what Python users call: loaded when it is asked for, so that importing the package costs nothing
+_API = ("Norms", "probe", "route")
+
+
+def __getattr__(name: str) -> object:
+    if name in _API:
+        from prism import api
+
+        return getattr(api, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

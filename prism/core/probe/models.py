@@ -57,11 +57,19 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device, samples: 
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise BadInput(folder, f"{name} holds NaN or infinite weights", "use an intact checkpoint")
-    _check_samples(folder, model, samples)
+    check_samples(folder, model, samples)
     return model
 
 
-def _check_samples(folder: Path, model: nn.Module, samples: Sequence[Sample]) -> None:
+def check_samples(folder: str | Path, model: nn.Module, samples: Sequence[Sample]) -> None:
+    """Check that a model has positions and tokens for all samples.
+
+    Args:
+        folder: what to call the model in an error.
+
+    Raises:
+        BadInput: a row is longer than the model's positions, or a token id is unknown.
+    """
     positions = getattr(model.config, "max_position_embeddings", None)
     vocabulary = model.get_input_embeddings().num_embeddings
     for sample in samples:

@@ -1,0 +1,158 @@
+"""PRISM from Python, on chats of your own: norms, scores, split; pandas in and out.
+
+`prism.probe`, `prism.route` and `prism.Norms` are these.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from torch import nn
+
+from prism.core.chats import Chat, parse_chat
+from prism.core.concentration import EPSILON, concentration_scores
+from prism.core.csvfiles import missing_column
+from prism.core.errors import BadInput, NotFinite
+from prism.core.probe.architecture import find_projections, parameter_counts
+from prism.core.probe.models import check_samples
+from prism.core.probe.packing import plan_packs
+from prism.core.probe.prober import GradientProber
+from prism.core.probe.samples import Sample
+from prism.core.progress import track
+from prism.core.prompts import encode_chat
+from prism.core.splits import Split, split_by_quantile
+
+
+@dataclass(frozen=True)
+class Norms:
+    """Gradient norms of chats.
+
+    Attributes:
+        frame: a row a chat, in the order given, by id: loss (mean over the response tokens, nats), response_tokens,
+            truncated (rows cut at the context length), then 7L Frobenius norms ``layers.{l}.{module}``.
+        parameter_counts: number of weights of each of the 7L matrices.
+    """
+
+    frame: pd.DataFrame
+    parameter_counts: tuple[int, ...]
+
+    def score(self, epsilon: float = EPSILON) -> pd.DataFrame:
+        """Gini, kurtosis, CV, L2 (eq. 5-7) and the normalised variants of every chat, by id.
+
+        Args:
+            epsilon: keeps the denominators of eq. 5-7 away from zero.
+        """
+        norms = self.frame.iloc[:, -len(self.parameter_counts) :].to_numpy()
+        counts = np.array(self.parameter_counts, dtype=np.float64)
+        return pd.DataFrame(concentration_scores(norms, counts, epsilon), index=self.frame.index)
+
+
+def probe(
+    model: nn.Module,
+    tokenizer: Any,
+    chats: Iterable[Mapping[str, Any] | Sequence[Mapping[str, Any]]],
+    context_length: int = 4096,
+    tokens_per_pack: int = 4096,
+    progress: bool = False,
+) -> Norms:
+    """Gradient norm of every projection matrix for every chat, as ``prism probe`` computes them.
+
+    Args:
+        model: a causal language model of transformers on its device; it is left as it was. Load it as float32, unless
+            memory is short.
+        tokenizer: the model's, with a chat template.
+        chats: records with ``messages`` (OpenAI) or ``conversations`` (ShareGPT), a ``datasets.Dataset`` of them, or
+            lists of messages; without ``id`` the position is the id.
+        context_length: tokens a chat may have; longer ones are truncated and counted.
+        tokens_per_pack: tokens of one forward pass; less needs less memory.
+        progress: say on standard error how far it is.
+
+    Raises:
+        BadInput: a chat, the tokenizer or the model cannot be used; names the chat.
+        NotFinite: a loss or norm is NaN or infinite; names the chat.
+    """
+    samples = [_encode(chat, tokenizer, context_length) for chat in _parse(chats)]
+    check_samples("model", model, samples)
+    with _stand_in(model) as network:
+        counts = tuple(parameter_counts(find_projections(network)))
+        prober = GradientProber(network)
+        packs = prober.probe(plan_packs(samples, tokens_per_pack))
+        probed = (one for pack in packs for one in pack)
+        found = {one.sample.id: one for one in (track(probed, len(samples), "probe") if progress else probed)}
+    records = [
+        {"id": sample.id, "loss": found[sample.id].loss, "response_tokens": sample.response_tokens,
+         "truncated": sample.truncated, **dict(zip(prober.names, found[sample.id].norms, strict=True))}
+        for sample in samples
+    ]  # fmt: skip
+    return Norms(pd.DataFrame(records).set_index("id"), counts)
+
+
+def route(scores: pd.DataFrame, by: str = "gini", rl_share: float = 0.5) -> Split:
+    """Send the concentrated chats to RL, the others to SFT (eq. 2-3).
+
+    Args:
+        scores: what `Norms.score` returns, or any table of scores.
+        by: the column to route by.
+        rl_share: share of the chats for RL, between 0 and 1; ties at the threshold go to SFT.
+
+    Returns:
+        The split; its `regimes`, ``sft`` or ``rl``, are in the order of `scores`.
+
+    Raises:
+        BadInput: there is no such column, or the share leaves one side empty.
+        NotFinite: a score is NaN or infinite; names the chat.
+    """
+    if by not in scores:
+        raise missing_column("scores", by, [str(name) for name in scores])
+    if not 0 < rl_share < 1:
+        raise BadInput("rl_share", f"{rl_share} leaves one side empty", "choose a share between 0 and 1")
+    values = scores[by].to_numpy(dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise NotFinite(f"{by} of {scores.index[~np.isfinite(values)][0]!r} is NaN or infinite; probe it again")
+    return split_by_quantile(values, 100 * rl_share)
+
+
+def _parse(chats: Iterable[Any]) -> list[Chat]:
+    parsed: dict[str, Chat] = {}
+    for number, record in enumerate(chats):
+        place = f"chats[{number}]"
+        if isinstance(record, Mapping):
+            # a table of chats of several formats has None where a record lacks a column
+            record = {key: value for key, value in record.items() if value is not None}
+        elif isinstance(record, list | tuple):
+            record = {"messages": list(record)}
+        else:
+            raise BadInput(place, "is no chat", "give records with 'messages', or lists of messages")
+        chat = parse_chat(record, number, place)
+        if chat.id in parsed:
+            raise BadInput(place, f"repeats id {chat.id!r} of {parsed[chat.id].place}", "make ids unique")
+        parsed[chat.id] = chat
+    if not parsed:
+        raise BadInput("chats", "there are none", "give at least one")
+    return list(parsed.values())
+
+
+def _encode(chat: Chat, tokenizer: Any, context_length: int) -> Sample:
+    sample = Sample.of(chat.id, encode_chat(tokenizer, chat.messages, context_length, chat.place, chat.tools))
+    if not sample.response_tokens:
+        problem = f"{chat.id!r} has no response token within {context_length} tokens"
+        raise BadInput(chat.place, problem, "raise context_length or remove it")
+    return sample
+
+
+@contextmanager
+def _stand_in(model: nn.Module) -> Iterator[nn.Module]:
+    """A copy of the model's modules over the same weights: the prober changes modules, and freezes weights."""
+    tensors = [*model.parameters(), *model.buffers()]
+    wanted = [tensor.requires_grad for tensor in tensors]
+    try:
+        yield copy.deepcopy(model, {id(tensor): tensor for tensor in tensors})
+    finally:
+        for tensor, requires_grad in zip(tensors, wanted, strict=True):
+            tensor.requires_grad_(requires_grad)
