@@ -10,13 +10,17 @@ from __future__ import annotations
 import csv
 import io
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -99,6 +103,33 @@ def read_table(path: str | Path) -> Table:
         if len(row) != len(columns):
             raise BadInput(f"{path}:{number}", f"has {len(row)} fields, not {len(columns)}", "rebuild the file")
     return Table(path, head, columns, [[_unguarded(field) for field in row] for _, row in rows])
+
+
+def read_frame(
+    path: str | Path, texts: Collection[str] = (), missing: Collection[str] = ("", "nan")
+) -> tuple[list[str], pd.DataFrame]:
+    """Read a CSV file as its ``#`` lines, without the mark, and a data frame.
+
+    Args:
+        texts: columns that stay as they stand, such as ids: ``007`` and ``NA`` are names there.
+        missing: what stands for no value in any other column.
+
+    Raises:
+        BadInput: as `read_table`.
+    """
+    import pandas as pd
+
+    table = read_table(path)
+    body = io.StringIO()
+    csv.writer(body).writerows([table.columns, *table.rows])
+    body.seek(0)
+    frame = pd.read_csv(
+        body,
+        dtype=dict.fromkeys(texts, str),
+        keep_default_na=False,
+        na_values={column: list(missing) for column in table.columns if column not in texts},
+    )
+    return table.head, frame
 
 
 def _split_head(text: str) -> tuple[list[str], str]:

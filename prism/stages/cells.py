@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from prism.core.csvfiles import read_frame
 from prism.core.errors import BadInput
 from prism.core.evaluations import Evaluation, read_seeds, value_matrix
 from prism.core.files import write_json
@@ -199,10 +200,10 @@ class PaperRow:
         if "backbone" in wanted:
             wanted["backbone"] = recipe.stands_for
         try:
-            table = pd.read_csv(paper_table, comment="#", na_values="-")
+            _, table = read_frame(paper_table, missing=("-", ""))
             rows = table[np.logical_and.reduce([table[key] == value for key, value in wanted.items()])]
             missing = [name for name in layout.columns.values() if name and name not in table]
-        except (OSError, ValueError, KeyError) as error:
+        except KeyError as error:
             raise BadInput(paper_table, f"is not the paper's {recipe.table} ({error})", "restore the file") from error
         if missing:
             raise BadInput(paper_table, f"has no column {missing[0]!r}", "restore the file")

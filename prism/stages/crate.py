@@ -6,7 +6,6 @@ rules and of the config files is copied.
 
 from __future__ import annotations
 
-import csv
 import json
 import mimetypes
 import shutil
@@ -20,6 +19,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 import prism
+from prism.core.csvfiles import read_table
 from prism.core.errors import BadInput
 from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
 from prism.core.progress import say
@@ -149,8 +149,9 @@ def _add_run(rocrate: ROCrate, main, read: list, made: list, started: float, end
 
 def _add_licences(rocrate: ROCrate, table: Path) -> None:
     """Data, models and software that the run rests on, with their licences, and the versions of what is installed."""
-    lines = [line for line in table.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
-    for row in csv.DictReader(lines):
+    licences = read_table(table)
+    for fields in licences.rows:
+        row = dict(zip(licences.columns, fields, strict=True))
         properties = {
             "@type": "SoftwareApplication" if row["kind"].startswith("software") else "CreativeWork",
             "name": row["name"],

@@ -14,6 +14,7 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import prism
+from prism.core.csvfiles import read_table
 from prism.core.errors import BadInput
 from prism.core.files import read_json, write_text
 from prism.core.progress import say
@@ -138,11 +139,8 @@ def build_index_page(
 
 def _page_table(results: Path, name: str) -> PageTable:
     path = Path(results) / "tables" / f"{name}.csv"
-    try:
-        frame = pd.read_csv(path, comment="#", dtype=str, keep_default_na=False)
-        notes = [line.lstrip("# ") for line in path.read_text(encoding="utf-8").splitlines() if line.startswith("#")]
-    except (OSError, ValueError) as error:
-        raise BadInput(path, "is not a table of results", "build it with its rule") from error
+    table = read_table(path)
+    notes, frame = table.head, pd.DataFrame(table.rows, columns=table.columns)
     cells = _cells_by_column(results, name)
     group = next((column for column in GROUP_COLUMNS if column == frame.columns[0]), None)
     sizes = [column for column in SIZES if column in frame and group and _is_shared(frame, group, column)]

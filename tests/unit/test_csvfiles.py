@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from prism.core.csvfiles import read_table, write_table
+from prism.core.csvfiles import read_frame, read_table, write_table
 from prism.core.errors import BadInput
 
 HOSTILE = ["=cmd|' /C calc'!A0", "+a1", "@x", "-b", "'=1+x", "''@y", "'quoted'", "a\rb", "\rc", "a\r\nb", "\t=d", "#5"]
@@ -21,6 +21,18 @@ def test_ids_that_look_like_formulas_or_hold_line_ends_survive(tmp_path):
     with path.open(newline="", encoding="utf-8") as lines:
         for row in csv.reader(lines):
             assert not row[0].startswith(("=", "+", "-", "@", "\t", "\r")), row
+
+
+def test_a_frame_has_every_text_as_it_is_and_numbers_as_numbers(tmp_path):
+    """Only lines in front are notes: an id may hold a # or begin with one, be a number, or be called NA."""
+    path = tmp_path / "t.csv"
+    ids = [*HOSTILE, "a#1", "a,#2", "007", "NA", "nan", ""]
+    write_table(path, ["note: 1 # 2"], ["id", "score", "count"], [[name, "nan", 3] for name in ids])
+    head, frame = read_frame(path, texts=["id"])
+    assert head == ["note: 1 # 2"]
+    assert frame["id"].tolist() == ids
+    assert frame["score"].isna().all()
+    assert frame["count"].tolist() == [3] * len(ids)
 
 
 def test_numbers_and_lone_signs_are_left_alone(tmp_path):

@@ -107,7 +107,8 @@ def test_training_curves_read_columns_by_name_and_tolerate_absent_ones(tmp_path)
 
 def test_the_forest_has_a_panel_a_block_and_rate(tmp_path):
     (tmp_path / "table1.csv").write_text(
-        "# note\nsplit,method,all,all_low,all_high,paper_all\nseen,base,1,0,2,9\nunseen,base,1,0,2,\n"
+        "# note\nsplit,method,all,all_low,all_high,paper_all\n"
+        "seen,base,1,0,2,9\nunseen,base,1,0,2,\nunseen,mine#2,1,0,2,\n"
     )
     (tmp_path / "table2.csv").write_text(
         "backbone,method,sr,sr_low,sr_high,score,score_low,score_high\nx,base,1,0,2,3,2,4\ny,base,1,0,2,3,2,4\n"
@@ -118,6 +119,7 @@ def test_the_forest_has_a_panel_a_block_and_rate(tmp_path):
     assert text.count(">success rate, %<") == 4
     assert text.count(">average score, %<") == 2
     assert "Table 1, unseen" in text
+    assert ">mine#2<" in text
     (tmp_path / "table1.csv").write_text("method,all\nbase,1\n")
     with pytest.raises(BadInput, match="no rate with an interval"):
         draw_forest([tmp_path / "table1.csv"], "demo", *out)

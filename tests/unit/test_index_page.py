@@ -60,6 +60,15 @@ def test_the_scale_stands_on_top_and_everything_is_escaped(results):
     assert "seeds</dt><dd>0, 1" in page
 
 
+def test_a_name_may_hold_a_number_sign(results):
+    """The lines in front of a table are notes; nothing below them is."""
+    table = results / "tables/table1.csv"
+    table.write_text(table.read_text().replace("seen,sft", "seen,mine#2"))
+    page = build(results)
+    assert "mine#2" in page
+    assert "45.8" in page
+
+
 def test_the_cost_is_summed(results):
     page = build(results)
     assert "3 jobs took 1 h 02 min together; the largest needed 512 MiB" in page

@@ -74,7 +74,10 @@ def test_what_a_stage_uses_once_it_is_loaded_is_among_its_sources(root):
         # games and trajectories are heavy stages, whose version says when their results change
         ("panels", {"stages/panels.py"}),
         # a figure takes one line of text from the tables, not their rendering
-        ("figures/forest", {"stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"}),
+        (
+            "figures/forest",
+            {"core/csvfiles.py", "stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"},
+        ),
     ],
 )
 def test_sources_of_a_stage(root, stage, expected):

@@ -81,6 +81,20 @@ def test_the_case_study_is_drawn(results):
     assert out[1].stat().st_size > 10_000
 
 
+@pytest.mark.parametrize("name", ["d#1", "#d", "4", "NA"])
+def test_any_id_is_drawn(results, name):
+    """The file of scores is CSV with notes in front; nothing in an id is a note, a number or a missing value."""
+    for path in (results / "scores.csv", results / "t.jsonl"):
+        path.write_text(path.read_text().replace("\nd,", f"\n{name},").replace('"id": "d"', f'"id": "{name}"'))
+    table = pq.read_table(results / "norms.parquet")
+    norms = table.set_column(0, "id", pa.array([*"abc", name]))
+    pq.write_table(norms, results / "norms.parquet")
+    out = results / "f.svg", results / "f.png"
+    draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
+    assert "Gini 0.400" in out[0].read_text()
+    assert extreme_trajectories(results / "scores.csv") == ("a", name)
+
+
 def test_a_trajectory_that_the_corpus_lacks_is_named(results):
     lines = (results / "t.jsonl").read_text().splitlines()
     (results / "t.jsonl").write_text("\n".join(lines[:-1]))

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
+from prism.core.csvfiles import read_frame
 from prism.core.errors import BadInput
 from prism.stages.figures.style import BLUE, LABEL_SIZE, PAGE, VERMILION, finish, new_figure, panel_title
 
@@ -91,10 +92,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
 
 
 def _read_panels(path: Path) -> list[Panel]:
-    try:
-        table = pd.read_csv(path, comment="#")
-    except (OSError, ValueError) as error:
-        raise BadInput(path, "is not a table of results", "build it with its rule") from error
+    _, table = read_frame(path, texts=["method"])
     measures = [name for name in MEASURES if {name, f"{name}_low", f"{name}_high"} <= set(table.columns)]
     if not measures or "method" not in table or table.empty:
         raise BadInput(path, "reports no rate with an interval", "build it with its rule")

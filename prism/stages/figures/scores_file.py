@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from prism.core.csvfiles import read_frame
 from prism.core.errors import BadInput
 
 METRICS = ("gini", "kurtosis", "cv")
@@ -17,10 +18,7 @@ def read_scores(path: Path) -> pd.DataFrame:
     Raises:
         BadInput: the file is no table, has no row, or lacks the id or a metric.
     """
-    try:
-        table = pd.read_csv(path, comment="#", dtype={"id": str})
-    except (OSError, ValueError) as error:
-        raise BadInput(path, "is not a score table", "rebuild it with its rule") from error
+    _, table = read_frame(path, texts=["id"])
     for column in ("id", *METRICS):
         if column not in table:
             raise BadInput(path, f"column {column!r} is missing", "rebuild it with its rule")

@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from prism.core.csvfiles import read_frame
 from prism.core.errors import BadInput
 from prism.stages.figures.style import MARKERS, PAGE, SERIES, finish, new_figure, panel_title
 
@@ -110,10 +111,7 @@ def _legend_entries(panels) -> tuple[list, list[str]]:
 
 
 def _read_metrics(path: Path) -> pd.DataFrame:
-    try:
-        table = pd.read_csv(path, comment="#")
-    except (OSError, ValueError) as error:
-        raise BadInput(path, "is not a table of metrics", "run its RL job again") from error
+    _, table = read_frame(path)
     if "step" not in table:
         raise BadInput(path, "column 'step' is missing", "run its RL job again")
     return table

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-import pandas as pd
-
-from prism.core.errors import BadInput
+from prism.core.csvfiles import read_frame
 from prism.core.files import write_text
 from prism.core.progress import say
 from prism.stages.tables.frames import build_frame
@@ -29,10 +27,7 @@ def build_table(
     Raises:
         BadInput: a cell is missing from a row or was made at another scale, or the tests cannot be read.
     """
-    try:
-        tests = None if tests_csv is None else pd.read_csv(tests_csv, comment="#", keep_default_na=False)
-    except (OSError, ValueError) as error:
-        raise BadInput(tests_csv, "is not a table of tests", "rebuild it with its rule") from error
+    tests = None if tests_csv is None else read_frame(tests_csv, missing=())[1]
     built = build_frame(table, cells, tests, scale)
     write_text(out_csv, as_csv(built, scale))
     write_text(out_md, as_markdown(built, scale))
