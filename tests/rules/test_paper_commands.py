@@ -73,6 +73,8 @@ def test_every_job_of_the_whole_paper_is_a_command_that_is_checked(plan, command
 def test_the_papers_values_arrive(sft, rl):
     assert sft.per_device_train_batch_size * sft.gradient_accumulation_steps * sft.gpus == 128
     assert sft.deepspeed["zero_optimization"]["stage"] == 3
+    # no optimizer state is written while Table 3's clock runs
+    assert sft.save_strategy == "no"
     assert (rl.tasks_per_step, rl.group_size, rl.gpus, rl.rollout_engine) == (16, 8, 8, "vllm")
 
 
