@@ -23,14 +23,15 @@ if not (PACKAGE / "prism").exists() or not (PACKAGE / "prism").samefile(ROOT / "
         (PACKAGE / "prism").symlink_to(ROOT / "prism")
 sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
-from prism.core.config import check_config
 from prism.core.errors import PrismError
-from prism.core.methods import ALGORITHMS, BASE, PASS_RATE, build_methods, parse_slice
+from prism.core.methods import BASE, PASS_RATE, RANDOM, build_methods, parse_slice
+from prism.core.recipes import machine_settings, result_settings
 from prism.core.stagesources import stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.stages.containers import check_image
+from prism.stages.settings import ETO, StageRecipes, check_config
 
 
 def shipped(path):
@@ -60,12 +61,11 @@ except PrismError as error:
 announce()
 
 METHODS = build_methods(config["methods"])
+RECIPES = StageRecipes(config)
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers
 PAPER = shipped("resources/paper/v1")
-# the published expert trajectories that the paper trains on
-ETO = "eto"
 
 
 wildcard_constraints:
@@ -98,25 +98,20 @@ def json_text(value):
     return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
-def recipe(*path, **more):
-    """A slice of the config as JSON: what a command is told, and what a rerun is decided by."""
-    value = config
-    for key in path:
-        value = value[key]
-    return json_text({**value, **more})
+@functools.cache
+def recipe(stage, *names):
+    """What decides a stage's result, as JSON in one form for all spellings: what a rerun is decided by."""
+    return json_text(result_settings(getattr(RECIPES, stage)(*names)))
 
 
-def stage_settings(stage, benchmark, algorithm=None):
-    """A stage's settings for one benchmark, and one RL algorithm: each lays its own over the stage's."""
-    settings = {
-        key: value for key, value in config[stage].items() if key != "algorithms"
-    }
-    settings |= config["benchmarks"][benchmark].get(stage, {})
-    settings |= config[stage].get("algorithms", {}).get(algorithm, {})
-    # what belongs to another algorithm is none of this run's: an edit of it costs no training
-    others = tuple(f"{name}_" for name in ALGORITHMS if name != algorithm)
-    own = {key: value for key, value in settings.items() if not key.startswith(others)}
-    return {**own, "prompt": config["benchmarks"][benchmark]["prompt"]}
+@functools.cache
+def machine(stage, *names):
+    """A stage's settings that say how the machine is used, as JSON.
+
+    The param that hands them on is a function of `threads`: Snakemake takes such a param as derived and does not compare
+    it, so that no job runs again because it could have run on more processes.
+    """
+    return json_text(machine_settings(getattr(RECIPES, stage)(*names)))
 
 
 def source(name):
@@ -148,7 +143,9 @@ def split_file(subset, benchmark, backbone):
 
 
 def score_file(score, benchmark, backbone):
-    """The table that holds a score: pass rates come from rollouts, every other score from gradient norms."""
+    """What a score is read from: pass rates come from rollouts, random numbers need the ids, the rest gradient norms."""
+    if score.startswith(f"{RANDOM}-"):
+        return f"<results>/data/{benchmark}/trajectories.jsonl"
     if score == PASS_RATE:
         return f"<results>/passrates/{benchmark}/{backbone}.csv"
     return f"<results>/scores/{benchmark}/{backbone}.csv"
@@ -165,13 +162,6 @@ def shard_files_of(benchmark, backbone):
     shards = config["probe"]["shards"]
     folder = f"<results>/gradnorms/{benchmark}/{backbone}"
     return [f"{folder}/shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
-
-
-def pass_rate_settings():
-    """How rollouts are counted, without how many jobs share them: that does not change the counts."""
-    return {
-        key: value for key, value in config["pass_rates"].items() if key != "shards"
-    }
 
 
 def pass_rate_shards(benchmark, backbone):

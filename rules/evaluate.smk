@@ -19,15 +19,11 @@ rule evaluate:
     container:
         image("rl")
     params:
-        recipe=lambda wildcards: json_text(
-            {
-                **stage_settings("evaluation", wildcards.benchmark),
-                "max_steps": config["benchmarks"][wildcards.benchmark]["max_steps"],
-            }
-        ),
+        recipe=lambda wildcards: recipe("evaluation", wildcards.benchmark),
+        machine=lambda wildcards, threads: machine("evaluation", wildcards.benchmark),
         version=STAGE_VERSIONS["evaluate"],
     message:
         "evaluate: {wildcards.method} on {wildcards.panel}, seed {wildcards.seed}"
     shell:
         "PRISM_LOG={log} python -m prism evaluate --model {input.model} --games {input.games} --panel {input.panel}"
-        " --recipe {params.recipe:q} --seed {wildcards.seed} --out {output}"
+        " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed} --out {output}"

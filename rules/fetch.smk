@@ -51,9 +51,7 @@ if plays_eto("alfworld"):
         threads: 4
         params:
             source=f"{DOWNLOAD_FOLDERS[ETO]}/alfworld_sft.json",
-            recipe=json_text(
-                {"max_steps": config["benchmarks"]["alfworld"]["expert"]["max_steps"]}
-            ),
+            recipe=recipe("eto", "alfworld"),
             version=STAGE_VERSIONS["trajectories"],
         message:
             "trajectories: ETO's conversations, played again in ALFWorld"
@@ -80,15 +78,7 @@ if plays_eto("webshop"):
             "../envs/cpu.yaml"
         params:
             source=f"{DOWNLOAD_FOLDERS[ETO]}/webshop_sft.json",
-            recipe=json_text(
-                {
-                    "max_steps": config["benchmarks"]["webshop"]["expert"][
-                        "max_steps"
-                    ],
-                    "goals": config["benchmarks"]["webshop"]["goals"],
-                    "split": config["benchmarks"]["webshop"]["split"],
-                }
-            ),
+            recipe=recipe("eto", "webshop"),
             version=STAGE_VERSIONS["trajectories"],
         message:
             "trajectories: ETO's conversations, played again in WebShop"

@@ -19,19 +19,16 @@ rule learning_curve:
     container:
         image("rl")
     params:
-        recipe=json_text(
-            {
-                **stage_settings("evaluation", LEARNING_BENCHMARK),
-                "max_steps": config["benchmarks"][LEARNING_BENCHMARK]["max_steps"],
-            }
-        ),
+        recipe=recipe("evaluation", LEARNING_BENCHMARK),
+        machine=lambda wildcards, threads: machine("evaluation", LEARNING_BENCHMARK),
         work=lambda wildcards, input: work_folder(input.run),
         version=STAGE_VERSIONS["evaluate"],
     message:
         "learning curve: RL's checkpoints on {wildcards.panel}, seed {wildcards.seed}"
     shell:
         "PRISM_LOG={log} python -m prism learning-curve --run {input.run} --work {params.work} --games {input.games}"
-        " --panel {input.panel} --recipe {params.recipe:q} --seed {wildcards.seed} --out {output}"
+        " --panel {input.panel} --recipe {params.recipe:q} --machine {params.machine:q}"
+        " --seed {wildcards.seed} --out {output}"
 
 
 rule learning_table:

@@ -17,13 +17,8 @@ rule pass_rates:
     container:
         image("rl")
     params:
-        recipe=lambda wildcards: json_text(
-            {
-                **stage_settings("evaluation", wildcards.benchmark),
-                **pass_rate_settings(),
-                "max_steps": config["benchmarks"][wildcards.benchmark]["max_steps"],
-            }
-        ),
+        recipe=lambda wildcards: recipe("pass_rates", wildcards.benchmark),
+        machine=lambda wildcards, threads: machine("pass_rates", wildcards.benchmark),
         version=STAGE_VERSIONS["pass_rates"],
         loop=f"{config['results']}/benchmarks/pass_rates/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
     message:
@@ -31,7 +26,7 @@ rule pass_rates:
     shell:
         "PRISM_LOG={log} python -m prism pass-rates --model {input.model} --games {input.games} --panel {input.panel}"
         " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q}"
-        " --loop-time {params.loop} --out {output}"
+        " --machine {params.machine:q} --loop-time {params.loop} --out {output}"
 
 
 rule pass_rate_table:

@@ -16,16 +16,8 @@ rule probe:
     container:
         image("rl")
     params:
-        recipe=lambda wildcards: json_text(
-            {
-                "layout": config["probe"]["layout"],
-                "loss_on": config["probe"]["loss_on"],
-                "dtype": config["probe"]["dtype"],
-                "tokens_per_pack": config["probe"]["tokens_per_pack"],
-                "gradient_checkpointing": config["probe"]["gradient_checkpointing"],
-                "prompt": config["benchmarks"][wildcards.benchmark]["prompt"],
-            }
-        ),
+        recipe=lambda wildcards: recipe("probe", wildcards.benchmark),
+        machine=lambda wildcards, threads: machine("probe", wildcards.benchmark),
         version=STAGE_VERSIONS["probe"],
         loop=f"{config['results']}/benchmarks/probe/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
     message:
@@ -33,4 +25,5 @@ rule probe:
     shell:
         "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
         " --shard {wildcards.shard}"
-        " --shards {wildcards.shards} --recipe {params.recipe:q} --loop-time {params.loop} --out {output}"
+        " --shards {wildcards.shards} --recipe {params.recipe:q} --machine {params.machine:q}"
+        " --loop-time {params.loop} --out {output}"

@@ -30,14 +30,9 @@ rule rl:
         image("rl")
     threads: config["rl"].get("threads", 2)
     params:
-        recipe=lambda wildcards: json_text(
-            {
-                **stage_settings("rl", wildcards.benchmark, wildcards.algorithm),
-                "algorithm": wildcards.algorithm,
-                "max_env_steps": config["benchmarks"][wildcards.benchmark][
-                    "max_steps"
-                ],
-            }
+        recipe=lambda wildcards: recipe("rl", wildcards.benchmark, wildcards.algorithm),
+        machine=lambda wildcards, threads: machine(
+            "rl", wildcards.benchmark, wildcards.algorithm
         ),
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")
@@ -53,4 +48,5 @@ rule rl:
     shell:
         "PRISM_LOG={log} python -m prism rl --init {input.model} --games {input.games}"
         " --panel {input.panel} {params.excluded} {params.subset}"
-        " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"
+        " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed}"
+        " --work {params.work} --out {output}"

@@ -14,12 +14,7 @@ rule scores:
     conda:
         "../envs/cpu.yaml"
     params:
-        recipe=json_text(
-            {
-                "epsilon": config["scores"]["epsilon"],
-                "random_seeds": list(range(config["scores"]["random_draws"])),
-            }
-        ),
+        recipe=recipe("scores"),
     message:
         "scores: {wildcards.benchmark} under {wildcards.backbone}"
     shell:

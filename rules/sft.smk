@@ -20,11 +20,9 @@ rule sft:
         image("sft")
     threads: config["sft"].get("threads", 2)
     params:
-        recipe=lambda wildcards: json_text(
-            {
-                **stage_settings("sft", wildcards.benchmark),
-                "template": config["backbones"][wildcards.backbone]["template"],
-            }
+        recipe=lambda wildcards: recipe("sft", wildcards.benchmark, wildcards.backbone),
+        machine=lambda wildcards, threads: machine(
+            "sft", wildcards.benchmark, wildcards.backbone
         ),
         subset=lambda wildcards, input: split_option(
             wildcards.subset, input.get("split")
@@ -36,4 +34,5 @@ rule sft:
     shell:
         "PRISM_LOG={log} python -m prism sft --model {input.model}"
         " --trajectories {input.trajectories} {params.subset}"
-        " --recipe {params.recipe:q} --seed {wildcards.seed} --work {params.work} --out {output}"
+        " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed}"
+        " --work {params.work} --out {output}"

@@ -19,7 +19,7 @@ rule alfworld_games:
         source=(
             f"--source dataset --data-dir {shlex.quote(ALFWORLD['data_dir'])}"
             if ALFWORLD["source"] == "dataset"
-            else f"--recipe '{recipe('benchmarks', 'alfworld', 'games')}'"
+            else f"--recipe '{recipe('games')}'"
         ),
         version=STAGE_VERSIONS["games"],
     message:
@@ -66,7 +66,7 @@ elif not plays_eto("alfworld"):
             "../envs/cpu.yaml"
         threads: 2
         params:
-            recipe=recipe("benchmarks", "alfworld", "expert"),
+            recipe=recipe("expert", "alfworld"),
             version=STAGE_VERSIONS["trajectories"],
         message:
             "trajectories: the expert plays every training game"
@@ -111,9 +111,7 @@ rule alfworld_panel:
     conda:
         "../envs/cpu.yaml"
     params:
-        recipe=lambda wildcards: json_text(
-            {"size": ALFWORLD["panels"][wildcards.panel], "seed": 0}
-        ),
+        recipe=lambda wildcards: recipe("panel", "alfworld", wildcards.panel),
     message:
         "panel {wildcards.panel}: a fixed list of tasks"
     shell:

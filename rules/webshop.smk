@@ -1,6 +1,5 @@
 # Raw data of WebShop: a catalog compiled into a store, trajectories of the oracle shopper, fixed panels of goals.
 WEBSHOP = config["benchmarks"]["webshop"]
-WEBSHOP_GOALS = {"goals": WEBSHOP["goals"], "split": WEBSHOP["split"]}
 
 
 if WEBSHOP["source"] == "generated":
@@ -15,7 +14,7 @@ if WEBSHOP["source"] == "generated":
         conda:
             "../envs/cpu.yaml"
         params:
-            recipe=recipe("benchmarks", "webshop", "catalog"),
+            recipe=recipe("catalog"),
             version=STAGE_VERSIONS["games"],
         message:
             "catalog of WebShop, generated"
@@ -42,9 +41,7 @@ rule webshop_store:
     params:
         # the original files are a parameter, as ALFWorld's are: the paper's scale can be planned without them
         catalog=lambda wildcards, input: input.catalog or WEBSHOP["data_dir"],
-        recipe=json_text(
-            {"seed": WEBSHOP["catalog"]["seed"], "goals": [WEBSHOP["goals"]]}
-        ),
+        recipe=recipe("store"),
         version=STAGE_VERSIONS["games"],
     message:
         "store of WebShop: products, goals, search index"
@@ -90,7 +87,7 @@ elif not plays_eto("webshop"):
         conda:
             "../envs/cpu.yaml"
         params:
-            recipe=json_text({**WEBSHOP["expert"], **WEBSHOP_GOALS}),
+            recipe=recipe("expert", "webshop"),
             version=STAGE_VERSIONS["trajectories"],
         message:
             "trajectories: the oracle shopper plays training goals"
@@ -113,7 +110,7 @@ rule webshop_training_panel:
     conda:
         "../envs/cpu.yaml"
     params:
-        recipe=json_text(WEBSHOP_GOALS),
+        recipe=recipe("panel", "webshop", "train"),
     message:
         "panel train: the goals that have a trajectory"
     shell:
@@ -134,9 +131,7 @@ rule webshop_panel:
     conda:
         "../envs/cpu.yaml"
     params:
-        recipe=json_text(
-            {**WEBSHOP_GOALS, "size": WEBSHOP["panels"]["test"], "seed": 0}
-        ),
+        recipe=recipe("panel", "webshop", "test"),
     message:
         "panel test: a fixed list of goals"
     shell:

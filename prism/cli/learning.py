@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import Machine
 from prism.cli.outputs import output_file, output_folder
 
 Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it means.")]
@@ -21,13 +22,16 @@ def learning_curve(
     recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
     seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
     out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of one evaluation a checkpoint.")],
+    machine: Machine = "{}",
 ) -> None:
     """Evaluate every checkpoint that an RL run kept."""
     from prism.core.recipes import build_recipe
     from prism.stages.evaluate import EvaluationRecipe
     from prism.stages.learning import evaluate_checkpoints
 
-    evaluate_checkpoints(run, work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe"), seed)
+    evaluate_checkpoints(
+        run, work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed
+    )
 
 
 def learning_table(

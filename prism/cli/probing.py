@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import Machine
 from prism.cli.outputs import ModelName, output_file
 
 
@@ -23,6 +24,7 @@ def probe(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64")] = "float32",
     tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; less needs less memory")] = 4096,
     gradient_checkpointing: Annotated[bool, typer.Option(help="less memory, more time")] = False,
+    machine: Machine = "{}",
     shard: Annotated[int, typer.Option(help="part to probe, from 0")] = 0,
     shards: Annotated[int, typer.Option(help="number of parts the corpus is probed in")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
@@ -36,7 +38,7 @@ def probe(
     from prism.stages.probe import ProbeRecipe, probe_shard
 
     if recipe is not None:
-        settings = build_recipe(ProbeRecipe, recipe, "--recipe")
+        settings = build_recipe(ProbeRecipe, recipe, "--recipe", machine)
     else:
         prompt = PromptFormat("full", "pairs:2", context_length)
         settings = ProbeRecipe(prompt, layout, loss_on, dtype, tokens_per_pack, gradient_checkpointing)
@@ -49,7 +51,7 @@ def score(
     norms: Annotated[list[Path], typer.Argument(help="all parquet files of one probe")],
     out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write")],
     passrates: Annotated[Path | None, typer.Option(help="CSV with columns id and pass_rate")] = None,
-    recipe: Annotated[str, typer.Option(help='settings as JSON: {"epsilon": 1e-8, "random_seeds": [1, 2]}')] = "{}",
+    recipe: Annotated[str, typer.Option(help='settings as JSON: {"epsilon": 1e-8}')] = "{}",
 ) -> None:
     """Concentration of every trajectory's gradient: Gini, kurtosis, CV, L2."""
     from prism.core.recipes import build_recipe

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import Machine
 from prism.cli.outputs import output_file, output_folder
 
 
@@ -25,12 +26,13 @@ def rl(
     exclude_panel: Annotated[
         list[Path] | None, typer.Option(help="Evaluation panel that no task may be of; may be repeated.")
     ] = None,
+    machine: Machine = "{}",
 ) -> None:
     """Train a model with RL (verl) on the tasks that a split routes to it."""
     from prism.core.recipes import build_recipe
     from prism.stages.rl import RlRecipe, train_rl
 
-    settings = build_recipe(RlRecipe, recipe, "--recipe")
+    settings = build_recipe(RlRecipe, recipe, "--recipe", machine)
     train_rl(init, games, panel, split, out, work, settings, seed, regime, exclude_panel or ())
 
 
@@ -46,12 +48,13 @@ def pass_rates(
     shard: Annotated[int, typer.Option(help="Part to play, from 0.")] = 0,
     shards: Annotated[int, typer.Option(help="Number of parts the tasks are played in.")] = 1,
     loop_time: Annotated[Path | None, typer.Option(help="JSON to write: seconds of the episodes alone.")] = None,
+    machine: Machine = "{}",
 ) -> None:
     """Count how often the untrained backbone solves each training task (HPT)."""
     from prism.core.recipes import build_recipe
     from prism.stages.passrates import PassRatesRecipe, measure_pass_rates
 
-    settings = build_recipe(PassRatesRecipe, recipe, "--recipe")
+    settings = build_recipe(PassRatesRecipe, recipe, "--recipe", machine)
     measure_pass_rates(model, games, panel, out, settings, shard, shards, loop_time)
 
 

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import Machine
 from prism.cli.outputs import output_folder
 
 
@@ -21,10 +22,11 @@ def sft(
     seed: Annotated[int, typer.Option(help="Order of the rows.")],
     split: Annotated[Path | None, typer.Option(help="Routing (CSV: id, score, regime); none: whole corpus.")] = None,
     regime: Annotated[str, typer.Option(help="Part of the split to train on: sft or rl.")] = "sft",
+    machine: Machine = "{}",
 ) -> None:
     """Fine-tune a model on a routed subset with LLaMA-Factory."""
     from prism.core.recipes import build_recipe
     from prism.stages.sft import SftRecipe, train_sft
 
-    settings = build_recipe(SftRecipe, recipe, "--recipe")
+    settings = build_recipe(SftRecipe, recipe, "--recipe", machine)
     train_sft(model, trajectories, split, regime, out, work, settings, seed)

@@ -10,13 +10,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 # jsonschema loads a checker for every format whose package is installed. The one for IRIs builds grammars for two
 # seconds, at every start of Snakemake; the schema uses no format.
 _IRI_CHECKER = "rfc3987_syntax"
 _absent = sys.modules.setdefault(_IRI_CHECKER, None) is None
-from jsonschema import Draft202012Validator  # noqa: E402
+from jsonschema import Draft202012Validator, validators  # noqa: E402
 from jsonschema.exceptions import ValidationError, best_match  # noqa: E402
 
 if _absent:
@@ -26,23 +24,33 @@ from prism.core.errors import BadInput  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
 from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 
-# stages whose settings a benchmark may lay its own over
-OVERLAID_STAGES = ("sft", "rl", "evaluation")
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
-def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
-    """Check a config; nothing is changed.
+def _is_integer(_: Any, value: Any) -> bool:
+    """JSON schema counts 1.0 among the integers; it is no file's name and no range's end."""
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+_Validator = validators.extend(
+    Draft202012Validator, type_checker=Draft202012Validator.TYPE_CHECKER.redefine("integer", _is_integer)
+)
+
+
+def check_values(config: Mapping[str, Any], schema: Mapping[str, Any], overlaid: Sequence[str]) -> None:
+    """Check a config against its schema and against itself; nothing is changed.
+
+    Args:
+        overlaid: stages whose settings a benchmark may lay its own over.
 
     Raises:
         BadInput: one line with the key, what is wrong with it and what is allowed.
     """
-    schema = yaml.safe_load(Path(schema_path).read_text(encoding="utf-8"))
-    error = best_match(Draft202012Validator(schema).iter_errors(config))
+    error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
         raise _describe(error)
     _check_numbers(config, "config")
-    _check_overlays(config, schema)
+    _check_overlays(config, schema, overlaid)
     _check_places(config)
     _check_panels(config["benchmarks"])
     known = {"methods": build_methods(config["methods"]), **{key: config[key] for key in ("backbones", "benchmarks")}}
@@ -55,9 +63,6 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")
     _check_columns(config)
-    draws = config["scores"]["random_draws"]
-    if max(config["seeds"]) >= draws:
-        raise BadInput("config seeds", f"seed {max(config['seeds'])} has no random split", "raise scores.random_draws")
 
 
 def _check_numbers(value: Any, place: str) -> None:
@@ -72,19 +77,19 @@ def _check_numbers(value: Any, place: str) -> None:
         raise BadInput(place, f"{value!r} is not a finite number", "see config/README.md")
 
 
-def _check_overlays(config: Mapping[str, Any], schema: Mapping[str, Any]) -> None:
+def _check_overlays(config: Mapping[str, Any], schema: Mapping[str, Any], overlaid: Sequence[str]) -> None:
     """Settings that are laid over a stage's own are checked as the stage's are; none of them is required."""
     overlays = {
         f"benchmarks.{benchmark}.{stage}": (stage, settings[stage])
         for benchmark, settings in config["benchmarks"].items()
-        for stage in OVERLAID_STAGES
+        for stage in overlaid
         if stage in settings
     }
     for name, overlay in config["rl"].get("algorithms", {}).items():
         overlays[f"rl.algorithms.{name}"] = ("rl", overlay)
     for place, (stage, overlay) in overlays.items():
         partial = {**schema["properties"][stage], "required": [], "$defs": schema["$defs"]}
-        error = best_match(Draft202012Validator(partial).iter_errors(overlay))
+        error = best_match(_Validator(partial).iter_errors(overlay))
         if error is not None:
             raise _describe(error, place.split("."))
 
@@ -149,6 +154,8 @@ def _describe(error: ValidationError, prefix: Sequence[str] = ()) -> BadInput:
         return BadInput(place, f"key {missing[0]!r} is missing", "see config/README.md")
     if error.validator == "enum":
         return BadInput(place, f"{error.instance!r} is not allowed", f"use one of {error.validator_value}")
+    if error.validator == "type" and isinstance(error.instance, float) and error.instance.is_integer():
+        return BadInput(place, f"{error.instance!r} is not a whole number", f"write {error.instance:.0f}")
     return BadInput(place, error.message, "see config/README.md")
 
 

@@ -19,6 +19,7 @@ from jinja2 import TemplateError
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_json
+from prism.core.recipes import setting
 from prism.core.trajectories import Trajectory
 
 # Raised whenever the same inputs give another token stream: heavy stages depend on it.
@@ -34,18 +35,21 @@ _HISTORY = re.compile(r"(pairs|actions):(\d+)")
 
 @dataclass(frozen=True)
 class PromptFormat:
-    """How a step becomes text.
+    """How a step becomes text."""
 
-    Attributes:
-        style: ``full`` (role, instructions; real language models) or ``compact`` (a few words; tiny vocabularies).
-        history: ``pairs:N`` shows the last N (observation, action) pairs, ``actions:N`` the last N actions.
-        context_length: tokens a row of probe and SFT may have (prompt and response), longer rows are truncated; and
-            tokens a prompt of RL and evaluation may have, with the response on top (`prism.core.episodes`).
-    """
-
-    style: str
-    history: str
-    context_length: int
+    style: str = setting(
+        "`full`: role and instructions in sentences; `compact`: a few words, for tiny vocabularies",
+        choices=("compact", "full"),
+    )
+    history: str = setting(
+        "`pairs:N`: the last N observations and actions (V: `pairs:2`); `actions:N`: the last N actions",
+        schema={"type": "string", "pattern": "^(pairs|actions):[0-9]+$"},
+    )
+    context_length: int = setting(
+        "tokens a row of probe and SFT may have, prompt and response, longer ones are truncated and counted; and "
+        "tokens a prompt of RL and evaluation may have, with the response on top (P: 2048 and 4096)",
+        at_least=64,
+    )
 
     def __post_init__(self) -> None:
         if self.style not in _RENDERERS:

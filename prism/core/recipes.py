@@ -1,35 +1,79 @@
-"""Recipes: a stage's settings as a dataclass, built from the slice of the config that reaches it as JSON."""
+"""Recipes: a stage's settings as a dataclass, built from the slice of the config that reaches it as JSON.
+
+A field made by `setting` says once what its key means, which values it may have, when it applies, and whether it shapes
+the result or only says how the machine is used. The config's schema, its tables in config/README.md, the checks of a
+command and the canonical form by which two recipes are compared are all read off it.
+"""
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 from prism.core.errors import BadInput
 
 Recipe = TypeVar("Recipe")
+_KEY = "setting"
+_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
+_WORDS = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
 
 
-def build_recipe(kind: type[Recipe], values: Mapping[str, Any] | str, place: str) -> Recipe:
+@dataclass(frozen=True)
+class Setting:
+    """What is known of a setting besides its type and default.
+
+    Attributes:
+        meaning: what it does, and where its value comes from; a cell of the table in config/README.md.
+        at_least, above, at_most: bounds of a number.
+        choices: the values that it may have; none for any.
+        machine: it says how the machine is used. Another value changes the result by no more than another machine
+            would, that is by rounding, and is no reason to run anything again.
+        only: settings beside it and the values of theirs with which it applies; otherwise it is not read.
+        schema: JSON schema of a value that its type does not describe.
+    """
+
+    meaning: str = ""
+    at_least: float | None = None
+    above: float | None = None
+    at_most: float | None = None
+    choices: tuple[str, ...] = ()
+    machine: bool = False
+    only: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    schema: Mapping[str, Any] | None = None
+
+
+def setting(
+    meaning: str,
+    default: Any = dataclasses.MISSING,
+    *,
+    default_factory: Any = dataclasses.MISSING,
+    **known: Any,
+) -> Any:
+    """A field of a recipe; `known` are the other attributes of `Setting`."""
+    return field(default=default, default_factory=default_factory, metadata={_KEY: Setting(meaning, **known)})
+
+
+def setting_of(field_: dataclasses.Field) -> Setting:
+    """What is known of a field; nothing of one that was not made by `setting`."""
+    return field_.metadata.get(_KEY, Setting())
+
+
+def build_recipe(kind: type[Recipe], values: Mapping[str, Any] | str, place: str, machine: str = "{}") -> Recipe:
     """Build the dataclass `kind` from a mapping or a JSON text; nested dataclasses are built too.
 
     Args:
-        place: where the values come from, for the error (``--recipe``, ``config.yaml: sft``).
+        place: where the values come from, for the error (``--recipe``, ``config sft``).
+        machine: settings of the machine as JSON, laid over the values.
 
     Raises:
-        BadInput: a key is unknown or missing, or a value has the wrong type.
+        BadInput: a key is unknown or missing, or a value has the wrong type or is out of bounds.
     """
-    if isinstance(values, str):
-        try:
-            values = json.loads(values)
-        except json.JSONDecodeError as error:
-            raise BadInput(place, f"is not valid JSON ({error.msg})", "quote it as one JSON object") from error
-    if not isinstance(values, Mapping):
-        raise BadInput(place, "is not a mapping", f"give the keys of {kind.__name__}")
-    fields = {field.name: field for field in dataclasses.fields(kind) if field.init}
+    values = _mapping(kind, values, place) | dict(_mapping(kind, machine, "--machine"))
+    fields = {one.name: one for one in dataclasses.fields(kind) if one.init}
     for key in values:
         if key not in fields:
             near = difflib.get_close_matches(key, fields, 1)
@@ -37,13 +81,25 @@ def build_recipe(kind: type[Recipe], values: Mapping[str, Any] | str, place: str
             raise BadInput(place, f"unknown key {key!r}", hint)
     hints = get_type_hints(kind)
     built = {}
-    for name, field in fields.items():
+    for name, one in fields.items():
         if name not in values:
-            if field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING:
                 raise BadInput(place, f"key {name!r} is missing", f"add it ({kind.__name__})")
             continue
         built[name] = _convert(hints[name], values[name], f"{place}.{name}")
+        _check(setting_of(one), built[name], f"{place}.{name}")
     return kind(**built)
+
+
+def _mapping(kind: type, values: Mapping[str, Any] | str, place: str) -> dict[str, Any]:
+    if isinstance(values, str):
+        try:
+            values = json.loads(values)
+        except json.JSONDecodeError as error:
+            raise BadInput(place, f"is not valid JSON ({error.msg})", "quote it as one JSON object") from error
+    if not isinstance(values, Mapping):
+        raise BadInput(place, "is not a mapping", f"give the keys of {kind.__name__}")
+    return dict(values)
 
 
 def _convert(kind: Any, value: Any, place: str) -> Any:
@@ -60,8 +116,73 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
         raise BadInput(place, f"{value!r} is not a {expected}", f"give a {expected}")
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
-    if kind is int and isinstance(value, bool):
-        raise BadInput(place, f"{value!r} is not a whole number", "give a number")
-    if kind in (int, float, str, bool) and not isinstance(value, kind):
-        raise BadInput(place, f"{value!r} is not of type {kind.__name__}", f"give a {kind.__name__}")
+    if kind in _TYPES and (not isinstance(value, kind) or (kind is int and isinstance(value, bool))):
+        whole = kind is int and isinstance(value, float) and value.is_integer()
+        raise BadInput(place, f"{value!r} is not {_WORDS[kind]}", f"write {value:.0f}" if whole else "see its type")
     return value
+
+
+def _check(known: Setting, value: Any, place: str) -> None:
+    """Refuse a value that is out of bounds or not among the choices."""
+    if known.choices and value not in known.choices:
+        raise BadInput(place, f"unknown value {value!r}", f"use one of {', '.join(known.choices)}")
+    if known.at_least is not None and not value >= known.at_least:
+        raise BadInput(place, f"{value!r} is too small", f"give at least {known.at_least}")
+    if known.above is not None and not value > known.above:
+        raise BadInput(place, f"{value!r} is not above {known.above}", "give a larger number")
+    if known.at_most is not None and not value <= known.at_most:
+        raise BadInput(place, f"{value!r} is too large", f"give at most {known.at_most}")
+
+
+def result_settings(recipe: Any) -> dict[str, Any]:
+    """What decides a stage's result, in one form for all spellings.
+
+    Defaults are written out, numbers have their field's type, and what does not apply beside the other settings is left
+    out, as are the settings of the machine.
+    """
+    return {
+        name: result_settings(value) if dataclasses.is_dataclass(value) else value
+        for name, value, known in _settings(recipe)
+        if not known.machine and all(getattr(recipe, key) in values for key, values in known.only.items())
+    }
+
+
+def machine_settings(recipe: Any) -> dict[str, Any]:
+    """The settings of a recipe that say how the machine is used."""
+    return {name: value for name, value, known in _settings(recipe) if known.machine}
+
+
+def _settings(recipe: Any) -> list[tuple[str, Any, Setting]]:
+    return [(one.name, getattr(recipe, one.name), setting_of(one)) for one in dataclasses.fields(recipe)]
+
+
+def schema_of(kind: type, leave_out: Sequence[str] = ()) -> dict[str, Any]:
+    """JSON schema of a recipe's settings, without those that reach it from elsewhere in the config."""
+    hints = get_type_hints(kind)
+    fields = [one for one in dataclasses.fields(kind) if one.name not in leave_out]
+    required = [
+        one.name for one in fields if one.default is dataclasses.MISSING and one.default_factory is dataclasses.MISSING
+    ]
+    return {
+        "type": "object",
+        "additionalProperties": False,
+        "required": required,
+        "properties": {one.name: _schema_of_field(hints[one.name], one) for one in fields},
+    }
+
+
+def _schema_of_field(kind: Any, one: dataclasses.Field) -> dict[str, Any]:
+    known = setting_of(one)
+    if known.schema is not None:
+        rule = dict(known.schema)
+    elif dataclasses.is_dataclass(kind):
+        rule = schema_of(kind)
+    elif known.choices:
+        rule = {"enum": list(known.choices)}
+    else:
+        rule = {"type": _TYPES[kind]}
+    bounds = {"minimum": known.at_least, "exclusiveMinimum": known.above, "maximum": known.at_most}
+    rule |= {name: bound for name, bound in bounds.items() if bound is not None}
+    if one.default is not dataclasses.MISSING:
+        rule["default"] = one.default
+    return rule | ({"description": known.meaning} if known.meaning else {})

@@ -14,6 +14,7 @@ from prism.core.errors import BadInput, PrismError
 from prism.core.files import sha256_model, write_json
 from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
+from prism.core.recipes import setting
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import ALFWORLD, WEBSHOP, EnvironmentFailure, EnvironmentPool
 from prism.generation.base import Generator, Sampling
@@ -24,34 +25,22 @@ ROUNDS_BETWEEN_LINES = 5
 
 @dataclass(frozen=True)
 class EvaluationRecipe:
-    """Settings of an evaluation.
+    """Settings of an evaluation. (V): verl-agent's value.
 
     Attributes:
         prompt: prompt format; it must be the one of the training.
         max_steps: environment steps after which an episode ends as failed.
-        temperature: sampling temperature; 0 is greedy.
-        top_p: nucleus.
-        max_new_tokens: longest reply.
-        batch_size: prompts in one forward pass.
-        workers: environment processes; they do not change the result.
-        threads: CPU threads of the model.
-        generator: ``hf``, or ``vllm`` on GPUs.
     """
 
     prompt: PromptFormat
     max_steps: int
-    temperature: float
-    top_p: float
-    max_new_tokens: int
-    batch_size: int
-    workers: int
-    threads: int = 2
-    generator: str = "hf"
-
-    def __post_init__(self) -> None:
-        if self.generator not in _GENERATORS:
-            known = ", ".join(_GENERATORS)
-            raise BadInput("generator", f"unknown generator {self.generator!r}", f"use one of {known}")
+    temperature: float = setting("of the sampler (V); 0 is greedy", at_least=0)
+    top_p: float = setting("of the sampler (V)", at_least=0, at_most=1)
+    max_new_tokens: int = setting("tokens of a response (V)", at_least=1)
+    batch_size: int = setting("prompts that advance together", at_least=1, machine=True)
+    workers: int = setting("processes that step environments", 1, at_least=1, machine=True)
+    threads: int = setting("CPU threads of the model", 2, at_least=1, machine=True)
+    generator: str = setting("`hf`: transformers, on CPUs; `vllm`: vLLM, on GPUs", "hf", choices=("hf", "vllm"))
 
 
 def evaluate(

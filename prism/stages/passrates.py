@@ -24,6 +24,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_model, write_json
 from prism.core.probe.journal import Journal
 from prism.core.progress import say, track
+from prism.core.recipes import setting
 from prism.core.seeds import seed_of
 from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
@@ -38,20 +39,14 @@ SHARD_COLUMNS = ("id", "solved", "errors")
 
 @dataclass(frozen=True)
 class PassRatesRecipe(EvaluationRecipe):
-    """Settings of the pass rates: those of an evaluation, and these.
+    """Settings of the pass rates: those of an evaluation, and these."""
 
-    Attributes:
-        rollouts: episodes of each task (HPT: 8).
-        seed: of the sampling and of the order of equal pass rates.
-    """
-
-    rollouts: int = 8
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.rollouts < 1:
-            raise BadInput("pass_rates.rollouts", f"{self.rollouts} is not positive", "give a whole number above 0")
+    rollouts: int = setting(
+        "episodes of the untrained backbone on each training task (HPT: 8); HPT sends the tasks it solves least to SFT",
+        8,
+        at_least=1,
+    )
+    seed: int = setting("of the sampling and of the order of equal pass rates", 0, at_least=0)
 
 
 def measure_pass_rates(

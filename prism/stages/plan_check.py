@@ -136,17 +136,20 @@ def check_commands(commands: Iterable[Command]) -> Counter[str]:
         BadInput: the first command that would be refused.
     """
     counts: Counter[str] = Counter()
-    seen: set[tuple[str, str, str]] = set()
+    seen: set[tuple[str, str, str, str]] = set()
     for command in commands:
         counts[command.name] += 1
-        for option, text in parse(command).items():
-            if isinstance(text, str) and text.startswith("{") and (command.name, option, text) not in seen:
-                seen.add((command.name, option, text))
-                _check_recipe(command.name, option, text)
+        options = dict(parse(command))
+        machine = options.pop("machine", "{}")
+        for option, text in options.items():
+            told = (command.name, option, text, machine)
+            if isinstance(text, str) and text.startswith("{") and told not in seen:
+                seen.add(told)
+                _check_recipe(*told)
     return counts
 
 
-def _check_recipe(name: str, option: str, text: str) -> None:
+def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
     """Build what a command is told in JSON, and hand it to those who get it."""
     place = f"{name} --{option}"
     if (name, option) in RECORDED:
@@ -154,7 +157,7 @@ def _check_recipe(name: str, option: str, text: str) -> None:
     if (name, option) not in RECIPES:
         raise BadInput(place, "is JSON that nothing checks", "add it to prism.stages.plan_check")
     module, _, attribute = RECIPES[name, option].partition(":")
-    recipe = build_recipe(getattr(import_module(module), attribute), text, place)
+    recipe = build_recipe(getattr(import_module(module), attribute), text, place, machine)
     if name in CHECKERS:
         CHECKERS[name](recipe)
 

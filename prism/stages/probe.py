@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,43 +20,12 @@ from prism.core.probe.models import DTYPES, load_model, resolve_model
 from prism.core.probe.normfiles import write_norms
 from prism.core.probe.packing import plan_packs
 from prism.core.probe.prober import GradientProber, ProbedSample
+from prism.core.probe.recipe import ProbeRecipe
 from prism.core.probe.samples import Sample
 from prism.core.progress import say, track
-from prism.core.prompts import LAYOUTS, LOSSES, PromptFormat
 from prism.core.tokenizers import load_tokenizer
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
-
-
-@dataclass(frozen=True)
-class ProbeRecipe:
-    """Settings of the probe.
-
-    Attributes:
-        prompt: how trajectories become tokens; of chats only the context length counts.
-        layout: ``steps``, a row an environment step, or ``conversation``, one row a trajectory; chats are chats.
-        loss_on: ``response``, the answers (section 2.2 of the paper), or ``all`` tokens (its appendix A).
-        dtype: precision of weights and activations; norms are accumulated in float32 or better.
-        tokens_per_pack: tokens of one forward pass; halved when memory runs out.
-        gradient_checkpointing: recompute layers in the backward pass; less memory, more time.
-    """
-
-    prompt: PromptFormat
-    layout: str = "steps"
-    loss_on: str = "response"
-    dtype: str = "float32"
-    tokens_per_pack: int = 4096
-    gradient_checkpointing: bool = False
-
-    def __post_init__(self) -> None:
-        if self.dtype not in DTYPES:
-            raise BadInput("probe.dtype", f"unknown dtype {self.dtype!r}", f"use one of {', '.join(DTYPES)}")
-        if self.layout not in LAYOUTS:
-            raise BadInput("probe.layout", f"unknown layout {self.layout!r}", f"use one of {', '.join(LAYOUTS)}")
-        if self.loss_on not in LOSSES:
-            raise BadInput("probe.loss_on", f"unknown value {self.loss_on!r}", f"use one of {', '.join(LOSSES)}")
-        if self.tokens_per_pack < 1:
-            raise BadInput("probe.tokens_per_pack", f"{self.tokens_per_pack} is not positive", "try 4096")
 
 
 def probe_shard(

@@ -14,21 +14,16 @@ from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.probe.normfiles import NormFile, check_finite, open_norms
+from prism.core.recipes import setting
 
 PASS_RATE = "pass_rate"
 
 
 @dataclass(frozen=True)
 class ScoresRecipe:
-    """Settings of the scores.
+    """Settings of the scores."""
 
-    Attributes:
-        epsilon: keeps the denominators of eq. 5-7 away from zero; the paper's value is 1e-8.
-        random_seeds: each adds a column ``random-seed{n}`` of uniform numbers, the score of the random routers.
-    """
-
-    epsilon: float = EPSILON
-    random_seeds: tuple[int, ...] = ()
+    epsilon: float = setting("keeps the denominators of eq. 5-7 away from zero (P: 1e-8)", EPSILON, at_least=0)
 
     def __post_init__(self) -> None:
         if not 0 <= self.epsilon < math.inf:
@@ -46,7 +41,7 @@ def compute_scores(
     Args:
         parquets: all shards of one probe, in any order.
         passrates: CSV with columns ``id`` and ``pass_rate`` (share of solved rollouts), or None.
-        out_csv: written with the columns id, `score_names`, random-seed{n}, pass_rate.
+        out_csv: written with the columns id, `score_names`, pass_rate.
 
     Raises:
         BadInput: the shards are incomplete, do not belong together, or the pass rates lack a trajectory.
@@ -59,8 +54,6 @@ def compute_scores(
     ids = [ids[index] for index in order]
     _check_unique(ids, files[0])
     columns = {name: values[order] for name, values in scores.items()}
-    for seed in recipe.random_seeds:
-        columns[f"random-seed{seed}"] = np.random.default_rng(seed).random(len(ids))
     if passrates is not None:
         columns[PASS_RATE] = _read_passrates(Path(passrates), ids)
     rows = zip(ids, *(values.tolist() for values in columns.values()), strict=True)

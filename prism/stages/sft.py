@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, sha256_model, write_json
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
+from prism.core.recipes import setting
 from prism.core.splits import read_split
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.verl_plugin.multinode import read_allocation, rendezvous_command, rendezvous_environment
@@ -46,49 +47,57 @@ TOKENIZER_FILES = (
 class SftRecipe:
     """Settings of supervised fine-tuning; all but the first and last block are LLaMA-Factory's own keys.
 
+    (P): the paper's value at its scale; (L): LLaMA-Factory's stock recipe for this model.
+
     Attributes:
         prompt: prompt format; the rows are cut at its context length.
-        layout: ``steps``, a row an environment step, or ``conversation``, one row a trajectory.
         template: LLaMA-Factory's name of the chat template (``qwen3``, ``llama3``). The rows are tokenised before; it
             only has to know the family's tokens.
-        deepspeed: DeepSpeed settings, empty for none.
-        gpus: processes a node, one a GPU; 0 trains on the CPU.
-        nodes: nodes of the SLURM job; with more than one, torchrun's processes meet on the first.
-        threads: CPU threads of a process.
     """
 
     prompt: PromptFormat
     template: str
-    layout: str
+    layout: str = setting(
+        "`steps`: a row an environment step; `conversation`: one row a trajectory (P)", choices=LAYOUTS
+    )
 
-    learning_rate: float
-    num_train_epochs: float
-    per_device_train_batch_size: int
-    gradient_accumulation_steps: int
-    lr_scheduler_type: str = "cosine"
-    warmup_ratio: float = 0.1
-    weight_decay: float = 0.0
-    max_grad_norm: float = 1.0
-    optim: str = "adamw_torch"
-    bf16: bool = False
-    flash_attn: str = "sdpa"
-    gradient_checkpointing: bool = False
-    # "group_by_length" wastes less padding
-    train_sampling_strategy: str = "random"
-    full_determinism: bool = True
-    logging_steps: int = 10
-    save_strategy: str = "epoch"
-    save_steps: int = 500
-    save_total_limit: int = 2
-    deepspeed: dict[str, Any] = field(default_factory=dict)
+    learning_rate: float = setting("peak learning rate of AdamW (P)", above=0)
+    num_train_epochs: float = setting("passes over the subset (P)", above=0)
+    per_device_train_batch_size: int = setting("rows of a forward pass (P)", at_least=1)
+    gradient_accumulation_steps: int = setting("passes of an update (P)", at_least=1)
+    lr_scheduler_type: str = setting(
+        "schedule of the learning rate (P)", "cosine", choices=("cosine", "linear", "constant", "constant_with_warmup")
+    )
+    warmup_ratio: float = setting("share of warm-up steps (P)", 0.1, at_least=0, at_most=1)
+    weight_decay: float = setting("of the optimizer (L)", 0.0, at_least=0)
+    max_grad_norm: float = setting("gradients are clipped to this norm (L)", 1.0, above=0)
+    optim: str = setting("the optimizer (L)", "adamw_torch", choices=("adamw_torch", "adamw_torch_fused"))
+    bf16: bool = setting("train in bfloat16 (P); off on CPUs without native support", False)
+    flash_attn: str = setting("attention kernel", "sdpa", choices=("sdpa", "fa2"))
+    gradient_checkpointing: bool = setting(
+        "recompute each layer in the backward pass: less memory, more time", False, machine=True
+    )
+    train_sampling_strategy: str = setting(
+        "order of the rows (L: `random`); `group_by_length` wastes less padding",
+        "random",
+        choices=("random", "sequential", "group_by_length"),
+    )
+    full_determinism: bool = setting("two runs give the same bytes; slower kernels on GPUs", True)
+    logging_steps: int = setting("steps between two lines of the loss curve", 10, at_least=1, machine=True)
+    save_strategy: str = setting(
+        "when the work folder gets a checkpoint", "epoch", choices=("no", "epoch", "steps"), machine=True
+    )
+    save_steps: int = setting("steps between checkpoints under `save_strategy: steps`", 500, at_least=1, machine=True)
+    save_total_limit: int = setting("checkpoints that stay in the work folder", 2, at_least=1, machine=True)
+    deepspeed: dict[str, Any] = setting(
+        "DeepSpeed's configuration, empty for none (L: ZeRO-3)",
+        default_factory=dict,
+        schema={"$ref": "#/$defs/deepspeed"},
+    )
 
-    gpus: int = 0
-    nodes: int = 1
-    threads: int = 2
-
-    def __post_init__(self) -> None:
-        if self.layout not in LAYOUTS:
-            raise BadInput("sft.layout", f"unknown layout {self.layout!r}", f"use one of {', '.join(LAYOUTS)}")
+    gpus: int = setting("GPUs a node (P: 8); 0 trains on the CPU", 0, at_least=0)
+    nodes: int = setting("nodes of the SLURM job ([more than one](../docs/cluster.md))", 1, at_least=1)
+    threads: int = setting("CPU threads of a process", 2, at_least=1, machine=True)
 
 
 def train_sft(

@@ -2,25 +2,34 @@
 
 A score table may hold a column ``{score}_rank``: the order of the score with its ties broken. Where it is there, the
 quantile is that of the ranks; the split still publishes the score itself, and how much the tie-break decided.
+
+A random score is no column: it follows from its seed and the ids, so that a new seed changes no file of another one.
 """
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+import numpy as np
 
 from prism.core.csvfiles import Table, read_table, write_table
 from prism.core.errors import BadInput, NotFinite
 from prism.core.progress import say
 from prism.core.splits import RL, SFT, Split, split_by_quantile
+from prism.core.trajectories import read_trajectories
+
+_RANDOM_SCORE = re.compile(r"random-seed(\d+)")
 
 
-def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: str | Path) -> Split:
+def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str | Path) -> Split:
     """Route the trajectories above the score's quantile to RL, the others to SFT.
 
     Args:
-        score: a column of the score table: a concentration metric, ``random-seed{n}`` or ``pass_rate``.
+        scores: the score table (CSV); for a random score also the corpus (JSONL), whose ids are all it needs.
+        score: a column of the score table, a concentration metric or ``pass_rate``; or ``random-seed{n}``.
         rl_percent: share for RL in percent, above 0 and below 100; ties at the threshold go to SFT.
         out_csv: written with the columns id, score, regime; its head has threshold, counts and ties.
 
@@ -28,7 +37,7 @@ def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: s
         BadInput: there is no such column (suggests the nearest), or the share leaves one side empty.
         NotFinite: a score is NaN or infinite; names the trajectory.
     """
-    table = read_table(scores_csv)
+    table = random_scores(scores, score) if _RANDOM_SCORE.fullmatch(score) else read_table(scores)
     split = route_table(table, score, rl_percent)
     if not split.count(RL):
         say(f"{out_csv}: every trajectory is at or below the threshold of {score}: nothing goes to RL")
@@ -45,6 +54,21 @@ def make_split(scores_csv: str | Path, score: str, rl_percent: float, out_csv: s
         head += tie_break_lines(score, values, split)
     write_table(out_csv, head, ["id", "score", "regime"], zip(table.column("id"), values, split.regimes, strict=True))
     return split
+
+
+def random_scores(path: str | Path, score: str) -> Table:
+    """The table of a random score: uniform numbers in [0, 1), drawn in the order of the sorted ids.
+
+    Args:
+        path: a score table (CSV) or a corpus (JSONL).
+        score: ``random-seed{n}``.
+    """
+    path = Path(path)
+    corpus = path.suffix == ".jsonl"
+    ids = sorted(trajectory.id for trajectory in read_trajectories(path)) if corpus else read_table(path).column("id")
+    seed = int(_RANDOM_SCORE.fullmatch(score)[1])
+    drawn = dict(zip(sorted(ids), np.random.default_rng(seed).random(len(ids)).tolist(), strict=True))
+    return Table(path, [], ["id", score], [[identifier, repr(drawn[identifier])] for identifier in ids])
 
 
 def route_table(table: Table, score: str, rl_percent: float) -> Split:

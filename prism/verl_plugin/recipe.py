@@ -10,119 +10,117 @@ from prism.core.advantages import GIGPO_MODES
 from prism.core.errors import BadInput
 from prism.core.methods import ALGORITHMS
 from prism.core.prompts import PromptFormat
+from prism.core.recipes import setting
 
 PLATFORM_ENGINES = {"cpu": "hf", "gpu": "vllm"}
 
 
 @dataclass(frozen=True)
 class RlRecipe:
-    """Settings of the RL stage.
+    """Settings of the RL stage. (P): the paper's value at its scale; (V): verl-agent's default, on which it builds.
 
     Attributes:
         prompt: how a step becomes text; the same value as in evaluation.
-        algorithm: ``grpo`` or ``gigpo``.
-        tasks_per_step: tasks (groups) of one training step; at most the size of the subset.
-        group_size: trajectories a task.
-        steps_rule: ``share`` gives a subset its share of the corpus's steps, so that half the corpus is half the steps;
-            ``epochs`` keeps the passes over the subset constant; ``constant`` keeps the steps.
-        epochs: passes over the subset (rule ``epochs``).
-        steps: training steps, on the whole corpus (rule ``share``) or on any subset (rule ``constant``).
         max_env_steps: environment steps after which an episode ends (paper: 50 ALFWorld, 15 WebShop).
-        learning_rate: AdamW, constant.
-        ppo_epochs: passes of the optimizer over the rows of one training step.
-        clip_ratio: PPO's clip range on both sides.
-        temperature: of the rollouts.
-        top_p: of the rollouts.
-        max_response_tokens: tokens a response may have.
-        mini_batch: rows an optimizer step should rest on; a row is an environment step. See `prism.verl_plugin.trainer`
-            for what verl makes of it.
-        micro_batch_tokens: tokens of one forward and backward pass on one device.
-        kl_coefficient: weight of the KL to the initial policy in the loss; 0 leaves the reference policy out.
-        entropy_coefficient: weight of the entropy bonus.
-        weight_decay: of AdamW.
-        max_grad_norm: gradients are clipped to this norm.
-        success_reward: reward of a solved task.
-        invalid_action_penalty: what an invalid action costs its row.
-        norm_adv_by_std: divide group-relative scores by their deviation.
-        group_statistics: ``rows`` or ``trajectories``, see `prism.core.advantages.grpo_advantages`.
-        gigpo_gamma: GiGPO's discount of a step's return.
-        gigpo_weight: weight of GiGPO's step advantage beside its episode advantage.
-        gigpo_mode: ``mean_std_norm`` divides both of GiGPO's advantages by their deviation, ``mean_norm`` only centres
-            them. `norm_adv_by_std` is GRPO's.
-        loss_aggregation: verl's `loss_agg_mode`.
-        shuffle_rows: shuffle rows before they are cut into mini-batches.
-        save_every: training steps between checkpoints; the last step is always saved. 0 saves the last one only.
-        keep_checkpoints: how many of them stay in the work folder; the oldest goes first.
-        platform: ``cpu`` or ``gpu``.
-        rollout_engine: ``hf`` on CPU, ``vllm`` on GPU.
-        gpus: GPUs a node (1 on CPU: one logical device).
-        nodes: nodes of the SLURM job; with more than one, a Ray cluster is started over them.
-        tensor_parallel: of the rollout engine.
-        threads: torch threads of the training process and of the sampler, which take turns.
-        environment_threads: threads that step environments, in each agent-loop worker.
-        agent_workers: processes that run agent loops.
-        gpu_memory_utilization: share of GPU memory for vLLM.
-        warm_workers: start Ray's worker processes by forking one warmed-up process (CPU platform only).
+        algorithm: ``grpo`` or ``gigpo``.
     """
 
     prompt: PromptFormat
     max_env_steps: int
-    learning_rate: float
-    tasks_per_step: int
-    mini_batch: int
-    micro_batch_tokens: int
-    max_response_tokens: int
-    steps_rule: str
-    algorithm: str = "grpo"
-    group_size: int = 8
-    epochs: float = 0.0
-    steps: int = 0
-    ppo_epochs: int = 1
-    clip_ratio: float = 0.2
-    temperature: float = 1.0
-    top_p: float = 1.0
-    kl_coefficient: float = 0.0
-    entropy_coefficient: float = 0.001
-    weight_decay: float = 0.01
-    max_grad_norm: float = 1.0
-    success_reward: float = 10.0
-    invalid_action_penalty: float = 0.1
-    norm_adv_by_std: bool = True
-    group_statistics: str = "rows"
-    gigpo_gamma: float = 0.95
-    gigpo_weight: float = 1.0
-    gigpo_mode: str = "mean_std_norm"
-    loss_aggregation: str = "token-mean"
-    shuffle_rows: bool = False
-    save_every: int = 0
-    keep_checkpoints: int = 2
-    platform: str = "cpu"
-    rollout_engine: str = "hf"
-    gpus: int = 1
-    nodes: int = 1
-    tensor_parallel: int = 1
-    threads: int = 2
-    environment_threads: int = 4
-    agent_workers: int = 1
-    gpu_memory_utilization: float = 0.6
-    warm_workers: bool = True
+    learning_rate: float = setting("of AdamW, constant (P)", above=0)
+    tasks_per_step: int = setting("tasks of a training step, at most those of the subset (V)", at_least=1)
+    mini_batch: int = setting(
+        "rows (environment steps) that an optimizer step should rest on (V); `prism/verl_plugin/trainer.py` says what "
+        "verl makes of it",
+        at_least=1,
+    )
+    micro_batch_tokens: int = setting("tokens of one forward and backward pass on one device", at_least=1)
+    max_response_tokens: int = setting("tokens a response may have (V)", at_least=1)
+    steps_rule: str = setting(
+        "`share`: a subset gets its share of the corpus's steps, so half the corpus is half the steps (P, Table 3); "
+        "`epochs`: the passes over the subset are constant; `constant`: the steps are",
+        choices=("share", "epochs", "constant"),
+    )
+    algorithm: str = setting("", "grpo", choices=ALGORITHMS)
+    group_size: int = setting("trajectories of a task (P)", 8, at_least=2)
+    epochs: float = setting("passes over the subset", 0.0, at_least=0, only={"steps_rule": ("epochs",)})
+    steps: int = setting(
+        "training steps, on the whole corpus (`share`; P: 150) or on any subset (`constant`)",
+        0,
+        at_least=0,
+        only={"steps_rule": ("share", "constant")},
+    )
+    ppo_epochs: int = setting("passes of the optimizer over the rows of one training step (V)", 1, at_least=1)
+    clip_ratio: float = setting("PPO's clip range on both sides (V)", 0.2, above=0)
+    temperature: float = setting("of the rollouts (V)", 1.0, above=0)
+    top_p: float = setting("of the rollouts (V)", 1.0, at_least=0, at_most=1)
+    kl_coefficient: float = setting(
+        "weight of the KL to the initial policy in the loss; 0 leaves the reference policy out (P; GiGPO: V)",
+        0.0,
+        at_least=0,
+    )
+    entropy_coefficient: float = setting("weight of the entropy bonus (V)", 0.001, at_least=0)
+    weight_decay: float = setting("of AdamW (V)", 0.01, at_least=0)
+    max_grad_norm: float = setting("gradients are clipped to this norm (V)", 1.0, above=0)
+    success_reward: float = setting("reward of a solved task (P)", 10.0)
+    invalid_action_penalty: float = setting("what an invalid action costs its row (P)", 0.1, at_least=0)
+    norm_adv_by_std: bool = setting(
+        "divide GRPO's scores by their group's deviation (V)", True, only={"algorithm": ("grpo",)}
+    )
+    group_statistics: str = setting(
+        "a group's mean and deviation are over `rows`, where long trajectories weigh more (V), or `trajectories`",
+        "rows",
+        choices=("rows", "trajectories"),
+    )
+    gigpo_gamma: float = setting(
+        "GiGPO: discount of a step's return (V)", 0.95, at_least=0, at_most=1, only={"algorithm": ("gigpo",)}
+    )
+    gigpo_weight: float = setting(
+        "GiGPO: weight of the step advantage beside the episode's (V)", 1.0, at_least=0, only={"algorithm": ("gigpo",)}
+    )
+    gigpo_mode: str = setting(
+        "GiGPO: `mean_std_norm` divides its advantages by their deviation (V, ALFWorld), `mean_norm` only centres them "
+        "(V, WebShop)",
+        "mean_std_norm",
+        choices=GIGPO_MODES,
+        only={"algorithm": ("gigpo",)},
+    )
+    loss_aggregation: str = setting(
+        "verl's `loss_agg_mode` (V)",
+        "token-mean",
+        choices=("token-mean", "seq-mean-token-sum", "seq-mean-token-mean"),
+    )
+    shuffle_rows: bool = setting("shuffle rows before they are cut into mini-batches", False)
+    save_every: int = setting(
+        "training steps between checkpoints in the work folder; 0: the last one only", 0, at_least=0, machine=True
+    )
+    keep_checkpoints: int = setting(
+        "checkpoints that stay in the work folder; the learning curve evaluates all that are there",
+        2,
+        at_least=1,
+        machine=True,
+    )
+    platform: str = setting("where verl runs", "cpu", choices=tuple(PLATFORM_ENGINES))
+    rollout_engine: str = setting("`hf` on CPUs, `vllm` on GPUs", "hf", choices=tuple(PLATFORM_ENGINES.values()))
+    gpus: int = setting("GPUs a node (P: 8); 1 on a CPU: one logical device", 1, at_least=1)
+    nodes: int = setting("nodes of the SLURM job ([more than one](../docs/cluster.md))", 1, at_least=1)
+    tensor_parallel: int = setting(
+        "GPUs that share one copy of the rollout engine", 1, at_least=1, only={"rollout_engine": ("vllm",)}
+    )
+    threads: int = setting("CPU threads of training and of the sampler, which take turns", 2, at_least=1, machine=True)
+    environment_threads: int = setting("threads that step environments, a worker", 4, at_least=1, machine=True)
+    agent_workers: int = setting("processes that run agent loops", 1, at_least=1, machine=True)
+    gpu_memory_utilization: float = setting("share of GPU memory for vLLM", 0.6, at_least=0, at_most=1, machine=True)
+    warm_workers: bool = setting(
+        "start Ray's workers by forking one warmed-up process (CPU platform only)", True, machine=True
+    )
 
     def __post_init__(self) -> None:
-        _one_of("algorithm", self.algorithm, ALGORITHMS)
-        _one_of("steps_rule", self.steps_rule, ("share", "epochs", "constant"))
-        _one_of("group_statistics", self.group_statistics, ("rows", "trajectories"))
-        _one_of("gigpo_mode", self.gigpo_mode, GIGPO_MODES)
-        if not 0 <= self.gigpo_gamma <= 1:
-            raise BadInput("rl.gigpo_gamma", f"{self.gigpo_gamma} is no discount", "give a number from 0 to 1")
-        _one_of("platform", self.platform, tuple(PLATFORM_ENGINES))
         _one_of("rollout_engine", self.rollout_engine, (PLATFORM_ENGINES[self.platform],))
         needed = self.epochs if self.steps_rule == "epochs" else self.steps
         if needed <= 0:
             key = "epochs" if self.steps_rule == "epochs" else "steps"
             raise BadInput(f"rl.{key}", f"{needed} is not positive", f"steps_rule {self.steps_rule} needs it")
-        for name in ("tasks_per_step", "group_size", "max_env_steps", "mini_batch", "max_response_tokens"):
-            if getattr(self, name) < 1:
-                raise BadInput(f"rl.{name}", f"{getattr(self, name)} is not positive", "give a whole number above 0")
 
     @property
     def row_tokens(self) -> int:

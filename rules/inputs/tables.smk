@@ -116,14 +116,14 @@ def cell_recipe(table, backbone, method, row, settings=None, columns=()):
 
 def timing_settings(benchmark):
     """What a run time depends on besides the data: how RL's steps are counted, and the hardware the config asks for."""
-    settings = stage_settings("rl", benchmark)
-    threads = settings.get("threads", 2)
+    settings = RECIPES.rl(benchmark, BASELINE)
+    threads = settings.threads
     hardware = f"CPU, {threads} thread{'s' if threads > 1 else ''} of torch"
-    if settings.get("platform", "cpu") == "gpu":
-        hardware = f"{settings['gpus']} GPUs on {settings.get('nodes', 1)} node(s)"
-    rule_name = settings["steps_rule"]
+    if settings.platform == "gpu":
+        hardware = f"{settings.gpus} GPUs on {settings.nodes} node(s)"
+    rule_name = settings.steps_rule
     return {
-        "steps_rule": f"{rule_name} ({settings['epochs' if rule_name == 'epochs' else 'steps']})",
+        "steps_rule": f"{rule_name} ({settings.epochs if rule_name == 'epochs' else settings.steps})",
         "hardware": hardware,
     }
 

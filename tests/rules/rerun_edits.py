@@ -25,11 +25,18 @@ SPLIT_METHODS = {
     "split": 2, "sft": 2, "rl": 2, "figure_training_curves": 1, "evaluate": 4,
 } | TABLE | {"table1_row": 4}  # fmt: skip
 SCORE_FIGURES = {"figure_case_study": 1, "figure_consensus": 1, "figure_score_distributions": 1}
-FROM_SCORES = {"scores": 2, "sensitivity": 1} | SPLIT_METHODS | SCORE_FIGURES
+# prism-gini alone: a random split needs no score
+GINI = {
+    "split": 1, "sft": 1, "rl": 1, "figure_training_curves": 1, "evaluate": 2,
+} | TABLE | {"table1_row": 2}  # fmt: skip
+FROM_SCORES = {"scores": 2, "sensitivity": 1} | GINI | SCORE_FIGURES
 FROM_PROBE = {"probe": 2} | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
-    FROM_PROBE | {"alfworld_trajectories": 1, "alfworld_training_panel": 1, "sft": 3} | RL_METHODS | TRAINED_METHODS
+    FROM_PROBE
+    | {"alfworld_trajectories": 1, "alfworld_training_panel": 1, "split": 2, "sft": 3}
+    | RL_METHODS
+    | TRAINED_METHODS
 )
 FROM_GAMES = FROM_TRAJECTORIES | {"alfworld_games": 1, "alfworld_panel": 2} | ALL_METHODS
 ONE_PANEL = {"alfworld_panel": 1, "evaluate": 6} | TABLE | {"table1_row": 6}
@@ -80,23 +87,27 @@ EDITS = {
     "backbones.tiny-qwen3.source": (
         {"backbones.tiny-qwen3.source": "hub", "backbones.tiny-qwen3.revision": COMMIT}, FROM_BACKBONE,
     ),
-    "backbones.tiny-qwen3.location": ("resources/backbones/tiny-llama", FROM_BACKBONE),
+    "backbones.tiny-qwen3.location": (
+        {"backbones.tiny-qwen3.location": "resources/backbones/tiny-llama", "backbones.tiny-qwen3.template": "llama3"},
+        FROM_BACKBONE,
+    ),
     "backbones.tiny-qwen3.revision": (COMMIT, FROM_BACKBONE),
-    "backbones.tiny-qwen3.template": ("llama3", SFT_METHODS),
+    "backbones.tiny-qwen3.template": ("qwen3_nothink", SFT_METHODS),
     "backbones.tiny-qwen3.stands_for": ("Llama-3.1-8B-Instruct", TABLE),
     "backbones.tiny-llama.source": (
         {"backbones.tiny-llama.source": "hub", "backbones.tiny-llama.revision": COMMIT}, FROM_OTHER_BACKBONE,
     ),
-    "backbones.tiny-llama.location": ("resources/backbones/tiny-qwen3", FROM_OTHER_BACKBONE),
+    "backbones.tiny-llama.location": (
+        {"backbones.tiny-llama.location": "resources/backbones/tiny-qwen3", "backbones.tiny-llama.template": "qwen3"},
+        FROM_OTHER_BACKBONE,
+    ),
     "backbones.tiny-llama.revision": (COMMIT, FROM_OTHER_BACKBONE),
     "probe.layout": ("conversation", FROM_PROBE),
     "probe.loss_on": ("all", FROM_PROBE),
     "probe.dtype": ("float64", FROM_PROBE),
-    "probe.tokens_per_pack": (2048, FROM_PROBE),
-    "probe.gradient_checkpointing": (True, FROM_PROBE),
     "probe.shards": (2, FROM_PROBE | {"probe": 4}),
     "scores.epsilon": (1.0e-6, FROM_SCORES),
-    "scores.random_draws": (11, FROM_SCORES),
+    "rl.steps": (4, RL_METHODS),
     "rl.algorithms.grpo": ({"learning_rate": 1.0e-5}, RL_METHODS),
     "methods.base": ({"sft": "all"}, ONE_METHOD),
     "methods.sft": ({"sft": "gini-low50"}, ONE_METHOD),
@@ -130,29 +141,59 @@ EDITS = {
 # that is not expected, and each value has to stand in the command of every job of the rule, so that each is a cause.
 SETTINGS = {
     "sft": (SFT_METHODS, "sft", {
-        "layout": "conversation", "learning_rate": 1.0e-3, "num_train_epochs": 2, "per_device_train_batch_size": 8,
+        "layout": "conversation", "learning_rate": 1.0e-3, "num_train_epochs": 2.0, "per_device_train_batch_size": 8,
         "gradient_accumulation_steps": 2, "lr_scheduler_type": "linear", "warmup_ratio": 0.2, "weight_decay": 0.5,
         "max_grad_norm": 2.0, "optim": "adamw_torch_fused", "bf16": True, "flash_attn": "fa2",
-        "gradient_checkpointing": True, "train_sampling_strategy": "random", "full_determinism": False,
-        "logging_steps": 7, "save_strategy": "steps", "save_steps": 11, "save_total_limit": 5,
-        "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2, "threads": 2,
+        "train_sampling_strategy": "random", "full_determinism": False,
+        "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2,
     }),
     "rl": (RL_METHODS, "rl", {
         "learning_rate": 1.0e-5, "tasks_per_step": 3, "group_size": 4, "mini_batch": 128, "micro_batch_tokens": 4096,
-        "max_response_tokens": 30, "steps_rule": "epochs", "epochs": 0.5, "steps": 2, "ppo_epochs": 2,
+        "max_response_tokens": 30, "steps_rule": "epochs", "epochs": 0.5, "ppo_epochs": 2,
         "clip_ratio": 0.3, "temperature": 0.9, "top_p": 0.8, "kl_coefficient": 0.02, "entropy_coefficient": 0.002,
         "weight_decay": 0.02, "max_grad_norm": 2.0, "success_reward": 5.0, "invalid_action_penalty": 0.2,
         "norm_adv_by_std": False, "group_statistics": "trajectories", "loss_aggregation": "seq-mean-token-sum",
-        "shuffle_rows": True, "save_every": 4,
-        "keep_checkpoints": 3, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7,
-        "tensor_parallel": 8, "threads": 2, "environment_threads": 9, "agent_workers": 10,
-        "gpu_memory_utilization": 0.7, "warm_workers": False,
+        "shuffle_rows": True, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7, "tensor_parallel": 8,
     }),
     "evaluation": (ALL_METHODS, "evaluate", {
-        "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "batch_size": 63, "workers": 2, "threads": 2,
-        "generator": "vllm",
+        "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "generator": "vllm",
     }),
 }  # fmt: skip
+
+# How the machine is used: (the command that gets it, values). All of them at once rerun nothing, and reach the jobs
+# that run anyway.
+MACHINE = {
+    "probe": ("probe", {"tokens_per_pack": 2048, "gradient_checkpointing": True}),
+    "sft": ("sft", {
+        "gradient_checkpointing": True, "logging_steps": 7, "save_strategy": "steps", "save_steps": 11,
+        "save_total_limit": 5, "threads": 2,
+    }),
+    "rl": ("rl", {
+        "save_every": 4, "keep_checkpoints": 3, "threads": 2, "environment_threads": 9, "agent_workers": 10,
+        "gpu_memory_utilization": 0.7, "warm_workers": False,
+    }),
+    "evaluation": ("evaluate", {"batch_size": 63, "workers": 2, "threads": 2}),
+}  # fmt: skip
+
+# What the config says already, in other words: nothing runs again.
+SAME = {
+    "sft.num_train_epochs": 3.0,
+    "sft.learning_rate": 0.002,
+    "sft.full_determinism": True,
+    "evaluation.top_p": 1,
+    "pass_rates.temperature": 1,
+    "rl.weight_decay": 0.01,
+    "rl.clip_ratio": 0.2,
+    "rl.gpus": 1,
+    "rl.success_reward": 10,
+    "benchmarks.alfworld.expert.max_games": 0,
+    # read by another rule, another algorithm, another engine
+    "rl.epochs": 7,
+    "rl.gigpo_gamma": 0.5,
+    "rl.tensor_parallel": 3,
+    "rl.algorithms.gigpo.learning_rate": 1.0e-5,
+    "benchmarks.alfworld.sft": {},
+}
 
 # What nothing of the demo is made from, and what an edit of it makes run again at the scale `smoke`, which builds
 # everything. All of them together rerun nothing in the demo.
@@ -175,9 +216,10 @@ SHOP_RL = {"rl": 27, "evaluate": 27} | SHOP_READERS | {"table2_row": 16} | SHOP_
 SHOP_SFT = {"sft": 23, "rl": 23, "evaluate": 25} | SHOP_READERS | {"table2_row": 14} | SHOP_TIMES | {"table3_row": 6}
 PASS_RATES = {"pass_rates": 2, "pass_rate_table": 2}
 SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2}
-SHOP_PROBE = {"probe": 2, "scores": 2, "sensitivity": 1, "split": 15}
+# the two random splits need no score
+SHOP_PROBE = {"probe": 2, "scores": 2, "sensitivity": 1, "split": 13}
 SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
-SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"webshop_training_panel": 1, "sft": 23} | SHOP_RL | SHOP_TRAINED
+SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"webshop_training_panel": 1, "split": 15, "sft": 23} | SHOP_RL | SHOP_TRAINED
 SHOP_TRAJECTORIES = SHOP_CORPUS | {"webshop_trajectories": 1}
 SHOP_GOALS = SHOP_TRAJECTORIES | {"webshop_panel": 1} | SHOP_METHODS
 SHOP_STORE = SHOP_GOALS | {"webshop_store": 1}
@@ -227,10 +269,6 @@ UNUSED = {
     "benchmarks.webshop.sft": ({"learning_rate": 1.0e-3}, SHOP_SFT),
     "benchmarks.webshop.rl": ({"learning_rate": 1.0e-5}, SHOP_RL),
     "benchmarks.webshop.evaluation": ({"temperature": 0.5}, SHOP_METHODS),
-    "backbones.tiny-llama.template": (
-        "qwen3",
-        {"sft": 9, "rl": 9, "evaluate": 10, "table2_row": 7, "figure_inverse_ablation": 1} | LLAMA_TABLE,
-    ),
     "backbones.tiny-llama.stands_for": ("Qwen3-8B", {"table2_row": 10} | LLAMA_TABLE),
     **{
         f"backbones.{name}.{key}": (edit, NOTHING)
@@ -309,6 +347,7 @@ UNUSED = {
 }  # fmt: skip
 
 EXEMPT = {
+    "backbones.tiny-llama.template": "LLaMA-Factory has no other template of its family; tiny-qwen3.template shows it",
     "seeds": "test_a_new_seed_leaves_the_others_alone",
     "tables.table1.benchmark": "Table 1 is ALFWorld's: its two panels exist there alone",
     "tables.table2.benchmark": "Table 2 is WebShop's, as Table 1 is ALFWorld's",

@@ -35,7 +35,7 @@ def job_counts(text: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in STATS.findall(text)}
 
 
-def planned_recipes(text: str, command: str) -> list[dict]:
-    """Recipes of a command's planned jobs, from a dry run that prints the shell commands."""
-    found = re.findall(rf"python -m prism {command} .*?--recipe '(\{{.*?\}})' ", text)
+def planned_recipes(text: str, command: str, option: str = "recipe") -> list[dict]:
+    """What a command's planned jobs are told in JSON, from a dry run that prints the shell commands."""
+    found = re.findall(rf"-m prism(?: stage)? {command} .*?--{option} '(\{{.*?\}})' ", text)
     return [json.loads(recipe) for recipe in found]

@@ -10,11 +10,11 @@ import yaml
 from snakemake.utils import update_config
 from snakemake_plan import dry_run, job_counts
 
-from prism.core.config import check_config
 from prism.core.errors import BadInput
 from prism.core.recipes import build_recipe
 from prism.stages import plan_check
 from prism.stages.plan_check import RECIPES, Command, check_commands, parse, planned_commands
+from prism.stages.settings import check_config
 from prism.stages.sft import SftRecipe
 from prism.verl_plugin.recipe import RlRecipe
 

@@ -14,7 +14,9 @@ from rerun_edits import (
     EDITS,
     EXEMPT,
     FROM_SCORES,
+    MACHINE,
     NOTHING,
+    SAME,
     SETTINGS,
     SPLIT_METHODS,
     TABLE,
@@ -26,6 +28,8 @@ from rerun_edits import (
     overlay,
 )
 from snakemake_plan import dry_run, planned_jobs, planned_recipes, run_snakemake
+
+from prism.stages.settings import read_schema
 
 pytestmark = pytest.mark.demo
 RESULTS = Path("results/demo")
@@ -108,8 +112,9 @@ def counts_with(finished: Path, override: str) -> dict[str, int]:
 def test_every_key_of_the_config_is_in_the_table(root):
     """A new key needs an edit, and an edit a key."""
     config = yaml.safe_load((root / "config/config.yaml").read_text())
-    schema = yaml.safe_load((root / "config/schema.yaml").read_text())
+    schema = read_schema(root / "config/schema.yaml")
     settings = [f"{stage}.{key}" for stage, (_, _, values) in SETTINGS.items() for key in values]
+    settings += [f"{stage}.{key}" for stage, (_, values) in MACHINE.items() for key in values]
     tables = [*EDITS, *settings, *UNUSED, *EXEMPT]
     assert len(tables) == len(set(tables))
     assert config_keys(config, schema) ^ set(tables) == set()
@@ -131,6 +136,26 @@ def test_every_setting_of_a_stage_reruns_the_stage_and_nothing_else(finished, st
     assert len(recipes) == expected[command]
     for recipe in recipes:
         assert {key: recipe.get(key) for key in values} == values
+
+
+def test_how_the_machine_is_used_reruns_nothing(finished):
+    edits = {stage: values for stage, (_, values) in MACHINE.items()}
+    assert counts_with(finished, overlay(edits)) == NOTHING
+
+
+@pytest.mark.parametrize("stage", MACHINE)
+def test_how_the_machine_is_used_reaches_the_jobs(finished, stage):
+    command, values = MACHINE[stage]
+    (finished / "edit.yaml").write_text(overlay({stage: values}))
+    text = dry_run(finished, "--printshellcmds", "--forceall", "--configfile", str(finished / "edit.yaml"))
+    told = planned_recipes(text, command, "machine")
+    assert told
+    for machine in told:
+        assert machine == values
+
+
+def test_the_same_values_in_other_words_rerun_nothing(finished):
+    assert counts_with(finished, overlay(SAME)) == NOTHING
 
 
 def test_edits_of_what_the_demo_does_not_use_rerun_nothing(finished):

@@ -276,8 +276,8 @@ def test_a_split_between_two_rates_was_not_decided_by_chance(tmp_path):
 def test_the_recipe_is_an_evaluations_with_rollouts_and_seed():
     values = {**vars(RECIPE), "prompt": vars(FORM)}
     assert build_recipe(passrates.PassRatesRecipe, values, "--recipe") == RECIPE
-    with pytest.raises(BadInput, match="rollouts"):
-        dataclasses.replace(RECIPE, rollouts=0)
+    with pytest.raises(BadInput, match=r"--recipe\.rollouts: 0 is too small"):
+        build_recipe(passrates.PassRatesRecipe, values | {"rollouts": 0}, "--recipe")
 
 
 def test_a_panel_of_nothing_or_of_an_unknown_benchmark_is_refused(model, tmp_path):

@@ -36,7 +36,7 @@ def test_values_and_nesting():
         ('{"rate": "fast", "name": "a"}', "--recipe.rate"),
         ('{"rate": 1, "name": "a", "inner": {"size": 1.5}}', "--recipe.inner.size"),
         ('{"rate": 1, "name": "a", "seeds": [true]}', "not a whole number"),
-        ('{"rate": 1, "name": "a", "on": 1}', "bool"),
+        ('{"rate": 1, "name": "a", "on": 1}', "true or false"),
         ("[1]", "not a mapping"),
         ("{", "not valid JSON"),
     ],

@@ -6,9 +6,9 @@ possessive endings off, 33 stop words out, Porter stems.
 
 from __future__ import annotations
 
+import functools
 import re
-
-from nltk.stem.porter import PorterStemmer
+from typing import Any
 
 from prism.environments.webshop import word_break
 
@@ -19,8 +19,6 @@ _STOP_WORDS = """a an and are as at be but by for if in into is it no not of on 
 they this to was will with"""
 STOP_WORDS = frozenset(_STOP_WORDS.split())
 MAX_TOKEN_LENGTH = 255
-# Porter's own later program, which Lucene follows; the paper's rules and Snowball's give other terms.
-_STEMMER = PorterStemmer(mode=PorterStemmer.MARTIN_EXTENSIONS)
 _APOSTROPHES = "'’＇"
 
 
@@ -35,7 +33,16 @@ def term_of(token: str) -> str | None:
     word = _lower(token)
     if len(word) >= 2 and word[-1] == "s" and word[-2] in _APOSTROPHES:
         word = word[:-2]
-    return None if word in STOP_WORDS else _STEMMER.stem(word, to_lowercase=False)
+    return None if word in STOP_WORDS else _stemmer().stem(word, to_lowercase=False)
+
+
+@functools.cache
+def _stemmer() -> Any:
+    """Porter's own later program, which Lucene follows; the paper's rules and Snowball's give other terms."""
+    # here, not above: the import takes seconds, and a plan has no text to analyse
+    from nltk.stem.porter import PorterStemmer
+
+    return PorterStemmer(mode=PorterStemmer.MARTIN_EXTENSIONS)
 
 
 def tokenize(text: str) -> list[str]:
