@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import yaml
 from snakemake.utils import update_config
 from snakemake_plan import dry_run, job_counts
+from transformers import AutoTokenizer
 
 from prism.core.errors import BadInput
+from prism.core.methods import share_percent
+from prism.core.prompts import PromptEncoder
 from prism.core.recipes import build_recipe
+from prism.core.trajectories import Step, Trajectory
 from prism.stages import plan_check
 from prism.stages.plan_check import RECIPES, Command, check_commands, parse, planned_commands
+from prism.stages.probe import ProbeRecipe
 from prism.stages.settings import check_config
 from prism.stages.sft import SftRecipe
 from prism.verl_plugin.recipe import RlRecipe
@@ -89,6 +96,51 @@ def test_prompts_have_the_papers_lengths_and_the_response_comes_on_top(commands)
             lengths.add((command.name, benchmark, recipe["prompt"]["context_length"], response))
     expected = {("alfworld", 2048, 512), ("webshop", 4096, 512)}
     assert lengths == {(name, *row) for name in ("rl", "evaluate", "pass-rates") for row in expected}
+
+
+def recipes_of(commands, name: str, kind: type) -> list[tuple[Command, object]]:
+    """Every command of a name with its recipe."""
+    return [
+        (command, build_recipe(kind, parse(command)["recipe"], name)) for command in commands if command.name == name
+    ]
+
+
+@pytest.mark.parametrize(("tiny", "template"), [("tiny-qwen3", "qwen3.jinja"), ("tiny-llama", "llama3.1.jinja")])
+@pytest.mark.parametrize("benchmark", ["alfworld", "webshop"])
+def test_probe_and_sft_take_one_row_a_trajectory(commands, root, benchmark, tiny, template):
+    """Every command of the plan, under the backbones' own chat templates, cut where the paper cuts."""
+    tokenizer = AutoTokenizer.from_pretrained(root / "resources/backbones" / tiny)
+    tokenizer.chat_template = (root / "tests/unit/templates" / template).read_text()
+    step = Step("a desk 1. " * 20, ("go to desk 1", "look"), "look around. " * 10, "look")
+    trajectory = Trajectory("a", benchmark, "a", "put a mug in desk.", "pick", "x", True, (step,) * 40)
+    forms = set()
+    for name, kind in (("probe", ProbeRecipe), ("sft", SftRecipe)):
+        of_benchmark = [one for command, one in recipes_of(commands, name, kind) if f"/{benchmark}/" in str(command)]
+        assert len(of_benchmark) >= 16
+        forms |= {(one.prompt, one.layout) for one in of_benchmark}
+    ((prompt, layout),) = forms
+    encoded = PromptEncoder(tokenizer, prompt).encode_trajectory(trajectory, layout)
+    (row,) = encoded.rows
+    assert len(row.input_ids) == {"alfworld": 2048, "webshop": 4096}[benchmark]
+    assert encoded.truncated == 1
+    answers = [token for token, carries in zip(row.input_ids, row.response_mask, strict=True) if carries]
+    assert answers.count(tokenizer.eos_token_id) > 5
+    assert encoded.response_tokens_cut > 0
+
+
+# ETO's recorded corpora, and what is left of WebShop's without the goals of the test panel
+@pytest.mark.parametrize(("benchmark", "sizes"), [("alfworld", (3118,)), ("webshop", (1823, 1550, 1448))])
+def test_rl_takes_150_steps_on_a_corpus_and_75_on_a_half(commands, benchmark, sizes):
+    planned = [
+        (int(share_percent(Path(parse(command)["out"]).parent.name.split("--")[2])), recipe)
+        for command, recipe in recipes_of(commands, "rl", RlRecipe)
+        if f"/{benchmark}/" in str(command)
+    ]
+    assert {percent for percent, _ in planned} == {50, 100} | ({10, 30, 70, 90} if benchmark == "webshop" else set())
+    for percent, recipe in planned:
+        for corpus in sizes:
+            for tasks in {math.floor(corpus * percent / 100), math.ceil(corpus * percent / 100)}:
+                assert recipe.training_steps(tasks, corpus) == 150 * percent // 100
 
 
 def test_a_key_that_llamafactory_does_not_know_fails(one_of_each, monkeypatch):

@@ -1,6 +1,7 @@
 """Costs and schedules of small plans, checked by hand."""
 
 import csv
+import json
 
 import pytest
 import yaml
@@ -54,6 +55,45 @@ def test_other_runs_are_linear_in_the_share_of_the_corpus(model, start):
     assert model.cost(rl("x", "cv-high30")).basis == "model"
     assert hours[90] == pytest.approx(9 * hours[10])
     assert hours[10] + hours[90] == pytest.approx(hours[30] + hours[70])
+
+
+RL = {
+    "prompt": {"style": "full", "history": "pairs:2", "context_length": 2048}, "max_env_steps": 50,
+    "learning_rate": 1e-6, "tasks_per_step": 16, "group_size": 8, "mini_batch": 256, "micro_batch_tokens": 32768,
+    "max_response_tokens": 512, "steps": 150,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("settings", "factor", "basis"),
+    [
+        ({"steps_rule": "share"}, 1, "table 3"),
+        # half of the corpus for as many steps as all of it
+        ({"steps_rule": "constant"}, 2, "model"),
+        ({"steps_rule": "share", "group_size": 16}, 2, "model"),
+        # one pass over 1,559 tasks of 16 a step: 98 steps instead of 75
+        ({"steps_rule": "epochs", "epochs": 1.0}, 98 / 75, "model"),
+    ],
+)
+def test_rl_costs_follow_the_rule_of_its_steps(model, start, settings, factor, basis):
+    command = f"prism rl --recipe '{json.dumps(RL | settings)}'"
+    wildcards = {"init": "gini-low50", "subset": "gini-high50", "benchmark": "alfworld", "algorithm": "grpo"}
+    cost = model.cost(job(1, command=command, **wildcards))
+    assert cost.hours - start == pytest.approx(factor * 11.1, abs=0.01)
+    assert cost.basis == basis
+
+
+@pytest.mark.parametrize(("rule", "wildcards"), [("sft", {"subset": "gini-low50"}), ("probe", {"shards": "8"})])
+@pytest.mark.parametrize(("benchmark", "ratio"), [("alfworld", 6000 / 1400), ("webshop", 4.9 * 1500 / 2500)])
+def test_step_rows_cost_more_than_one_sequence(model, rule, wildcards, benchmark, ratio):
+    def cost(layout):
+        command = f"""prism {rule} --recipe '{{"layout":"{layout}"}}'"""
+        return model.cost(job(1, rule, command=command, benchmark=benchmark, **wildcards))
+
+    table, rows = cost("conversation"), cost("steps")
+    idle = model._model["start_hours"][rule]
+    assert (table.basis, rows.basis) == ("table 3", "model")
+    assert (rows.hours - idle) / (table.hours - idle) == pytest.approx(ratio, rel=0.02)
 
 
 def test_gigpo_is_no_row_of_table_3(model):

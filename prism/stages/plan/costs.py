@@ -4,8 +4,10 @@ The model, per job (all constants in ``resources/plan/assumptions.yaml``):
 
 - probe: Table 3's probing time, divided by the number of shards, on one GPU instead of eight, plus the start.
 - SFT: Table 3's time on half of the corpus, times the share of the corpus over one half.
+- both are for one sequence a trajectory; step rows have more tokens and take that many times longer.
 - RL: the row of Table 3 that is this very run, else linear in the share of the corpus; runs from an SFT checkpoint have
-  their own slope (their episodes are shorter).
+  their own slope (their episodes are shorter). A run that plays more or fewer episodes than its share of 150 steps of
+  128 takes longer or shorter by as much.
 - evaluation and pass rates: episodes times the GPU-hours of one RL rollout, which is what an RL step of Table 3's GRPO
   run leaves for it.
 """
@@ -24,7 +26,9 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.methods import BASE, share_percent
+from prism.core.recipes import build_recipe
 from prism.stages.plan.jobs import Job
+from prism.verl_plugin.recipe import RlRecipe
 
 # an SFT or RL subset in Table 3, by the name of its score
 TABLE3_RUNS = {"cv": "prism-cv", "gini": "prism-gini", "kurtosis": "prism-kurtosis", "random": "random"}
@@ -85,25 +89,44 @@ class CostModel:
         return hours.get(job.rule, hours["default"]), "model"
 
     def _probe(self, job: Job) -> tuple[float, str]:
-        whole = self._table3[job.wildcards["benchmark"]]["probe"]
-        return whole * self._table3["gpus"] / (int(job.wildcards["shards"]) * max(job.gpus, 1)), "table 3"
+        whole, rows = self._table3[job.wildcards["benchmark"]]["probe"], self._tokens(job)
+        hours = whole * rows * self._table3["gpus"] / (int(job.wildcards["shards"]) * max(job.gpus, 1))
+        return hours, _basis(rows == 1)
 
     def _sft(self, job: Job) -> tuple[float, str]:
         half = self._table3[job.wildcards["benchmark"]]["sft_half"]
-        share = int(share_percent(job.wildcards["subset"]))
-        return half * share / 50 * self._table3["gpus"] / max(job.gpus, 1), "table 3" if share == 50 else "model"
+        share, rows = int(share_percent(job.wildcards["subset"])), self._tokens(job)
+        hours = half * rows * share / 50 * self._table3["gpus"] / max(job.gpus, 1)
+        return hours, _basis(share == 50 and rows == 1)
+
+    def _tokens(self, job: Job) -> float:
+        """Tokens of a trajectory in the layout of a job, over those of one conversation."""
+        steps = recipe_of(job).get("layout") == "steps"
+        return self._model["step_row_tokens"][job.wildcards["benchmark"]] if steps else 1
 
     def _rl(self, job: Job) -> tuple[float, str]:
         rows = self._table3[job.wildcards["benchmark"]]["rl"]
         subset, share = job.wildcards["subset"], int(share_percent(job.wildcards["subset"]))
-        speed = self._table3["gpus"] / max(job.gpus, 1)
+        length = self._rl_length(job, share / 100)
+        speed = length * self._table3["gpus"] / max(job.gpus, 1)
         if job.wildcards["init"] == BASE:
-            return rows["grpo"] * share / 100 * speed, "table 3" if self._is_grpo_run(job) else "model"
+            return rows["grpo"] * share / 100 * speed, _basis(self._is_grpo_run(job) and length == 1)
         run = TABLE3_RUNS.get(subset.split("-")[0])
         if run and share == 50 and "-high" in subset:
-            return rows[run] * speed, "table 3"
+            return rows[run] * speed, _basis(length == 1)
         halves = fmean(hours for name, hours in rows.items() if name != "grpo")
         return halves * share / 50 * speed, "model"
+
+    def _rl_length(self, job: Job, share: float) -> float:
+        """Episodes of an RL job, over its share of the 150 steps of 128 that Table 3's runs are taken to have."""
+        settings = recipe_of(job)
+        if not settings:
+            return 1
+        recipe = build_recipe(RlRecipe, settings, job.label)
+        corpus = self._model["corpus"][job.wildcards["benchmark"]]
+        steps = recipe.training_steps(round(corpus * share), corpus)
+        expected = round(self._model["rl_steps"] * share) * self._model["rl_episodes_per_step"]
+        return steps * recipe.tasks_per_step * recipe.group_size / expected
 
     def _is_grpo_run(self, job: Job) -> bool:
         return job.wildcards["subset"] == "all" and job.wildcards["algorithm"] == "grpo"
@@ -131,6 +154,10 @@ class CostModel:
     def co2_kg(self, gpu_hours: float) -> float:
         """CO2 of that electricity."""
         return self.energy_kwh(gpu_hours) * self._assumptions["energy"]["kilogram_co2_per_kwh"]
+
+
+def _basis(is_row: bool) -> str:
+    return "table 3" if is_row else "model"
 
 
 def recipe_of(job: Job) -> dict[str, Any]:
