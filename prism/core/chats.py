@@ -1,4 +1,4 @@
-"""Chats of people who bring their own trajectories: JSON lines in OpenAI's or ShareGPT's format.
+"""Chats of people who bring their own trajectories: JSON in OpenAI's or ShareGPT's format.
 
 OpenAI::
 
@@ -8,18 +8,20 @@ ShareGPT::
 
     {"id": "a", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}
 
-One trajectory a line; the two formats may be mixed. Without ``id`` the line number is the id.
+One trajectory a line, or all in one JSON array; gzipped or not. The two formats may be mixed. Without ``id`` the number
+of the line, or of the record in an array, is the id. Tools are a list, or a text that holds one (LLaMA-Factory).
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput
-from prism.core.files import read_jsonl
+from prism.core.files import read_records
 
 OPENAI_ROLES = {
     "system": "system",
@@ -50,7 +52,7 @@ class Chat:
         messages: ``{"role": system|user|assistant|tool, "content": str}``, with ``tool_calls`` and ``weight`` where the
             file has them.
         tools: tool schemas, or None.
-        place: file and line.
+        place: file, and line or record.
     """
 
     id: str
@@ -66,15 +68,24 @@ def read_chats(path: str | Path) -> list[Chat]:
         BadInput: names file and line of invalid JSON, a repeated id, an unknown role, or a chat without an answer.
     """
     chats: dict[str, Chat] = {}
-    for number, record in read_jsonl(path):
-        chat = parse_chat(record, number, f"{path}:{number}")
+    for number, place, record in read_records(path):
+        chat = parse_chat(record, number, place)
         if chat.id in chats:
-            first = chats[chat.id].place.rpartition(":")[2]
-            raise BadInput(chat.place, f"repeats id {chat.id!r} of line {first}", "make ids unique")
+            raise _repeated(chat, chats[chat.id], record)
         chats[chat.id] = chat
     if not chats:
         raise BadInput(path, "holds no chat", FORMATS)
     return list(chats.values())
+
+
+def _repeated(chat: Chat, first: Chat, record: Mapping[str, Any]) -> BadInput:
+    """The error for an id that comes twice; it may be the number of a record that has none."""
+    _, array, number = first.place.rpartition(" record ")
+    where = f"record {number}" if array else f"line {first.place.rpartition(':')[2]}"
+    if "id" in record:
+        return BadInput(chat.place, f"repeats id {chat.id!r} of {where}", "make ids unique")
+    problem = f"has no id, and its number {chat.id} is the id of {where}"
+    return BadInput(chat.place, problem, "give every trajectory a unique id, or none")
 
 
 def parse_chat(record: Mapping[str, Any], number: int, place: str) -> Chat:
@@ -103,10 +114,21 @@ def parse_chat(record: Mapping[str, Any], number: int, place: str) -> Chat:
         messages.insert(0, {"role": "system", "content": system})
     if not any(message["role"] == "assistant" and message.get("weight", 1) for message in messages):
         raise BadInput(place, "has no assistant message with loss: no response token", "add one or remove the line")
-    tools = record.get("tools") or None
-    if tools is not None and not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
+    return Chat(str(identifier), tuple(messages), _parse_tools(record.get("tools"), place), place)
+
+
+def _parse_tools(tools: Any, place: str) -> list[dict] | None:
+    """Tool schemas: a list of objects, or a text that holds one as JSON."""
+    if isinstance(tools, str) and tools.strip():
+        try:
+            tools = json.loads(tools)
+        except (ValueError, RecursionError) as error:
+            raise BadInput(place, "'tools' is a text that is not JSON", "write the tool schemas as JSON") from error
+    if not tools:
+        return None
+    if not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise BadInput(place, "'tools' is not a list of objects", "write the tool schemas as JSON objects")
-    return Chat(str(identifier), tuple(messages), tools, place)
+    return tools
 
 
 def _parse_message(turn: Any, role_key: str, content_key: str, roles: Mapping[str, str], place: str) -> dict[str, Any]:
@@ -124,7 +146,7 @@ def _parse_message(turn: Any, role_key: str, content_key: str, roles: Mapping[st
         raise BadInput(place, "'weight' is neither 0 nor 1", "write 0 for an answer without loss")
     if turn.get("weight", 1) == 0:
         message["weight"] = 0
-    if message["role"] == "assistant" and not message["content"] and "tool_calls" not in message:
+    if message["role"] == "assistant" and not message["content"].strip() and "tool_calls" not in message:
         raise BadInput(place, "an assistant message is empty: no response token", "fill it or remove it")
     return message
 

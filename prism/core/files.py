@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import os
 import shutil
 import uuid
+import zlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from prism.core.errors import BadInput
 
 CHUNK_BYTES = 1 << 20
+GZIP_MAGIC = b"\x1f\x8b"
 UNREADABLE_JSON = "is JSON that is nested too deep, or holds a number that is too long"
 
 
@@ -127,7 +130,7 @@ def read_json(path: str | Path) -> Any:
     """
     path = Path(path)
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -138,20 +141,16 @@ def read_json(path: str | Path) -> Any:
 
 
 def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
-    """Yield ``(line number, object)`` of a JSONL file; empty lines are skipped.
+    """Yield ``(line number, object)`` of a JSONL file, gzipped or not; empty lines are skipped.
 
     Raises:
-        BadInput: the file is missing, or a line is not a JSON object.
+        BadInput: the file is missing or damaged, or a line is not a JSON object.
     """
     path = Path(path)
+    number = 0
     try:
-        handle = path.open(encoding="utf-8")
-    except OSError as error:
-        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
-    with handle:
-        number = 0
-        try:
-            for number, line in enumerate(handle, 1):
+        with _open_text(path) as lines:
+            for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
                 record = json.loads(line)
@@ -159,12 +158,64 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
                 if not isinstance(record, dict):
                     raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
                 yield number, record
-        except json.JSONDecodeError as error:
-            raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line") from error
-        except UnicodeDecodeError as error:
-            raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
-        except (RecursionError, ValueError) as error:
-            raise BadInput(f"{path}:{number}", UNREADABLE_JSON, "mend or delete the line") from error
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
+    except (RecursionError, ValueError) as error:
+        raise BadInput(f"{path}:{number}", UNREADABLE_JSON, "mend or delete the line") from error
+
+
+def read_records(path: str | Path) -> Iterator[tuple[int, str, dict]]:
+    """Yield ``(number, place, object)`` of a file of JSON lines, or of one JSON array; gzipped or not.
+
+    Args:
+        path: the number is that of the line, or in an array that of the record; the place names it for errors.
+
+    Raises:
+        BadInput: the file is missing or damaged, or a record is not a JSON object.
+    """
+    path = Path(path)
+    with _open_text(path, errors="replace") as lines:
+        first = next((line for line in lines if line.strip()), "")
+    if not first.lstrip().startswith("["):
+        for number, record in read_jsonl(path):
+            yield number, f"{path}:{number}", record
+        return
+    try:
+        with _open_text(path) as lines:
+            text = lines.read()
+        records = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise BadInput(f"{path}:{error.lineno}", f"is not valid JSON ({error.msg})", "mend the file") from error
+    except UnicodeDecodeError as error:
+        raise BadInput(path, "is not UTF-8", "convert the file to UTF-8") from error
+    except (RecursionError, ValueError) as error:
+        raise BadInput(path, UNREADABLE_JSON, "mend the file") from error
+    _require_writable(records, text, str(path))
+    for number, record in enumerate(records, 1):
+        if not isinstance(record, dict):
+            raise BadInput(f"{path} record {number}", "is not a JSON object", "write an array of objects")
+        yield number, f"{path} record {number}", record
+
+
+@contextmanager
+def _open_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+    """Open a UTF-8 text, with or without a byte order mark, gzipped or not.
+
+    Raises:
+        BadInput: it cannot be read, or its gzip data are damaged.
+    """
+    try:
+        with path.open("rb") as source:
+            zipped = source.read(len(GZIP_MAGIC)) == GZIP_MAGIC
+        opened = gzip.open if zipped else open
+        with opened(path, "rt", encoding="utf-8-sig", errors=errors) as text:
+            yield text
+    except (gzip.BadGzipFile, EOFError, zlib.error) as error:
+        raise BadInput(path, "is a damaged gzip file", "make or download it again") from error
+    except OSError as error:
+        raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
 
 
 def _require_writable(record: Any, line: str, place: str) -> None:

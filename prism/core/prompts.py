@@ -15,8 +15,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from jinja2 import TemplateError
-
+from prism.core.chat_templates import check_shown, render_chat
 from prism.core.errors import BadInput
 from prism.core.files import sha256_json
 from prism.core.recipes import setting
@@ -238,15 +237,17 @@ class PromptEncoder:
 
     def __init__(self, tokenizer: Any, form: PromptFormat):
         name = getattr(tokenizer, "name_or_path", "tokenizer")
-        if not getattr(tokenizer, "chat_template", None):
-            raise BadInput(name, "the tokenizer has no chat template", "use an instruct model's tokenizer")
         if tokenizer.eos_token_id is None:
             raise BadInput(name, "the tokenizer has no end-of-turn token", "set eos_token in tokenizer_config.json")
         self.tokenizer, self.form = tokenizer, form
-        self._before, self._after = self._render([{"role": "user", "content": _USER}]).split(_USER)
+        around = self._render([{"role": "user", "content": _USER}]).split(_USER)
+        if len(around) != 2:
+            raise BadInput(name, "its chat template does not write a user message once", "use another chat template")
+        self._before, self._after = around
 
     def _render(self, messages: list[dict[str, str]]) -> str:
-        return self.tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        name = getattr(self.tokenizer, "name_or_path", "tokenizer")
+        return render_chat(self.tokenizer, messages, name, add_generation_prompt=True)
 
     @cached_property
     def _between(self) -> str:
@@ -359,34 +360,23 @@ def encode_chat(
         loss_on: ``response``, the assistant messages; ``all``, every token of every row.
 
     Raises:
-        BadInput: the tokenizer has no chat template, or the template refuses the chat.
+        BadInput: the tokenizer has no chat template, or it refuses the chat or shows nothing of an answer.
     """
-    if not getattr(tokenizer, "chat_template", None):
-        name = getattr(tokenizer, "name_or_path", "tokenizer")
-        raise BadInput(name, "the tokenizer has no chat template", "use an instruct model's tokenizer")
     answers = []
     for index, message in enumerate(messages):
         if message["role"] == "assistant" and message.get("weight", 1):
-            before = _render_chat(tokenizer, messages[:index], tools, place, add_generation_prompt=True)
-            after = _render_chat(tokenizer, messages[: index + 1], tools, place, add_generation_prompt=False)
+            before = render_chat(tokenizer, messages[:index], place, tools, add_generation_prompt=True)
+            after = render_chat(tokenizer, messages[: index + 1], place, tools, add_generation_prompt=False)
             if not after.startswith(before):
                 raise BadInput(place, "the chat template does not put an answer after its generation prompt",
                                "use another chat template")  # fmt: skip
+            check_shown(tokenizer, messages[: index + 1], place, tools, whole=after, said=after[len(before) :])
             answers.append((before, after.rstrip()))
     if all(later.startswith(earlier) for (_, earlier), (_, later) in pairwise(answers)):
         rows = [answers] if answers else []
     else:
         rows = [[answer] for answer in answers]
     return join_spans([_encode_texts(tokenizer, texts) for texts in rows], context_length, loss_on)
-
-
-def _render_chat(
-    tokenizer: Any, messages: Sequence[Mapping], tools: Sequence[Mapping] | None, place: str, **options: bool
-) -> str:
-    try:
-        return tokenizer.apply_chat_template(list(messages), tools=tools, tokenize=False, **options)
-    except (TemplateError, TypeError, ValueError, IndexError, KeyError) as error:
-        raise BadInput(place, f"the chat template refuses the chat ({error})", "mend the order of roles") from error
 
 
 def _encode_texts(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[Span]:

@@ -7,9 +7,10 @@ import json
 import pytest
 from toy_corpus import toy_trajectory
 
+from prism.core import chat_templates
 from prism.core.chats import read_chats
 from prism.core.errors import BadInput
-from prism.core.prompts import Encoded, conversation_messages, encode_chat
+from prism.core.prompts import Encoded, PromptEncoder, PromptFormat, conversation_messages, encode_chat
 from prism.core.tiny import build_tokenizer, find_family
 from prism.stages.backbones import alfworld_words
 
@@ -82,12 +83,15 @@ USER, ANSWER = OPENAI[1:3]
         ({"id": "b", "messages": [USER, {**ANSWER, "role": "bot"}]}, ":2 message 2: unknown role 'bot'"),
         ({"id": "b", "messages": [USER, {**ANSWER, "role": ""}]}, ":2 message 2: 'role' is missing or empty"),
         ({"id": "b", "messages": [USER, {**ANSWER, "content": ""}]}, ":2 message 2: an assistant message is empty"),
+        ({"id": "b", "messages": [USER, {**ANSWER, "content": " \n"}]}, ":2 message 2: an assistant message is empty"),
         ({"id": "b", "messages": [USER, {**ANSWER, "content": 3}]}, ":2 message 2: its content is not text"),
         ({"id": "b", "messages": [USER, {**ANSWER, "weight": 2}]}, ":2 message 2: 'weight'"),
         ({"id": "b", "messages": ["hello"]}, ":2 message 1: is not an object"),
         ({"id": "b", "conversations": [{"from": "alien", "value": "x"}]}, ":2 message 1: unknown role 'alien'"),
         ({"id": True, "messages": OPENAI}, ":2: 'id'"),
-        ({"id": "b", "messages": OPENAI, "tools": "x"}, ":2: 'tools'"),
+        ({"id": "b", "messages": OPENAI, "tools": "x"}, ":2: 'tools' is a text that is not JSON"),
+        ({"id": "b", "messages": OPENAI, "tools": '{"a": 1}'}, ":2: 'tools' is not a list"),
+        ({"id": "b", "messages": OPENAI, "tools": 3}, ":2: 'tools' is not a list"),
     ],
 )
 def test_bad_lines_are_named(tmp_path, bad, problem):
@@ -149,3 +153,67 @@ def test_a_trajectory_reads_as_a_chat():
     assert [turn["role"] for turn in messages] == ["user", "assistant"] * len(trajectory.steps)
     assert trajectory.task in messages[0]["content"]
     assert trajectory.task not in messages[2]["content"]
+
+
+def test_tools_may_be_a_text_as_llamafactory_has_them(tmp_path):
+    tools = [{"name": "look", "parameters": {}}]
+    records = [{"id": str(n), "messages": OPENAI, "tools": one} for n, one in enumerate((tools, json.dumps(tools), ""))]
+    path = tmp_path / "chats.json"
+    path.write_text("\ufeff" + json.dumps(records, indent=1))
+    assert [chat.tools for chat in read_chats(path)] == [tools, tools, None]
+
+
+def test_a_number_that_is_another_records_id(tmp_path):
+    path = write(tmp_path / "c.jsonl", {"id": "2", "messages": OPENAI}, {"messages": OPENAI})
+    with pytest.raises(BadInput, match=r"c\.jsonl:2: has no id, and its number 2 is the id of line 1"):
+        read_chats(path)
+    path.write_text(json.dumps([{"id": "2", "messages": OPENAI}, {"id": 2, "messages": OPENAI}]))
+    with pytest.raises(BadInput, match=r"c\.jsonl record 2: repeats id '2' of record 1"):
+        read_chats(path)
+
+
+CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name": "look", "arguments": "{}"}}]}
+
+
+def with_template(template):
+    tokenizer = build_tokenizer(find_family("qwen3"), alfworld_words())
+    tokenizer.chat_template = template
+    return tokenizer
+
+
+def test_answers_that_the_template_does_not_show_are_refused(tokenizer):
+    with pytest.raises(BadInput, match=r"here: the chat template writes nothing of the tool calls of message 2"):
+        encode_chat(tokenizer, [USER, CALL], 500, "here")
+    shows_calls = tokenizer.chat_template.replace(
+        "message['content']", "message['content'] ~ (message.tool_calls or '')"
+    )
+    assert shows_calls != tokenizer.chat_template
+    assert encode_chat(with_template(shows_calls), [USER, CALL], 500, "here").rows[0].response_tokens > 1
+    mute = with_template("{% for m in messages %}[{{ m.role }}]{% endfor %}{% if add_generation_prompt %}{% endif %}")
+    with pytest.raises(BadInput, match=r"here: the chat template writes nothing of the text of message 2"):
+        encode_chat(mute, [USER, ANSWER], 500, "here")
+    shouts = with_template("{% for m in messages %}{{ m.content | upper }} {% endfor %}")
+    assert encode_chat(shouts, [USER, ANSWER], 500, "here").rows
+
+
+@pytest.mark.parametrize(
+    ("template", "problem"),
+    [
+        ("{{ 'x' * 10**10 }}", "raises numbers to powers"),
+        ("{{ 'x' * 10000000000 }}", "asks for too much memory"),
+        ("{{ 'x'.center(10000000000) }}", "asks for too much memory"),
+        ("{% for a in range(9999999999) %}{% endfor %}", "asks for too much memory"),
+        ("{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}", "takes more than 0.3 s"),
+        ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "asks for too much memory"),
+        ("{% for %}", "its chat template is broken"),
+        ("{{ ''.__class__.__mro__ }}", "its chat template is broken"),
+    ],
+)
+def test_templates_that_never_end_or_eat_memory_are_stopped(monkeypatch, template, problem):
+    monkeypatch.setattr(chat_templates, "RENDER_SECONDS", 0.3)
+    with pytest.raises(BadInput, match=problem) as caught:
+        encode_chat(with_template(template), [USER, ANSWER], 500, "here")
+    assert "\n" not in str(caught.value)
+    assert "order of roles" not in str(caught.value)
+    with pytest.raises(BadInput, match=problem):
+        PromptEncoder(with_template(template), PromptFormat("compact", "actions:14", 500))

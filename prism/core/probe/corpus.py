@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 from prism.core.chats import FORMATS, Chat, read_chats
 from prism.core.errors import BadInput
-from prism.core.files import read_jsonl, sha256_json
+from prism.core.files import read_records, sha256_json
 from prism.core.probe.samples import Sample
 from prism.core.prompts import (
     PROMPT_VERSION,
@@ -98,7 +98,7 @@ def load_corpus(path: str | Path) -> Corpus:
         BadInput: names file and line of what cannot be used.
     """
     path = Path(path)
-    first = next((record for _, record in read_jsonl(path)), None)
+    first = next((record for _, _, record in read_records(path)), None)
     if first is None:
         raise BadInput(path, "is empty", FORMATS)
     return ExpertCorpus(path) if "steps" in first else ChatCorpus(path)
