@@ -11,6 +11,7 @@ PAPER_FILES = [
         "statements.csv",
         "alfworld_tasks.csv",
         "claims.yaml",
+        "outside.csv",
         "version.yaml",
     )
 ]

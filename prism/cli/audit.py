@@ -14,11 +14,18 @@ OutCsv = Annotated[Path, typer.Option(parser=output_file, help="One line a findi
 OutMd = Annotated[Path, typer.Option(parser=output_file, help="The same for people (Markdown).")]
 
 
-def audit(paper: PaperFolder, out_csv: OutCsv, out_md: OutMd) -> None:
+def audit(
+    paper: PaperFolder,
+    out_csv: OutCsv,
+    out_md: OutMd,
+    before: Annotated[
+        Path | None, typer.Option(help="Folder of an earlier version: what changed, what stands?")
+    ] = None,
+) -> None:
     """Recompute the paper's published numbers from each other."""
     from prism.stages.audit import audit_paper
 
-    audit_paper(paper, out_csv, out_md)
+    audit_paper(paper, out_csv, out_md, before)
 
 
 def compare(

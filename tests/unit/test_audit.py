@@ -3,9 +3,11 @@
 import math
 import shutil
 
+import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from scipy.stats import kurtosis
 
 from prism.core.errors import BadInput
 from prism.core.tablenames import TASK_TYPES
@@ -81,7 +83,26 @@ def test_seen_rows_need_five_panels_and_one_row_fits_none(findings):
         "prism-gini, prism-kurtosis and prism-cv: 41/9/24/10/20/24 (the only fit)",
     )
     assert "at least 5 different panels" in findings.loc["panel-seen"]["meaning"]
-    expect(findings, "panel-seen-hpt", "disagrees", "109/128", "106, 107 and 111")
+    expect(findings, "panel-seen-hpt", "disagrees", "109/128", "106, 107 and 111", "256 episodes allow 144 panels")
+
+
+def test_twice_128_episodes_give_the_hpt_row(root):
+    """By other means: every sum of task counts and successes as a set of pairs, built up type by type."""
+    table = pd.read_csv(root / "resources/paper/v1/table1.csv", comment="#").set_index(["split", "method"])
+    row, fitting = table.loc["seen", "hpt"], []
+    for size in (128, 155, 200, 256):
+        sums = {(0, 0)}
+        for task in TASK_TYPES:
+            options = [
+                (count, wins)
+                for count in range(1, size + 1)
+                for wins in {int(row[task] * count / 100), int(row[task] * count / 100) + 1}
+                if wins <= count and f"{100 * wins / count:.2f}" == f"{row[task]:.2f}"
+            ]
+            sums = {(a + c, b + d) for a, b in sums for c, d in options if a + c <= size}
+        if any(count == size and f"{100 * wins / size:.2f}" == "85.16" for count, wins in sums):
+            fitting.append(size)
+    assert fitting == [155, 256]
 
 
 def test_the_panel_of_prism_by_plain_arithmetic(root):
@@ -125,8 +146,6 @@ def test_detectable_differences(findings):
 
 def test_detectable_difference_is_detected_at_the_stated_power():
     """By simulation: two groups that differ by it are told apart in about 80% of tables."""
-    import numpy as np
-
     generator = np.random.default_rng(0)
     difference = detectable_difference(128, 0.5) / 100
     first = generator.binomial(128, 0.5 + difference / 2, 400)
@@ -144,15 +163,97 @@ def test_times(findings):
     expect(findings, "time-speedups", "note", "1.767 by the phases", "3.218 by the phases", "3.127 by the totals")
 
 
-def test_probe_throughput(findings):
-    # 3,118 x 2,048 tokens x 6 x 7.6e9 FLOP in 136 s on 8 GPUs; the WebShop corpus would need more than the peak
-    expect(findings, "probe-throughput-alfworld", "note", "268 TFLOP/s", "1454 sequences")
-    expect(findings, "probe-throughput-webshop", "note", "394 TFLOP/s", "peak 312", "577 sequences")
+@pytest.mark.parametrize(
+    ("benchmark", "seconds", "corpus", "tokens"),
+    [("alfworld", 136, 3118, (2048, 1400, 6000)), ("webshop", 108, 1550, (4096, 2500, 7350))],
+)
+def test_probe_throughput_of_every_layout(findings, benchmark, seconds, corpus, tokens):
+    """By hand: 6 FLOP a token for each of 7.6e9 weights, eight GPUs; 40% of 312 TFLOP/s."""
+    for count in tokens:
+        needed = corpus * count * 6 * 7.6e9 / seconds / 8
+        allowed = 0.4 * 312e12 * 8 * seconds / (6 * 7.6e9 * count)
+        expect(
+            findings,
+            f"probe-throughput-{benchmark}",
+            "note",
+            f"{count} tokens: {needed / 1e12:.0f} TFLOP/s, or {allowed:.0f} trajectories",
+        )
+    assert "too short for a prompt a step" in findings.loc[f"probe-throughput-{benchmark}"]["meaning"]
 
 
 def test_theory(findings):
-    expect(findings, "consensus-chance", "disagrees", "12.5% of the corpus = 25.0% of a half = 14.3% of their union")
+    expect(findings, "consensus-chance", "note", "12.5% of the corpus = 25.0% of a half = 14.3% of their union")
     expect(findings, "scale-invariance", "disagrees", "gini 0.310 to 0.433")
+
+
+def test_the_published_consensus_is_what_noise_gives(findings):
+    """By other means: pandas' ranks, scipy's kurtosis, the Gini coefficient by its definition on pairs of quantiles."""
+    norms = np.random.default_rng(11).lognormal(0, 0.6, (800, 252))
+    ordered = np.sort(norms, axis=1)
+    shares = np.cumsum(ordered, axis=1) / ordered.sum(axis=1, keepdims=True)
+    lorenz = 1 - 2 * shares.mean(axis=1)
+    scores = pd.DataFrame({"gini": lorenz, "kurtosis": kurtosis(norms, axis=1), "cv": norms.std(1) / norms.mean(1)})
+    upper = scores.rank(pct=True) > 0.5
+    assert 100 * upper.all(axis=1).sum() / upper["gini"].sum() == pytest.approx(60, abs=4)
+    expect(findings, "consensus-noise", "not shown", "56% of a half", "stated: 60%")
+
+
+def test_significantly_above_random_holds_for_one_of_six(findings):
+    """Fisher's exact test as a hypergeometric sum, from the printed rates."""
+    counts = {"prism-gini": (83, 88), "prism-kurtosis": (81, 82), "prism-cv": (79, 79)}
+    for position, random in ((0, 71), (1, 70)):
+        for ours in (pair[position] for pair in counts.values()):
+            assert f"p = {fisher(ours, random, 128):.3f}" in findings.loc["significantly-random"]["result"]
+    expect(findings, "significantly-random", "not shown", "1 of 6 below 0.05")
+
+
+@pytest.mark.parametrize(
+    ("name", "ours", "theirs"), [("seen-kurtosis", 117, 113), ("seen-cv", 115, 113), ("unseen-kurtosis", 94, 89),
+                                 ("unseen-cv", 92, 89)],
+)  # fmt: skip
+def test_the_other_metrics_against_sft_then_rl(findings, name, ours, theirs):
+    expect(findings, f"gain-{name}-sft-then-rl", "not shown", f"exact p = {fisher(ours, theirs, 128):.2g}")
+
+
+def fisher(first, second, episodes):
+    """Two-sided: all tables with these margins that are no likelier than the observed one."""
+    total = first + second
+    ways = {
+        k: math.comb(episodes, k) * math.comb(episodes, total - k)
+        for k in range(max(0, total - episodes), min(episodes, total) + 1)
+    }
+    return sum(way for way in ways.values() if way <= ways[first]) / sum(ways.values())
+
+
+def test_other_works_and_other_places(root, findings):
+    expect(findings, "sota-webshop", "disagrees", "stated 64.84, published elsewhere 75.2")
+    expect(findings, "sota-alfworld", "agrees", "stated 95.31, published elsewhere 90.8")
+    # 89 and 59 of 128 with the published rates: exact binomial tails
+    for name, wins, rate in (("alfworld", 89, 0.908), ("webshop", 59, 0.752)):
+        tail = sum(math.comb(128, k) * rate**k * (1 - rate) ** (128 - k) for k in range(wins + 1))
+        assert tail < 1e-6
+        expect(findings, f"baseline-gigpo-{name}", "note", f"{100 * wins / 128:.2f}")
+    expect(findings, "iso-compute", "note", "24944 episodes = 195 RL steps", "12400 episodes = 97 RL")
+    expect(findings, "probe-memory", "note", f"weights {2 * 8.19e9 / 1024**3:.1f} GiB", "no number")
+    expect(findings, "loss-tokens", "disagrees", "equation 1: response tokens; appendix A: all tokens")
+    expect(findings, "speedup-hybrids", "note", "timed: random", "without a time: hpt and sft-then-rl")
+    table = pd.read_csv(root / "resources/paper/v1/table2.csv", comment="#", dtype=str).set_index(
+        ["backbone", "method"]
+    )
+    row = table.loc["Qwen3-8B", "prism-cv"]
+    expect(findings, "figure-4", "note", f"score {row['score']}, success {row['sr']}", "no printed number")
+
+
+def test_every_failed_episode_of_one_row_scored_nothing(root, findings):
+    table = pd.read_csv(root / "resources/paper/v1/table2.csv", comment="#")
+    failed = 100 * (table["score"] - table["sr"]) / (100 - table["sr"])
+    assert list(table["backbone"][failed < 0.01]) == ["Llama-3.1-8B-Instruct"]
+    base = failed[(table["backbone"] == "Qwen3-8B") & (table["method"] == "base")].iloc[0]
+    expect(findings, "score-failures", "note", "0 for Llama-3.1-8B-Instruct base", f"Qwen3-8B base: {base:.1f}")
+
+
+def test_every_finding_names_the_version(findings):
+    assert set(findings["version"]) == {"arXiv 2601.07224v1"}
 
 
 def test_orders(findings):
@@ -190,7 +291,9 @@ def consistent(root, tmp_path):
         ["split", *TASK_TYPES],
         [[split, *games.values()] for split, games in GAMES.items()],
     )
-    shutil.copy(root / "resources/paper/v1/claims.yaml", folder)
+    for name in ("claims.yaml", "version.yaml"):
+        shutil.copy(root / "resources/paper/v1" / name, folder)
+    write_outside(root, folder, overall, webshop)
     return folder
 
 
@@ -228,6 +331,8 @@ def write_table3(folder):
         for name, probe, rl in (
             ("grpo", 0, full),
             ("random", 0, int(0.7 * full)),
+            ("hpt", 0, int(0.7 * full)),
+            ("sft-then-rl", 0, full),
             ("prism-cv", 1080, full // 2 - 1200),
             ("prism-gini", 1080, full // 2 - 1200),
             ("prism-kurtosis", 1080, full // 2 - 1200),
@@ -237,6 +342,14 @@ def write_table3(folder):
             rows.append([benchmark, name, "-", 50, probe or "-", sft or "-", rl, total, f"{full / total:.2f}"])
     columns = "benchmark,method,sft,rl,probe_seconds,sft_seconds,rl_seconds,total_seconds,speedup"
     write(folder / "table3.csv", columns.split(","), rows)
+
+
+def write_outside(root, folder, overall, webshop):
+    table = pd.read_csv(root / "resources/paper/v1/outside.csv", comment="#", dtype=str).set_index("id")
+    table.loc["baseline-alfworld", "value"] = overall["seen", "gigpo"]
+    table.loc["baseline-webshop", "value"] = webshop["Qwen3-8B", "gigpo"][0]
+    table.loc["hpt-rollouts", "value"] = "0"
+    table.reset_index().to_csv(folder / "outside.csv", index=False)
 
 
 def write_statements(root, folder, overall, webshop):
@@ -257,7 +370,9 @@ def write_statements(root, folder, overall, webshop):
                 "gain-webshop-magnitude": f"{score:.2f}",
                 "probe-share-low": "2",
                 "probe-share-high": "4",
+                "consensus": "90",
                 "consensus-chance-low": "25",
+                "loss-tokens-appendix": "response",
                 "score-spread": "published",
                 "scale-invariance": "all",
             }
@@ -265,6 +380,8 @@ def write_statements(root, folder, overall, webshop):
         table.index.map(changes),
     )
     table.loc["score-spread"] = ["published", "", "appendix"]
+    table.loc["probe-memory"] = ["published", "", "appendix"]
+    table.loc["figure4-50-score"] = [webshop["Qwen3-8B", "prism-cv"][1], "percent", "appendix"]
     write(folder / "statements.csv", ["id", *table.columns], table.reset_index().to_numpy().tolist())
 
 
@@ -281,7 +398,8 @@ def test_a_consistent_paper_is_not_flagged(consistent, tmp_path):
         ("table1.csv", "overall", None, "panel-seen-random"),
         ("statements.csv", "probe-share-high,4", "probe-share-high,2", "probe-share-webshop"),
         ("statements.csv", "scale-invariance,all", "scale-invariance,subset", "scale-invariance"),
-        ("statements.csv", "consensus-chance-low,25", "consensus-chance-low,12.5", "consensus-chance"),
+        ("statements.csv", "loss-tokens-appendix,response", "loss-tokens-appendix,all", "loss-tokens"),
+        ("outside.csv", "baseline-webshop,", "baseline-webshop,9", "sota-webshop"),
     ],
 )
 def test_one_slip_in_a_consistent_paper_is_found_alone(consistent, tmp_path, file, old, new, finding):
@@ -311,6 +429,33 @@ def test_the_sample_size_is_found_again():
     assert (sample.episodes, sample.runs) == (134, 1)
 
 
+def test_a_second_version_is_held_against_the_first(root, tmp_path, findings):
+    """A made-up version: the rate off the grid and the chance level are mended, one gain is smaller."""
+    folder = shutil.copytree(root / "resources/paper/v1", tmp_path / "v2")
+    edits = {
+        "version.yaml": ("arXiv 2601.07224v1", "a made-up version"),
+        "table2.csv": ("61.74,84.33", "61.72,84.33"),
+        "statements.csv": ("consensus-chance-low,12.5", "consensus-chance-low,25"),
+        "table1.csv": ("85.00,79.69", "85.00,78.91"),
+    }
+    for name, (old, new) in edits.items():
+        text = (folder / name).read_text()
+        assert text.count(old) >= 1, name
+        (folder / name).write_text(text.replace(old, new, 1))
+    audit_paper(folder, tmp_path / "a.csv", tmp_path / "a.md", root / "resources/paper/v1")
+    table = pd.read_csv(tmp_path / "a.csv", comment="#").set_index("id")
+    assert set(table["version"]) == {"a made-up version"}
+    assert table.loc["grid-rates", "change"] == "was: disagrees"
+    assert table.loc["consensus-chance", "change"] == "was: note"
+    assert table.loc["gain-unseen-sft-then-rl-sft-then-rl", "change"] == "stands, with other numbers"
+    assert table.loc["panel-seen", "change"] == "stands"
+    markdown = (tmp_path / "a.md").read_text()
+    assert "3 published values differ" in markdown
+    assert "| table2.csv: Qwen3-8B, prism-cv, sr | 61.74 | 61.72 |" in markdown
+    assert "| table1.csv: unseen, prism-gini, all | 79.69 | 78.91 |" in markdown
+    assert "findings stand unchanged" in markdown
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "message"),
     [
@@ -321,7 +466,10 @@ def test_the_sample_size_is_found_again():
         ("table3.csv", "21180,21180", "21180,353m", "not a whole number"),
         ("statements.csv", "probe-gpus", "probe-gpu", "did you mean 'probe-gpu'"),
         ("statements.csv", "consensus,60", "consensus,many", "not a number"),
-        ("claims.yaml", "threshold: 3.22", "thresold: 3.22", "unknown key 'thresold'"),
+        ("statements.csv", "tokens-appendix,all", "tokens-appendix,some", "use response or all"),
+        ("outside.csv", "hpt-rollouts", "htp-rollouts", "did you mean 'htp-rollouts'"),
+        ("version.yaml", "name:", "nam:", "has no name, date and url"),
+        ("claims.yaml", "threshold: 2.5", "thresold: 2.5", "unknown key 'thresold'"),
         ("claims.yaml", "kind: spearman", "kind: spear", "'quantity' needs"),
         ("claims.yaml", "id: probe-share", "id: consensus", "repeats claim 'consensus'"),
         ("claims.yaml", "claims:", "claims: [", "not a YAML file"),

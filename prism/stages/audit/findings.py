@@ -32,5 +32,7 @@ class Finding:
 
 
 def names(items: list[str]) -> str:
-    """A list in words: ``a, b and c``."""
+    """A list in words: ``a, b and c``; ``none`` of an empty one."""
+    if not items:
+        return "none"
     return items[0] if len(items) == 1 else f"{', '.join(items[:-1])} and {items[-1]}"

@@ -17,6 +17,7 @@ def audit_ordering(paper: Paper) -> list[Finding]:
         _outperforms_sequential(paper),
         _repeated_numbers(paper),
         _score_above_success(paper),
+        _score_of_failures(paper),
         _warm_starts(paper),
     ]
 
@@ -134,6 +135,30 @@ def _score_above_success(paper: Paper) -> Finding:
     return Finding(
         "score-success", "WebShop's scores", "table 2", check, result, meaning, DISAGREES if below else AGREES
     )
+
+
+def _score_of_failures(paper: Paper) -> Finding:
+    """A success scores 1, so that the mean score of the failures follows from score and success rate."""
+    means = {
+        f"{row.backbone} {row.method}": 100 * (row.score - row.success) / (10000 - row.success)
+        for row in paper.webshop
+        if row.success < 10000
+    }
+    # a score is printed to a hundredth of a percent
+    nothing = [name for name, mean in means.items() if mean < 0.01]
+    low, high = min(means.values()), max(means.values())
+    result = f"mean score of a failed episode, percent: {low:.1f} to {high:.1f}"
+    meaning = "failed episodes score something, as WebShop's partial rewards do"
+    if nothing:
+        others = {name: mean for name, mean in means.items() if name not in nothing and name.endswith(" base")}
+        result += f"; 0 for {', '.join(nothing)}"
+        result += "".join(f"; {name}: {mean:.1f}" for name, mean in others.items())
+        meaning = (
+            "every failed episode of this row bought nothing, or a wrong product at no reward at all: an unparsed "
+            "format does that, a model that shops badly hardly"
+        )
+    check = "(score - success rate) / (1 - success rate)"
+    return Finding("score-failures", "WebShop's scores", "table 2", check, result, meaning, NOTE if nothing else AGREES)
 
 
 def _warm_starts(paper: Paper) -> Finding:

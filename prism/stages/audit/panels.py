@@ -7,7 +7,7 @@ numbers n_t with sum n and k_t with sum K must exist. Rows that were evaluated o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from prism.core.tablenames import TABLE1_PANELS, TASK_TYPES
 from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding, names
@@ -154,14 +154,23 @@ def _row_without_fit(row: Row, sample: Sample) -> Finding:
     needed = successes_of(row.overall, sample.episodes)
     possible = reachable_successes(row, sample)
     total = sample.episodes
-    result = f"All needs {needed}/{total}; the task-wise rates allow {names([str(k) for k in possible]) or 'none'}"
+    # verl-agent's WebShop script evaluates twice 128 episodes
+    twice = replace(sample, episodes=2 * total)
+    larger = common_panel([row], twice)
+    result = f"All needs {needed}/{total}; the task-wise rates allow {names([str(k) for k in possible])}"
+    meaning = "no panel of this size gives this row: at least one of its numbers is of another evaluation, or a slip"
+    if larger:
+        result += f"; {twice.episodes} episodes allow {larger.count} panels"
+        meaning = (
+            f"at least one number is a slip, or the row is of {twice.episodes} episodes where others are of {total}"
+        )
     return Finding(
         f"panel-{row.split}-{row.method}",
-        f"{row.method}: task-wise rates and All are of one evaluation",
+        f"{row.method}: task-wise rates and All are of one evaluation of {total} episodes, as the other rows are",
         f"table 1, {row.split}",
         f"search for whole numbers of tasks a type that add up to {sample.tasks} and give every printed rate",
         result,
-        "no panel of this size gives this row: at least one of its numbers is of another evaluation, or a slip",
+        meaning,
         DISAGREES,
     )
 

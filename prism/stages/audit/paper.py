@@ -15,6 +15,7 @@ from prism.core.tablenames import TABLE1_PANELS, TASK_TYPES
 
 REMEDY = "copy the value from the paper again"
 CLAIM_KEYS = {"id", "place", "statement", "quantity", "threshold", "below", "paper"}
+BENCHMARKS = ("alfworld", "webshop")
 QUANTITIES = ("gain", "speedup", "share", "consensus", "spearman")
 HUNDREDTHS = re.compile(r"\d{1,3}\.\d\d")
 
@@ -105,6 +106,7 @@ class Paper:
 
     Attributes:
         statements: numbers of the text, by id; ``places`` says where each one stands.
+        outside: numbers that are not the paper's: other works, measurements, assumptions; ``outside.csv`` has sources.
         games: games of each task type that exist in ALFWorld's splits.
     """
 
@@ -115,6 +117,7 @@ class Paper:
     magnitude: tuple[MagnitudeRow, ...]
     statements: Mapping[str, str]
     places: Mapping[str, str]
+    outside: Mapping[str, float]
     games: Mapping[str, Mapping[str, int]]
     claims: tuple[Claim, ...]
 
@@ -139,7 +142,7 @@ def read_paper(folder: str | Path) -> Paper:
         BadInput: a file is missing, a column or statement is, or a value is not what its column holds.
     """
     folder = Path(folder)
-    statements = read_table(folder / "statements.csv")
+    statements, outside = read_table(folder / "statements.csv"), read_table(folder / "outside.csv")
     values = dict(zip(statements.column("id"), statements.column("value"), strict=True))
     paper = Paper(
         version=read_version(folder),
@@ -149,10 +152,14 @@ def read_paper(folder: str | Path) -> Paper:
         magnitude=tuple(_magnitude_rows(read_table(folder / "table4.csv"))),
         statements=values,
         places=dict(zip(statements.column("id"), statements.column("place"), strict=True)),
+        outside=dict(zip(outside.column("id"), outside.numbers("value"), strict=True)),
         games=_games(read_table(folder / "alfworld_tasks.csv")),
         claims=read_claims(folder / "claims.yaml"),
     )
     _require_statements(statements.path, values)
+    for name in OUTSIDE:
+        if name not in paper.outside:
+            raise missing_statement(outside.path, name, list(paper.outside))
     return paper
 
 
@@ -297,9 +304,9 @@ def _require_statements(path: Path, values: Mapping[str, str]) -> None:
     for name in STATEMENTS:
         if name not in values:
             raise missing_statement(path, name, list(values))
-        if name == "scale-invariance":
-            if values[name] not in ("subset", "all"):
-                raise BadInput(path, f"{name} is {values[name]!r}", "use subset or all")
+        if name in WORDS:
+            if values[name] not in WORDS[name]:
+                raise BadInput(path, f"{name} is {values[name]!r}", f"use {' or '.join(WORDS[name])}")
             continue
         try:
             float(values[name])
@@ -330,5 +337,30 @@ STATEMENTS = (
     "probe-gpus",
     "probe-tokens-alfworld",
     "probe-tokens-webshop",
+    "sota-alfworld",
+    "sota-webshop",
     "scale-invariance",
+    "loss-tokens-equation",
+    "loss-tokens-appendix",
+)
+# statements that are words
+WORDS = {
+    "scale-invariance": ("subset", "all"),
+    "loss-tokens-equation": ("response", "all"),
+    "loss-tokens-appendix": ("response", "all"),
+}
+OUTSIDE = (
+    "baseline-alfworld",
+    "baseline-webshop",
+    "rl-episodes-a-step",
+    "rl-steps",
+    "hpt-rollouts",
+    *(f"{name}-{benchmark}" for name in ("corpus", "tokens-sequence", "tokens-steps") for benchmark in BENCHMARKS),
+    "layer-parameters",
+    "peak-flops",
+    "good-utilisation",
+    "matrices",
+    "parameters",
+    "probe-memory",
+    "probe-memory-checkpointed",
 )

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from scipy.stats import fisher_exact, norm
 from statsmodels.stats.proportion import proportions_ztest
 
 from prism.core.statistics import wilson_rate
+from prism.core.tablenames import TABLE1_PANELS
 from prism.stages.audit.findings import AGREES, NOT_SHOWN, NOTE, Finding
-from prism.stages.audit.grid import samples_of
+from prism.stages.audit.grid import Sample, samples_of
 from prism.stages.audit.ordering import FIRST, SECOND, alfworld_rates, shop_rows
 from prism.stages.audit.paper import Claim, Paper
 
@@ -65,7 +67,58 @@ def audit_significance(paper: Paper) -> list[Finding]:
                 for baseline in claim.quantity["against"]
                 if baseline in rates and claim.quantity["method"] in rates
             ]
-    return [*findings, _scores(paper), _detectable(paper, min(sample.episodes for sample in samples.values()))]
+    findings += _other_metrics(paper, samples)
+    return [
+        *findings,
+        _random(paper, samples),
+        _scores(paper),
+        _detectable(paper, min(sample.episodes for sample in samples.values())),
+    ]
+
+
+def _other_metrics(paper: Paper, samples: Mapping[str, Sample]) -> list[Finding]:
+    """The two other metrics against SFT-then-RL on ALFWorld: table 1's caption speaks of PRISM, not of Gini."""
+    findings = []
+    for split in TABLE1_PANELS:
+        rates, episodes = alfworld_rates(paper, split), samples[f"table 1, {split}"].episodes
+        for metric in ("kurtosis", "cv"):
+            claim = Claim(
+                id=f"{split}-{metric}",
+                place="caption of table 1",
+                statement=f"on {split} ALFWorld tasks, routing by {metric} succeeds more often than SFT-then-RL",
+                quantity={"method": f"prism-{metric}"},
+                threshold=0,
+                below=False,
+                published=(),
+            )
+            findings.append(_gain(claim, "sft-then-rl", rates, episodes))
+    return findings
+
+
+def _random(paper: Paper, samples: Mapping[str, Sample]) -> Finding:
+    """Section 4.1's "significantly" for the comparison of figure 3 that Table 2 has numbers for."""
+    episodes, shown, significant = samples["table 2"].episodes, [], 0
+    for position in (FIRST, SECOND):
+        rows = shop_rows(paper, position)
+        tests = {
+            name: compare_rates(*(round(rows[row].success * episodes / 10000) for row in (name, "random")), episodes)
+            for name in rows
+            if name.startswith("prism-")
+        }
+        significant += sum(test.z > 0 and test.p_exact < LEVEL for test in tests.values())
+        p_values = ", ".join(f"{name} p = {test.p_exact:.3f}" for name, test in tests.items())
+        shown.append(f"{rows['random'].backbone}: {p_values}")
+    comparisons = sum(text.count("p = ") for text in shown)
+    all_are = significant == comparisons
+    return Finding(
+        "significantly-random",
+        "routing significantly outperforms the random split",
+        "section 4.1, figure 3, table 2",
+        f"success rates of {episodes} episodes, Fisher's exact test, each metric and backbone",
+        f"{significant} of {comparisons} below {LEVEL:g}; {'; '.join(shown)}",
+        "the word holds as published" if all_are else "most of the differences are within chance as published",
+        AGREES if all_are else NOT_SHOWN,
+    )
 
 
 def _published_rates(paper: Paper, claim: Claim) -> dict[str, int]:
@@ -96,7 +149,7 @@ def _gain(claim: Claim, baseline: str, rates: dict[str, int], episodes: int) -> 
         for rate in [wilson_rate(count, episodes)]
     )
     result = (
-        f"{(rates[method] - rates[baseline]) / 100:+.2f} points; {intervals}; "
+        f"difference {(rates[method] - rates[baseline]) / 100:+.2f} points; {intervals}; "
         f"z = {test.z:.2f}, p = {test.p_normal:.2g}; Fisher's exact p = {test.p_exact:.2g}"
     )
     gained = test.z > 0 and test.p_exact < LEVEL
