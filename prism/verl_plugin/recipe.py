@@ -45,7 +45,7 @@ class RlRecipe:
     group_size: int = setting("trajectories of a task (P)", 8, at_least=2)
     epochs: float = setting("passes over the subset", 0.0, at_least=0, only={"steps_rule": ("epochs",)})
     steps: int = setting(
-        "training steps, on the whole corpus (`share`; P: 150) or on any subset (`constant`)",
+        "training steps, on the whole corpus (`share`; V: 150) or on any subset (`constant`)",
         0,
         at_least=0,
         only={"steps_rule": ("share", "constant")},

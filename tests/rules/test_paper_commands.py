@@ -129,7 +129,7 @@ def test_probe_and_sft_take_one_row_a_trajectory(commands, root, benchmark, tiny
 
 
 # ETO's recorded corpora, and what is left of WebShop's without the goals of the test panel
-@pytest.mark.parametrize(("benchmark", "sizes"), [("alfworld", (3118,)), ("webshop", (1823, 1550, 1448))])
+@pytest.mark.parametrize(("benchmark", "sizes"), [("alfworld", (3118,)), ("webshop", (1823, 1549, 1448))])
 def test_rl_takes_150_steps_on_a_corpus_and_75_on_a_half(commands, benchmark, sizes):
     planned = [
         (int(share_percent(Path(parse(command)["out"]).parent.name.split("--")[2])), recipe)
