@@ -50,7 +50,7 @@ replay: $(READY) ## the demo's tables and figures again, from shipped per-episod
 	@$(RUN) prism show results/replay/tables/table1.csv
 
 replay-records: $(READY) ## take the records of the replay from the finished demo
-	@$(RUN) prism pack-records --results results/demo --out resources/replay
+	@$(RUN) prism stage pack-records --results results/demo --out resources/replay
 
 learning: $(READY) ## base, SFT and SFT-then-RL on held-out games, with the learning curve (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml -- \

@@ -107,7 +107,7 @@ def table(result: dict[str, Any]) -> str:
 def main() -> None:
     """Entry point."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--games", type=Path, help="folder made by `prism games`")
+    parser.add_argument("--games", type=Path, help="folder made by `prism stage games`")
     parser.add_argument("--count", type=int, default=12, help="games to play")
     parser.add_argument("--steps", type=int, default=40, help="random steps in each game")
     parser.add_argument("--out", type=Path, help="result as JSON")

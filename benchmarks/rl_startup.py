@@ -2,7 +2,7 @@
 
     python benchmarks/rl_startup.py --init MODEL --games DIR --panel FILE [--cold] [--runs N] [--steps N]
 
-Runs ``prism rl`` (N runs at once) and prints a table made from the second of each line of verl's log and from
+Runs ``prism stage rl`` (N runs at once) and prints a table made from the second of each line of verl's log and from
 metrics.csv. ``--cold`` starts Ray's processes the ordinary way, for comparison.
 """
 
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def start(folder: Path, options: argparse.Namespace, recipe: dict, seed: int) -> subprocess.Popen:
-    command = [sys.executable, "-m", "prism", "rl", "--init", options.init, "--games", options.games]
+    command = [sys.executable, "-m", "prism", "stage", "rl", "--init", options.init, "--games", options.games]
     command += ["--panel", options.panel, "--out", str(folder / "out"), "--work", str(folder / "work")]
     command += ["--recipe", json.dumps(recipe), "--seed", str(seed)]
     with folder.with_name(f"{folder.name}.txt").open("w") as output:

@@ -2,7 +2,7 @@
 
 Layers, top to bottom; imports run downwards only:
 
-* ``prism.cli``          one command per stage, nothing but argument handling
+* ``prism.cli``          the commands, nothing but argument handling; ``prism.api``, the same for Python
 * ``prism.stages``       one file per stage of the workflow: files in, files out
 * ``prism.environments`` the benchmarks, ``prism.generation`` the samplers,
   ``prism.verl_plugin``  what verl loads (agent loop, CPU platform)

@@ -39,7 +39,7 @@ rule audit:
     message:
         "audit of the paper's published numbers"
     shell:
-        "PRISM_LOG={log} python -m prism audit --paper {params.folder:q}"
+        "PRISM_LOG={log} python -m prism stage audit --paper {params.folder:q}"
         " --out-csv {output.csv:q} --out-md {output.md:q}"
 
 
@@ -92,5 +92,5 @@ rule comparison:
     message:
         "the paper's claims beside this run"
     shell:
-        "PRISM_LOG={log} python -m prism compare --paper {params.folder:q} --recipe {params.recipe:q}"
+        "PRISM_LOG={log} python -m prism stage compare --paper {params.folder:q} --recipe {params.recipe:q}"
         " --out {params.out:q} {params.options:q} {input.evaluations:q}"

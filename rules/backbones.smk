@@ -19,6 +19,6 @@ rule backbone:
     message:
         "backbone {wildcards.backbone}: {params.source} {params.location}"
     shell:
-        "PRISM_LOG={log} python -m prism backbone --source {params.source} --location {params.location:q}"
+        "PRISM_LOG={log} python -m prism stage backbone --source {params.source} --location {params.location:q}"
         " --revision {params.revision:q}"
         " --out {output}"

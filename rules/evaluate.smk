@@ -25,5 +25,5 @@ rule evaluate:
     message:
         "evaluate: {wildcards.method} on {wildcards.panel}, seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism evaluate --model {input.model} --games {input.games} --panel {input.panel}"
+        "PRISM_LOG={log} python -m prism stage evaluate --model {input.model} --games {input.games} --panel {input.panel}"
         " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed} --out {output}"

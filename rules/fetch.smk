@@ -30,7 +30,7 @@ rule fetch:
     message:
         "fetch: {wildcards.collection} into {params.folder}"
     shell:
-        "PRISM_LOG={log} python -m prism fetch {wildcards.collection} --folder {params.folder:q} --out {output}"
+        "PRISM_LOG={log} python -m prism stage fetch {wildcards.collection} --folder {params.folder:q} --out {output}"
 
 
 if plays_eto("alfworld"):
@@ -56,7 +56,7 @@ if plays_eto("alfworld"):
         message:
             "trajectories: ETO's conversations, played again in ALFWorld"
         shell:
-            "PRISM_LOG={log} python -m prism eto-trajectories --benchmark alfworld --source {params.source:q}"
+            "PRISM_LOG={log} python -m prism stage eto-trajectories --benchmark alfworld --source {params.source:q}"
             " --games {input.games} --recipe {params.recipe:q} --workers {threads}"
             " --out {output.trajectories} --manifest {output.manifest}"
 
@@ -83,6 +83,6 @@ if plays_eto("webshop"):
         message:
             "trajectories: ETO's conversations, played again in WebShop"
         shell:
-            "PRISM_LOG={log} python -m prism eto-trajectories --benchmark webshop --source {params.source:q}"
+            "PRISM_LOG={log} python -m prism stage eto-trajectories --benchmark webshop --source {params.source:q}"
             " --games {input.games} --recipe {params.recipe:q}"
             " --out {output.trajectories} --manifest {output.manifest}"

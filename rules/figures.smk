@@ -30,7 +30,7 @@ rule figure_case_study:
     message:
         "figure 1: case study"
     shell:
-        "PRISM_LOG={log} python -m prism figure-case-study --scores {input.scores}"
+        "PRISM_LOG={log} python -m prism stage figure-case-study --scores {input.scores}"
         " --trajectories {input.trajectories}"
         " --scale {params.scale} --svg {output.svg} --png {output.png} {input.norms}"
 
@@ -60,7 +60,7 @@ rule figure_inverse_ablation:
     message:
         "figure 3: inverse ablation"
     shell:
-        "PRISM_LOG={log} python -m prism figure-inverse-ablation {params.evaluations} --backbones {params.backbones}"
+        "PRISM_LOG={log} python -m prism stage figure-inverse-ablation {params.evaluations} --backbones {params.backbones}"
         " --scale {params.scale} --svg {output.svg} --png {output.png}"
 
 
@@ -93,7 +93,7 @@ rule figure_ratio_sweep:
     message:
         "figure 4: ratio sweep"
     shell:
-        "PRISM_LOG={log} python -m prism figure-ratio-sweep {params.evaluations} --backbone {params.backbone}"
+        "PRISM_LOG={log} python -m prism stage figure-ratio-sweep {params.evaluations} --backbone {params.backbone}"
         " --shares {params.shares} --scale {params.scale} --svg {output.svg} --png {output.png}"
 
 
@@ -124,7 +124,7 @@ rule figure_consensus:
     message:
         "figure 5: do the metrics agree?"
     shell:
-        "PRISM_LOG={log} python -m prism figure-consensus --title {params.title:q} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-consensus --title {params.title:q} --scale {params.scale}"
         " --svg {output.svg} --png {output.png} {input.norms}"
 
 
@@ -152,7 +152,7 @@ rule figure_score_distributions:
     message:
         "score distributions"
     shell:
-        "PRISM_LOG={log} python -m prism figure-score-distributions --names {params.names} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-score-distributions --names {params.names} --scale {params.scale}"
         " --svg {output.svg} --png {output.png} {input.scores}"
 
 
@@ -180,7 +180,7 @@ rule figure_training_curves:
     message:
         "training curves"
     shell:
-        "PRISM_LOG={log} python -m prism figure-training-curves --names {params.names} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-training-curves --names {params.names} --scale {params.scale}"
         " --svg {output.svg} --png {output.png} {input.runs}"
 
 
@@ -201,7 +201,7 @@ rule figure_training_curve:
     message:
         "training curves of {input.run}"
     shell:
-        "PRISM_LOG={log} python -m prism figure-training-curves --names seed{wildcards.seed} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-training-curves --names seed{wildcards.seed} --scale {params.scale}"
         " --svg {output.svg} --png {output.png} {input.run}"
 
 
@@ -230,7 +230,7 @@ rule figure_forest:
     message:
         "forest plot: all methods with their intervals"
     shell:
-        "PRISM_LOG={log} python -m prism figure-forest --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-forest --scale {params.scale}"
         " --svg {output.svg} --png {output.png} {input.tables}"
 
 
@@ -265,5 +265,5 @@ rule figure_schedule:
     message:
         "schedule of the run"
     shell:
-        "PRISM_LOG={log} python -m prism figure-schedule --folder {params.folder} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage figure-schedule --folder {params.folder} --scale {params.scale}"
         " --svg {output.svg} --png {output.png}"

@@ -26,7 +26,7 @@ rule learning_curve:
     message:
         "learning curve: RL's checkpoints on {wildcards.panel}, seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism learning-curve --run {input.run} --work {params.work} --games {input.games}"
+        "PRISM_LOG={log} python -m prism stage learning-curve --run {input.run} --work {params.work} --games {input.games}"
         " --panel {input.panel} --recipe {params.recipe:q} --machine {params.machine:q}"
         " --seed {wildcards.seed} --out {output}"
 
@@ -50,7 +50,7 @@ rule learning_table:
     message:
         "learning: base, SFT and SFT-then-RL on the same tasks"
     shell:
-        "PRISM_LOG={log} python -m prism learning-table --scale {params.scale} --out {output} {input.evaluations}"
+        "PRISM_LOG={log} python -m prism stage learning-table --scale {params.scale} --out {output} {input.evaluations}"
 
 
 rule figure_learning:
@@ -79,5 +79,5 @@ rule figure_learning:
     message:
         "figure: learning curve of seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism figure-learning --run {input.run} {params.curves}"
+        "PRISM_LOG={log} python -m prism stage figure-learning --run {input.run} {params.curves}"
         " --title {params.title:q} --scale {params.scale} --svg {output.svg} --png {output.png} {input.evaluations}"

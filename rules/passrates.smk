@@ -24,7 +24,7 @@ rule pass_rates:
     message:
         "pass rates: {wildcards.backbone} on {wildcards.benchmark}, shard {wildcards.shard}"
     shell:
-        "PRISM_LOG={log} python -m prism pass-rates --model {input.model} --games {input.games} --panel {input.panel}"
+        "PRISM_LOG={log} python -m prism stage pass-rates --model {input.model} --games {input.games} --panel {input.panel}"
         " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q}"
         " --machine {params.machine:q} --loop-time {params.loop} --out {output}"
 
@@ -46,4 +46,4 @@ rule pass_rate_table:
     message:
         "pass rates: {wildcards.backbone} on {wildcards.benchmark}, all shards"
     shell:
-        "PRISM_LOG={log} python -m prism pass-rate-table {input.shards} --out {output}"
+        "PRISM_LOG={log} python -m prism stage pass-rate-table {input.shards} --out {output}"

@@ -29,7 +29,7 @@ rule index_page:
     message:
         "index page: {output}"
     shell:
-        "PRISM_LOG={log} python -m prism index-page --results {params.results} --tables {params.tables}"
+        "PRISM_LOG={log} python -m prism stage index-page --results {params.results} --tables {params.tables}"
         " --figures {params.figures} --captions {params.captions:q} --scale {params.scale} --seeds {params.seeds}"
         " --out {output}"
 
@@ -56,5 +56,5 @@ rule crate:
     message:
         "provenance: {output.metadata}"
     shell:
-        "PRISM_LOG={log} python -m prism crate --results {params.results} --workflow {params.workflow:q} --config {params.config:q}"
+        "PRISM_LOG={log} python -m prism stage crate --results {params.results} --workflow {params.workflow:q} --config {params.config:q}"
         " --snapshot {output.workflow} --out {output.metadata}"

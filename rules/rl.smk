@@ -46,7 +46,7 @@ rule rl:
     message:
         "RL: {wildcards.algorithm} on {wildcards.subset} from {wildcards.init}, seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism rl --init {input.model} --games {input.games}"
+        "PRISM_LOG={log} python -m prism stage rl --init {input.model} --games {input.games}"
         " --panel {input.panel} {params.excluded} {params.subset}"
         " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed}"
         " --work {params.work} --out {output}"

@@ -46,4 +46,4 @@ rule sensitivity:
     message:
         "appendix G: does normalising the norms change the ranking?"
     shell:
-        "PRISM_LOG={log} python -m prism sensitivity {input.scores} --scale {params.scale} --out {output}"
+        "PRISM_LOG={log} python -m prism stage sensitivity {input.scores} --scale {params.scale} --out {output}"

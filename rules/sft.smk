@@ -32,7 +32,7 @@ rule sft:
     message:
         "SFT: {wildcards.backbone} on {wildcards.subset}, seed {wildcards.seed}"
     shell:
-        "PRISM_LOG={log} python -m prism sft --model {input.model}"
+        "PRISM_LOG={log} python -m prism stage sft --model {input.model}"
         " --trajectories {input.trajectories} {params.subset}"
         " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed}"
         " --work {params.work} --out {output}"

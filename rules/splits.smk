@@ -18,5 +18,5 @@ rule split:
     message:
         "split: {wildcards.percent}% to RL by {wildcards.score}"
     shell:
-        "PRISM_LOG={log} python -m prism split {input.scores} --score {wildcards.score}"
+        "PRISM_LOG={log} python -m prism stage split {input.scores} --score {wildcards.score}"
         " --rl-percent {wildcards.percent} --out {output}"

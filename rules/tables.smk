@@ -37,7 +37,7 @@ rule table1_row:
     message:
         "cells of table 1: {wildcards.panel}, {wildcards.method}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
+        "PRISM_LOG={log} python -m prism stage cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -73,7 +73,7 @@ rule table2_row:
     message:
         "cells of table 2: {wildcards.backbone}, {wildcards.method}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
+        "PRISM_LOG={log} python -m prism stage cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -107,7 +107,7 @@ rule table3_row:
     message:
         "cells of table 3: {wildcards.benchmark}, {wildcards.method}"
     shell:
-        "PRISM_LOG={log} python -m prism timing-cells --row {params.row:q} --files {params.files:q}"
+        "PRISM_LOG={log} python -m prism stage timing-cells --row {params.row:q} --files {params.files:q}"
         " --paper {input.paper:q} --out {params.out}"
 
 
@@ -141,7 +141,7 @@ rule table4_cell:
     message:
         "cell of table 4: {wildcards.method}, {wildcards.benchmark}"
     shell:
-        "PRISM_LOG={log} python -m prism cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
+        "PRISM_LOG={log} python -m prism stage cells --row {params.row:q} --paper {input.paper:q} --out {params.out}"
         " {input.evaluations}"
 
 
@@ -163,7 +163,7 @@ rule table_statistics:
     message:
         "paired tests of table {wildcards.number}"
     shell:
-        "PRISM_LOG={log} python -m prism table-statistics --table table{wildcards.number} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage table-statistics --table table{wildcards.number} --scale {params.scale}"
         " --out {output} {input.cells}"
 
 
@@ -193,7 +193,7 @@ rule table1:
     message:
         "table 1"
     shell:
-        "PRISM_LOG={log} python -m prism table --table {params.table} {params.tests} --scale {params.scale}"
+        "PRISM_LOG={log} python -m prism stage table --table {params.table} {params.tests} --scale {params.scale}"
         " --out-csv {output.csv} --out-md {output.md} --out-tex {output.tex} {input.cells}"
 
 
@@ -288,4 +288,4 @@ rule benchmark_summary:
     message:
         "summary: seconds by rule"
     shell:
-        "PRISM_LOG={log} python -m prism benchmark-summary --folder {params.folder} --out {output}"
+        "PRISM_LOG={log} python -m prism stage benchmark-summary --folder {params.folder} --out {output}"

@@ -25,7 +25,7 @@ rule alfworld_games:
     message:
         "games of ALFWorld"
     shell:
-        "PRISM_LOG={log} python -m prism games {params.source} --out {output}"
+        "PRISM_LOG={log} python -m prism stage games {params.source} --out {output}"
 
 
 if ALFWORLD["trajectories_file"]:
@@ -47,7 +47,7 @@ if ALFWORLD["trajectories_file"]:
         message:
             "trajectories: {input}"
         shell:
-            "PRISM_LOG={log} python -m prism import-trajectories {input:q} --out {output.trajectories}"
+            "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
 elif not plays_eto("alfworld"):
@@ -71,7 +71,7 @@ elif not plays_eto("alfworld"):
         message:
             "trajectories: the expert plays every training game"
         shell:
-            "PRISM_LOG={log} python -m prism trajectories --games {input.games} --recipe {params.recipe:q}"
+            "PRISM_LOG={log} python -m prism stage trajectories --games {input.games} --recipe {params.recipe:q}"
             " --workers {threads}"
             " --out {output.trajectories} --manifest {output.manifest}"
 
@@ -92,7 +92,7 @@ rule alfworld_training_panel:
     message:
         "panel train: the tasks that have a trajectory"
     shell:
-        "PRISM_LOG={log} python -m prism panel --games {input.games} --trajectories {input.trajectories}"
+        "PRISM_LOG={log} python -m prism stage panel --games {input.games} --trajectories {input.trajectories}"
         " --split train --out {output}"
 
 
@@ -115,5 +115,5 @@ rule alfworld_panel:
     message:
         "panel {wildcards.panel}: a fixed list of tasks"
     shell:
-        "PRISM_LOG={log} python -m prism panel --games {input.games} --split {wildcards.panel}"
+        "PRISM_LOG={log} python -m prism stage panel --games {input.games} --split {wildcards.panel}"
         " --recipe {params.recipe:q} --out {output}"

@@ -19,7 +19,7 @@ if WEBSHOP["source"] == "generated":
         message:
             "catalog of WebShop, generated"
         shell:
-            "PRISM_LOG={log} python -m prism webshop-catalog --recipe {params.recipe:q} --out {output}"
+            "PRISM_LOG={log} python -m prism stage webshop-catalog --recipe {params.recipe:q} --out {output}"
 
 
 rule webshop_store:
@@ -46,7 +46,7 @@ rule webshop_store:
     message:
         "store of WebShop: products, goals, search index"
     shell:
-        "PRISM_LOG={log} python -m prism webshop-store --catalog {params.catalog:q} --recipe {params.recipe:q}"
+        "PRISM_LOG={log} python -m prism stage webshop-store --catalog {params.catalog:q} --recipe {params.recipe:q}"
         " --out {output}"
 
 
@@ -69,7 +69,7 @@ if WEBSHOP["trajectories_file"]:
         message:
             "trajectories: {input}"
         shell:
-            "PRISM_LOG={log} python -m prism import-trajectories {input:q} --out {output.trajectories}"
+            "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
 elif not plays_eto("webshop"):
@@ -92,7 +92,7 @@ elif not plays_eto("webshop"):
         message:
             "trajectories: the oracle shopper plays training goals"
         shell:
-            "PRISM_LOG={log} python -m prism webshop-trajectories --store {input.store} --recipe {params.recipe:q}"
+            "PRISM_LOG={log} python -m prism stage webshop-trajectories --store {input.store} --recipe {params.recipe:q}"
             " --out {output.trajectories} --manifest {output.manifest}"
 
 
@@ -114,7 +114,7 @@ rule webshop_training_panel:
     message:
         "panel train: the goals that have a trajectory"
     shell:
-        "PRISM_LOG={log} python -m prism webshop-panel --store {input.store} --trajectories {input.trajectories}"
+        "PRISM_LOG={log} python -m prism stage webshop-panel --store {input.store} --trajectories {input.trajectories}"
         " --split train --recipe {params.recipe:q} --out {output}"
 
 
@@ -135,5 +135,5 @@ rule webshop_panel:
     message:
         "panel test: a fixed list of goals"
     shell:
-        "PRISM_LOG={log} python -m prism webshop-panel --store {input.store} --split test"
+        "PRISM_LOG={log} python -m prism stage webshop-panel --store {input.store} --split test"
         " --recipe {params.recipe:q} --out {output}"

@@ -83,7 +83,6 @@ for panel, commands in FOR_PEOPLE.items():
 for panel, commands in FOR_RULES.items():
     for command in commands:
         stage.command(cls=CheckedCommand, rich_help_panel=panel)(command)
-        app.command(cls=CheckedCommand, hidden=True)(command)
 stage.add_typer(webshop.conformance, name="conformance", rich_help_panel="Data")
 app.add_typer(containers.containers, name="containers", rich_help_panel=CLUSTER)
 app.add_typer(stage, name="stage", rich_help_panel=WORKFLOW)

@@ -29,7 +29,7 @@ class Split(StrEnum):
 Manifest = Annotated[
     Path, typer.Option("--manifest", parser=output_file, help="Counts, dropped games and the hash, as JSON.")
 ]
-GamesDir = Annotated[Path, typer.Option("--games", help="Folder made by `prism games`.")]
+GamesDir = Annotated[Path, typer.Option("--games", help="Folder made by `prism stage games`.")]
 Out = Annotated[Path, typer.Option("--out", parser=output_file, help="Output; appears whole or not at all.")]
 OutFolder = Annotated[Path, typer.Option("--out", parser=output_folder, help="Folder; appears whole or not at all.")]
 Workers = Annotated[int, typer.Option("--workers", min=1, help="Worker processes.")]

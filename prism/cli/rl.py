@@ -59,7 +59,7 @@ def pass_rates(
 
 
 def pass_rate_table(
-    counts: Annotated[list[Path], typer.Argument(help="All files that prism pass-rates wrote.")],
+    counts: Annotated[list[Path], typer.Argument(help="All files that prism stage pass-rates wrote.")],
     out: Annotated[
         Path, typer.Option(parser=output_file, help="CSV to write: pass rate and tie-broken rank of every task.")
     ],

@@ -21,7 +21,7 @@ class Split(StrEnum):
     test = "test"
 
 
-StoreDir = Annotated[Path, typer.Option("--store", help="Catalog compiled by `prism webshop-store`.")]
+StoreDir = Annotated[Path, typer.Option("--store", help="Catalog compiled by `prism stage webshop-store`.")]
 Out = Annotated[Path, typer.Option("--out", parser=output_file, help="Output; appears whole or not at all.")]
 OutFolder = Annotated[Path, typer.Option("--out", parser=output_folder, help="Folder; appears whole or not at all.")]
 

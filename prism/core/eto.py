@@ -18,7 +18,7 @@ from prism.core.files import read_json
 
 HUMAN, EXPERT = "human", "gpt"
 INSTRUCTION_TURNS = 2
-REMEDY = "fetch the file again (prism fetch eto)"
+REMEDY = "fetch the file again (prism stage fetch eto)"
 _REPLY = re.compile(r"\s*(?:Thought:\s*(?P<thought>.*?)\s*)?Action:\s*(?P<action>.*?)\s*", re.DOTALL)
 _PUT = re.compile(r"put (?P<thing>.+?) (?:in/on|in|on) (?P<place>.+)")
 _TOGGLE = re.compile(r"toggle (?P<thing>\S+ \d+)(?: .+)?")

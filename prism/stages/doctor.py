@@ -149,7 +149,7 @@ def _run_step(step: Step, states: dict[str, str], folder: Path, run: Callable[[S
     log = folder / f"{step.name.replace(' ', '-')}.log"
     for command in step.commands:
         if problem := run(command, log):
-            return Finding(step.name, FAILED, f"prism {command[0]}: {problem}")
+            return Finding(step.name, FAILED, f"prism {' '.join(command[: 1 + (command[0] == 'stage')])}: {problem}")
     return Finding(step.name, OK, f"{time.monotonic() - started:.0f} s")
 
 
@@ -196,20 +196,22 @@ def gpu_steps(folder: Path) -> list[Step]:
     games, corpus = str(folder / "games"), str(folder / "trajectories.jsonl")
     model, panels = str(folder / "model"), {split: str(folder / f"{split}.json") for split in ("train", "seen")}
     data = (
-        ("games", "--recipe", _json(train=8, seen=4, unseen=1, seed=0), "--out", games),
-        ("trajectories", "--games", games, "--recipe", _json(max_steps=30, noise=0.0, seed=0),
+        ("stage", "games", "--recipe", _json(train=8, seen=4, unseen=1, seed=0), "--out", games),
+        ("stage", "trajectories", "--games", games, "--recipe", _json(max_steps=30, noise=0.0, seed=0),
          "--out", corpus, "--manifest", str(folder / "trajectories.json")),
-        ("panel", "--games", games, "--split", "train", "--trajectories", corpus, "--out", panels["train"]),
-        ("panel", "--games", games, "--split", "seen", "--recipe", _json(size=4, seed=0), "--out", panels["seen"]),
+        ("stage", "panel", "--games", games, "--split", "train", "--trajectories", corpus, "--out", panels["train"]),
+        ("stage", "panel", "--games", games, "--split", "seen", "--recipe", _json(size=4, seed=0), "--out",
+         panels["seen"]),
     )  # fmt: skip
     probe = ("probe", "--model", model, "--data", corpus, "--shard", "0", "--shards", "1", "--recipe",
              _json(prompt=PROMPT, layout="conversation", dtype="bfloat16"),
              "--out", str(folder / "norms.parquet"))  # fmt: skip
-    sft = ("sft", "--model", model, "--trajectories", corpus, "--recipe", _json(**SFT), "--seed", "0",
+    sft = ("stage", "sft", "--model", model, "--trajectories", corpus, "--recipe", _json(**SFT), "--seed", "0",
            "--work", str(folder / "sft-work"), "--out", str(folder / "sft"))  # fmt: skip
-    play = ("evaluate", "--model", model, "--games", games, "--panel", panels["seen"], "--recipe",
+    play = ("stage", "evaluate", "--model", model, "--games", games, "--panel", panels["seen"], "--recipe",
             _json(**EVALUATION), "--seed", "0", "--out", str(folder / "seen-result.json"))  # fmt: skip
-    rl = ("rl", "--init", model, "--games", games, "--panel", panels["train"], "--recipe", _json(**RL), "--seed", "0",
+    rl = ("stage", "rl", "--init", model, "--games", games, "--panel", panels["train"], "--recipe", _json(**RL),
+          "--seed", "0",
           "--work", str(folder / "rl-work"), "--out", str(folder / "rl"))  # fmt: skip
     return [
         Step("data", ("alfworld",), (), data),

@@ -53,7 +53,7 @@ def evaluate_checkpoints(
 
     Args:
         run_dir: folder of the RL stage; config and tokenizer come from there.
-        work_dir: the run's work folder (``prism rl --work``).
+        work_dir: the run's work folder (``prism stage rl --work``).
 
     Raises:
         BadInput: the folder holds no checkpoint.

@@ -24,7 +24,7 @@ def merge_pass_rates(shard_csvs: Sequence[str | Path], out_csv: str | Path) -> N
     """Join the shards of one measurement into a table of pass rates.
 
     Args:
-        shard_csvs: every file that `prism pass-rates` wrote, in any order.
+        shard_csvs: every file that `prism stage pass-rates` wrote, in any order.
         out_csv: written with the columns id, pass_rate (share of solved rollouts), pass_rate_rank (0 is the lowest,
             ties broken by the seed), solved, rollouts, errors, sorted by id; the head says how many pass rates are
             tied.
@@ -72,7 +72,7 @@ def _common_facts(shards: Sequence[Table]) -> dict[str, str]:
         for key in (*COMMON_FACTS, "shard"):
             value = shard.note(key)
             if value is None:
-                raise BadInput(shard.path, f"says nothing of its {key}", "make it with prism pass-rates")
+                raise BadInput(shard.path, f"says nothing of its {key}", "make it with prism stage pass-rates")
             if key != "shard" and facts.setdefault(key, value) != value:
                 raise BadInput(shard.path, f"has another {key} than {shards[0].path}", "measure all with one setting")
         numbers.append(int(shard.note("shard") or 0))

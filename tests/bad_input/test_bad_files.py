@@ -35,7 +35,7 @@ class Case:
 
 
 def trajectories(name: str, content: str | bytes | list, *named: str) -> Case:
-    """`prism import-trajectories` on a file with this content."""
+    """`prism stage import-trajectories` on a file with this content."""
 
     def build(folder: Path) -> Sequence[object]:
         path = folder / "corpus.jsonl"
@@ -43,7 +43,7 @@ def trajectories(name: str, content: str | bytes | list, *named: str) -> Case:
             jsonl(path, *content)
         else:
             path.write_bytes(content if isinstance(content, bytes) else content.encode())
-        return ["import-trajectories", path, "--out", folder / "out.jsonl", "--manifest", folder / "out.json"]
+        return ["stage", "import-trajectories", path, "--out", folder / "out.jsonl", "--manifest", folder / "out.json"]
 
     return Case(f"trajectories: {name}", build, ("corpus.jsonl", *named))
 
@@ -81,7 +81,7 @@ def command(name: str, build: Builder, *named: str) -> Case:
 
 def import_from(place: Callable[[Path], Path]) -> Builder:
     return lambda folder: [
-        "import-trajectories", place(folder), "--out", folder / "o.jsonl", "--manifest", folder / "o.json",
+        "stage", "import-trajectories", place(folder), "--out", folder / "o.jsonl", "--manifest", folder / "o.json",
     ]  # fmt: skip
 
 
@@ -173,18 +173,28 @@ MODELS = [
     command("model: code of its own", broken_model(remote_code), "model"),
     command(
         "backbone: no folder",
-        lambda folder: ["backbone", "--source", "local", "--location", folder / "nowhere", "--out", folder / "b"],
+        lambda folder: [
+            "stage",
+            "backbone",
+            "--source",
+            "local",
+            "--location",
+            folder / "nowhere",
+            "--out",
+            folder / "b",
+        ],
         "nowhere",
     ),
     command(
         "backbone: unknown source",
-        lambda folder: ["backbone", "--source", "web", "--location", "x", "--out", folder / "b"],
+        lambda folder: ["stage", "backbone", "--source", "web", "--location", "x", "--out", folder / "b"],
         "--source",
         "local or hub",
     ),
     command(
         "backbone: a branch, not a commit",
         lambda folder: [
+            "stage",
             "backbone",
             "--source",
             "hub",
@@ -206,7 +216,7 @@ def evaluate(panel: object, **recipe: object) -> Builder:
         path.write_text(panel if isinstance(panel, str) else json.dumps(panel))
         settings = json.dumps(EVALUATION | recipe)
         return [
-            "evaluate", "--model", folder / "model", "--games", folder / "games", "--panel", path,
+            "stage", "evaluate", "--model", folder / "model", "--games", folder / "games", "--panel", path,
             "--out", folder / "evaluation.json", "--recipe", settings, "--seed", 0,
         ]  # fmt: skip
 
@@ -244,7 +254,7 @@ PANELS = [
 
 
 def games(*options: object) -> Builder:
-    return lambda folder: ["games", "--out", folder / "games", *(
+    return lambda folder: ["stage", "games", "--out", folder / "games", *(
         folder / option if isinstance(option, Path) else option for option in options
     )]  # fmt: skip
 
@@ -278,7 +288,8 @@ def game_panel(manifest: str, split: str = "seen", **recipe: int) -> Builder:
         (folder / "games" / "manifest.json").write_text(manifest)
         settings = json.dumps(recipe)
         return [
-            "panel", "--games", folder / "games", "--split", split, "--out", folder / "p.json", "--recipe", settings,
+            "stage", "panel", "--games", folder / "games", "--split", split, "--out", folder / "p.json",
+            "--recipe", settings,
         ]  # fmt: skip
 
     return build
@@ -298,7 +309,7 @@ GAMES = [
     command("games: game file is not JSON", dataset(each("game.tw-pddl", "oops")), "game.tw-pddl"),
     command("games: game file is a list", dataset(each("game.tw-pddl", "[]")), "game.tw-pddl"),
     command("panel of games: no manifest", lambda folder: [
-        "panel", "--games", folder, "--split", "seen", "--out", folder / "p.json",
+        "stage", "panel", "--games", folder, "--split", "seen", "--out", folder / "p.json",
     ], "manifest.json"),
     command("panel of games: manifest without the split", game_panel('{"games": {}}'), "manifest.json", "'seen'"),
     command("panel of games: manifest is a list", game_panel("[]"), "manifest.json"),
@@ -314,7 +325,7 @@ PRODUCT = {
 
 
 def catalog(change: Callable[[Path], None], recipe: str = '{"seed": 0, "goals": ["human"]}') -> Builder:
-    """`prism webshop-store` on a catalog of one product, then broken."""
+    """`prism stage webshop-store` on a catalog of one product, then broken."""
 
     def build(folder: Path) -> Sequence[object]:
         place = folder / "catalog"
@@ -323,7 +334,7 @@ def catalog(change: Callable[[Path], None], recipe: str = '{"seed": 0, "goals": 
         (place / "items_ins_v2.json").write_text(json.dumps({PRODUCT["asin"]: {"attributes": ["oak"]}}))
         (place / "items_human_ins.json").write_text("{}")
         change(place)
-        return ["webshop-store", "--catalog", place, "--out", folder / "store", "--recipe", recipe]
+        return ["stage", "webshop-store", "--catalog", place, "--out", folder / "store", "--recipe", recipe]
 
     return build
 
@@ -342,7 +353,8 @@ def store_panel(manifest: str) -> Builder:
         (folder / "store" / "manifest.json").write_text(manifest)
         recipe = '{"goals": "human", "size": 1, "seed": 0, "split": {"test": 1, "dev": 0}}'
         return [
-            "webshop-panel", "--store", folder / "store", "--split", "test", "--out", folder / "p", "--recipe", recipe,
+            "stage", "webshop-panel", "--store", folder / "store", "--split", "test", "--out", folder / "p",
+            "--recipe", recipe,
         ]  # fmt: skip
 
     return build
@@ -363,7 +375,7 @@ CATALOGS = [
     command("catalog: instructions are a list", catalog(put("items_human_ins.json", "[]")), "items_human_ins.json"),
     command("catalog: unknown goals", catalog(lambda place: None, '{"seed": 0, "goals": ["alien"]}'), "alien"),
     command("store: not a store", lambda folder: [
-        "webshop-panel", "--store", folder, "--split", "test", "--out", folder / "p", "--recipe",
+        "stage", "webshop-panel", "--store", folder, "--split", "test", "--out", folder / "p", "--recipe",
         '{"goals": "human", "size": 1, "seed": 0, "split": {"test": 1, "dev": 0}}',
     ], "not a compiled catalog"),
     command("store: manifest of something else", store_panel("{}"), "store"),
@@ -378,7 +390,7 @@ def evaluations(text: str) -> Builder:
         path.write_text(text)
         recipe = '{"scale": "demo", "targets": ["table1"], "backbones": {"table1": ["tiny"]}}'
         return [
-            "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out", folder / "out", path,
+            "stage", "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out", folder / "out", path,
         ]  # fmt: skip
 
     return build
@@ -407,7 +419,7 @@ EVALUATIONS = [
     command("evaluation: a task twice", evaluations(episodes({}, {})), "seen.json", "twice"),
     command("evaluation: seed is a text", evaluations(evaluation(seed="0")), "seen.json"),
     command("evaluation: path says nothing", lambda folder: [
-        "compare", "--paper", "resources/paper/v1", "--out", folder / "out",
+        "stage", "compare", "--paper", "resources/paper/v1", "--out", folder / "out",
         "--recipe", '{"scale": "demo", "targets": [], "backbones": {}}', "x.json",
     ], "x.json"),
 ]  # fmt: skip
@@ -474,7 +486,7 @@ def sft(split: str | None, corpus: object = None, **recipe: object) -> Builder:
             "per_device_train_batch_size": 1, "gradient_accumulation_steps": 1,
         } | recipe  # fmt: skip
         return [
-            "sft", "--model", folder / "model", "--trajectories", data, "--out", folder / "sft", "--work",
+            "stage", "sft", "--model", folder / "model", "--trajectories", data, "--out", folder / "sft", "--work",
             folder / "work", "--recipe", json.dumps(settings), "--seed", 0, *more,
         ]  # fmt: skip
 
@@ -499,7 +511,7 @@ def paper(name: str, old: str, new: str) -> Builder:
         text = (place / name).read_text()
         assert old in text
         (place / name).write_text(text.replace(old, new, 1))
-        return ["audit", "--paper", place, "--out-csv", folder / "a.csv", "--out-md", folder / "a.md"]
+        return ["stage", "audit", "--paper", place, "--out-csv", folder / "a.csv", "--out-md", folder / "a.md"]
 
     return build
 
@@ -507,7 +519,7 @@ def paper(name: str, old: str, new: str) -> Builder:
 CODE = "!!python/object/apply:os.system ['id']"
 PAPER = [
     command("paper: no folder", lambda folder: [
-        "audit", "--paper", folder / "none", "--out-csv", folder / "a.csv", "--out-md", folder / "a.md",
+        "stage", "audit", "--paper", folder / "none", "--out-csv", folder / "a.csv", "--out-md", folder / "a.md",
     ], "none"),
     command("paper: one decimal", paper("table1.csv", "95.31", "95.3"), "table1.csv:", "two decimals"),
     command("paper: a column misspelt", paper("table2.csv", "sr,score", "sr,scor"), "did you mean 'scor'"),

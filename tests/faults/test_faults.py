@@ -189,7 +189,7 @@ def test_a_work_folder_that_another_run_holds_is_one_line(undisturbed, tmp_path)
         lock.flush()
         fcntl.flock(lock, fcntl.LOCK_EX)
         result = prism(
-            "rl", "--init", undisturbed.results / "backbones/tiny-qwen3",
+            "stage", "rl", "--init", undisturbed.results / "backbones/tiny-qwen3",
             "--games", undisturbed.results / "data/alfworld/games",
             "--panel", undisturbed.results / "data/alfworld/panels/train.json",
             "--recipe", json.dumps(recipe), "--seed", 0, "--work", work, "--out", tmp_path / "out",

@@ -49,7 +49,18 @@ def test_sft_over_two_nodes(sandbox, clone, environment, tmp_path):
     (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
     model = "resources/backbones/tiny-qwen3"
     places = ["--work", str(tmp_path / "work"), "--out", str(tmp_path / "model")]
-    command = ["-m", "prism", "sft", "--model", model, "--trajectories", str(tmp_path / "few.jsonl"), "--seed", "0"]
+    command = [
+        "-m",
+        "prism",
+        "stage",
+        "sft",
+        "--model",
+        model,
+        "--trajectories",
+        str(tmp_path / "few.jsonl"),
+        "--seed",
+        "0",
+    ]
     on_two_nodes(clone, environment, *command, *places, "--recipe", json.dumps(RECIPE))
     rows = json.loads((tmp_path / "model/sft.json").read_text())["rows"]
     with (tmp_path / "model/loss.csv").open() as source:

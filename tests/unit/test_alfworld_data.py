@@ -209,34 +209,48 @@ def test_command_line_end_to_end(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
 
     games, corpus = tmp_path / "games", tmp_path / "trajectories.jsonl"
-    run("games", "--out", games, "--recipe", json.dumps({"train": 2, "seen": 1, "unseen": 1, "seed": 0}))
+    run("stage", "games", "--out", games, "--recipe", json.dumps({"train": 2, "seen": 1, "unseen": 1, "seed": 0}))
     recipe = json.dumps({"max_steps": 30, "noise": 0.0, "seed": 0})
-    run("trajectories", "--games", games, "--out", corpus, "--manifest", tmp_path / "m.json", "--recipe", recipe)
-    run("panel", "--games", games, "--split", "train", "--out", tmp_path / "p.json", "--trajectories", corpus)
+    run(
+        "stage",
+        "trajectories",
+        "--games",
+        games,
+        "--out",
+        corpus,
+        "--manifest",
+        tmp_path / "m.json",
+        "--recipe",
+        recipe,
+    )
+    run("stage", "panel", "--games", games, "--split", "train", "--out", tmp_path / "p.json", "--trajectories", corpus)
     assert len(read_panel(tmp_path / "p.json").tasks) == 2
     recipe = json.dumps({"games": 1, "episodes": 1, "max_steps": 3, "seed": 0})
-    run("random-transcripts", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
+    run("stage", "random-transcripts", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
 
 
 def test_a_corpus_of_ones_own_is_checked_and_sorted(corpus_file: Path, tmp_path: Path) -> None:
     lines = corpus_file.read_text().splitlines(keepends=True)
     (tmp_path / "own.jsonl").write_text("".join(reversed(lines)))
     arguments = ["--out", str(tmp_path / "out.jsonl"), "--manifest", str(tmp_path / "out.json")]
-    assert CliRunner().invoke(app, ["import-trajectories", str(tmp_path / "own.jsonl"), *arguments]).exit_code == 0
+    assert (
+        CliRunner().invoke(app, ["stage", "import-trajectories", str(tmp_path / "own.jsonl"), *arguments]).exit_code
+        == 0
+    )
     assert (tmp_path / "out.jsonl").read_bytes() == corpus_file.read_bytes()
     expected = read_json(corpus_file.with_suffix(".json"))
     assert read_json(tmp_path / "out.json") == {**expected, "dropped": [], "games": expected["trajectories"]}
     (tmp_path / "own.jsonl").write_text(lines[0] + '{"id": "x"}\n')
     with pytest.raises(BadInput, match=r"own\.jsonl:2: 'benchmark' is missing"):
         CliRunner().invoke(
-            app, ["import-trajectories", str(tmp_path / "own.jsonl"), *arguments], catch_exceptions=False
+            app, ["stage", "import-trajectories", str(tmp_path / "own.jsonl"), *arguments], catch_exceptions=False
         )
 
 
 def test_unknown_recipe_keys_and_splits_are_refused(games_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean 'train'"):
         CliRunner().invoke(
-            app, ["games", "--out", str(tmp_path / "g"), "--recipe", '{"trian": 1}'], catch_exceptions=False
+            app, ["stage", "games", "--out", str(tmp_path / "g"), "--recipe", '{"trian": 1}'], catch_exceptions=False
         )
     with pytest.raises(BadInput, match="is not a split"):
         make_panel(games_dir, "test", tmp_path / "p.json", PanelRecipe())

@@ -66,10 +66,10 @@ def test_an_output_neither_holds_nor_hits_an_input(tmp_path):
     data.touch()
     probe = ("probe", "--model", model, "--data", data, "--out")
     assert "is a file of the input" in refused(*probe, model / "config.json")
-    backbone = ("backbone", "--source", "local", "--location", model, "--out")
+    backbone = ("stage", "backbone", "--source", "local", "--location", model, "--out")
     assert "holds the input" in refused(*backbone, tmp_path / "made")
     assert "two outputs" in refused(
-        *("figure-consensus", data, "--title", "x", "--scale", "demo"),
+        *("stage", "figure-consensus", data, "--title", "x", "--scale", "demo"),
         *("--svg", tmp_path / "a.svg", "--png", tmp_path / "x" / ".." / "a.svg"),
     )
     assert (model / "config.json").read_text() == "{}"

@@ -76,7 +76,7 @@ RL = {
     ],
 )
 def test_rl_costs_follow_the_rule_of_its_steps(model, start, settings, factor, basis):
-    command = f"prism rl --recipe '{json.dumps(RL | settings)}'"
+    command = f"prism stage rl --recipe '{json.dumps(RL | settings)}'"
     wildcards = {"init": "gini-low50", "subset": "gini-high50", "benchmark": "alfworld", "algorithm": "grpo"}
     cost = model.cost(job(1, command=command, **wildcards))
     assert cost.hours - start == pytest.approx(factor * 11.1, abs=0.01)
@@ -111,7 +111,7 @@ def test_the_shards_of_a_probe_add_up_to_table_3(model):
 
 
 def test_the_shards_of_the_pass_rates_add_up_whatever_their_number(model):
-    command = """prism pass-rates --recipe '{"rollouts":8}'"""
+    command = """prism stage pass-rates --recipe '{"rollouts":8}'"""
     sums = []
     for count in (1, 16):
         wildcards = [{"benchmark": "alfworld", "shard": str(number), "shards": str(count)} for number in range(count)]

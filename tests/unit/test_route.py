@@ -49,7 +49,7 @@ def test_five_commands(tmp_path, style):
         ["score", norms, "--out", scores],
         ["route", scores, "--by", "gini", "--rl-share", "0.5", "--out", split, "--emit", "llamafactory,verl"],
         ["explain", norms, "--sample", "chat-03", "--out", picture],
-        ["split", scores, "--score", "cv", "--rl-percent", "25", "--out", tmp_path / "cv.csv"],
+        ["stage", "split", scores, "--score", "cv", "--rl-percent", "25", "--out", tmp_path / "cv.csv"],
     ):
         result = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
         assert result.exit_code == 0, result.output

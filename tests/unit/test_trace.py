@@ -60,7 +60,7 @@ def results(tmp_path):
     }
     write_json(root / CELL, cell)
     log = root / "logs/eval/alfworld/tiny-qwen3/prism-gini/seed0/seen.log"
-    write_text(log, "# started 2026-01-01T00:00:00+00:00 prism evaluate --seed 0\n00:00:01 ready\n")
+    write_text(log, "# started 2026-01-01T00:00:00+00:00 prism stage evaluate --seed 0\n00:00:01 ready\n")
     write_text(root / "benchmarks/evaluate/alfworld/tiny-qwen3/prism-gini/seed0/seen.tsv", "s\th:m:s\n12.5\t0:00:12\n")
     return root
 
@@ -89,7 +89,7 @@ def test_everything_a_cell_rests_on(results):
                 "gradnorms/alfworld/tiny-qwen3/shard-0-of-1.parquet"}  # fmt: skip
     assert {path for path, step in steps.items() if step.state != "same"} == unhashed
     evaluation = steps["eval/alfworld/tiny-qwen3/prism-gini/seed0/seen.json"].facts
-    assert evaluation["command"] == "prism evaluate --seed 0"
+    assert evaluation["command"] == "prism stage evaluate --seed 0"
     assert evaluation["started"] == "2026-01-01T00:00:00+00:00"
     assert evaluation["seconds"] == 12.5
     assert steps["gradnorms/alfworld/tiny-qwen3/shard-0-of-1.parquet"].facts["version_torch"] == "2.13.0"
@@ -133,7 +133,7 @@ def test_the_command(results, capsys):
     assert json.loads(shown.stdout)["inputs"][0]["kind"] == "evaluation"
     print_trace(trace_cell(results / CELL))
     tree = capsys.readouterr().out
-    assert "prism evaluate --seed 0" in tree
+    assert "prism stage evaluate --seed 0" in tree
     assert tree.count("float32") == 1
     (results / "data/alfworld/trajectories.jsonl").write_text("{}\n")
     changed = CliRunner().invoke(app, ["trace", str(results / CELL)])

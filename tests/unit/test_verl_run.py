@@ -54,7 +54,7 @@ def command(root: Path, games: Path, folder: Path, **changes) -> list[str]:
     split = folder / "split.csv"
     split.write_text("# a comment\nid,score,regime\nt0,0.1,sft\nt1,0.2,rl\nt2,0.3,rl\n")
     return [
-        *(sys.executable, "-m", "prism", "rl", "--init", str(root / "resources" / "backbones" / "tiny-qwen3")),
+        *(sys.executable, "-m", "prism", "stage", "rl", "--init", str(root / "resources" / "backbones" / "tiny-qwen3")),
         *("--games", str(games), "--panel", str(games / "panel.json"), "--split", str(split)),
         *("--out", str(folder / "out"), "--work", str(folder / "work")),
         *("--recipe", json.dumps({**RECIPE, **changes}), "--seed", "3"),
