@@ -6,10 +6,10 @@ Registered as trainer mode ``prism`` (`register_trainer`). Five things differ fr
   cannot charge an invalid action to its row);
 - rows are put in the order (task, trajectory, step), which verl leaves to the order in which episodes finish, so
   that a run repeats;
-- a training step's rows are cut into mini-batches of equal size. verl 0.9.1 multiplies ``ppo_mini_batch_size`` by
-  ``rollout.n``, counts the product in rows and fills the last mini-batch up with empty rows: with one row an
-  environment step the number of rows changes at every training step, and the last optimizer step could rest on a
-  single real row;
+- a training step's rows are cut into mini-batches of equally many real rows. verl 0.9.1 multiplies
+  ``ppo_mini_batch_size`` by ``rollout.n``, counts the product in rows and fills the last mini-batch up with empty rows:
+  with one row an environment step the number of rows changes at every training step, and the last optimizer step could
+  rest on a single real row;
 - a training step's metrics are logged before it is saved as well as after: verl logs after saving alone, so that a kill
   between the two would lose the numbers of a step that is never repeated;
 - the trainer looks for finished episodes ten times a second, not every two seconds.
@@ -17,7 +17,9 @@ Registered as trainer mode ``prism`` (`register_trainer`). Five things differ fr
 
 from __future__ import annotations
 
+import math
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -38,21 +40,52 @@ POLL_SECONDS = 0.1
 
 
 def mini_batch_rows(rows: int, wanted: int, multiple: int) -> int:
-    """Rows of a mini-batch so that all of a step's mini-batches are equally large and nearly `wanted`.
+    """Rows of a mini-batch, empty ones included, so that a step's mini-batches are equally large and nearly `wanted`.
 
     Args:
-        rows: rows of the training step.
+        rows: real rows of the training step.
         wanted: rows a mini-batch should have.
-        multiple: the size must be a multiple of this (trajectories a task, times data-parallel ranks).
+        multiple: verl counts mini-batches in groups of ``rollout.n`` rows and deals them out to all ranks: the least
+            common multiple of the two.
     """
     batches = max(1, round(rows / wanted))
-    size = -(-rows // batches)
-    return -(-size // multiple) * multiple
+    return math.ceil(rows / batches / multiple) * multiple
+
+
+def spread_padding(padding: Sequence[bool], ranks: int, batches: int) -> list[int]:
+    """A new order of a training step's rows, by index, in which all mini-batches have equally many empty rows.
+
+    verl deals out the rows in `ranks` equal blocks, and each rank cuts its block into `batches` mini-batches, in order.
+    No row changes its rank. Over all ranks mini-batches differ by one empty row at most, and so they do on each rank.
+
+    Args:
+        padding: which rows are empty, in verl's order: rank after rank.
+    """
+    share = len(padding) // ranks
+    size = share // batches
+    order: list[int] = []
+    placed = 0
+    for start in range(0, len(padding), share):
+        block = range(start, start + share)
+        real, empty = ([index for index in block if padding[index] == wanted] for wanted in (False, True))
+        counts = [0] * batches
+        for _ in empty:
+            counts[placed % batches] += 1
+            placed += 1
+        for count in counts:
+            order += [*real[: size - count], *empty[:count]]
+            real, empty = real[size - count :], empty[count:]
+    return order
 
 
 def _plain(stack: Any) -> list[Any]:
     """Values of a non-tensor field of TransferQueue, which wraps them or not, depending on its backend."""
     return [getattr(value, "data", value) for value in stack]
+
+
+def _padding(batch: Any) -> list[bool]:
+    """Which rows verl put in to fill a batch up."""
+    return [bool(tag.get("is_padding", False)) for tag in batch.tags]
 
 
 @register_trainer("prism")
@@ -101,12 +134,15 @@ class PrismTrainer(PPOTrainerSync):
 
         batch.reorder(sorted(range(len(batch.keys)), key=place))
         actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
-        multiple = rollout.n * self.resource_pool_manager.get_n_gpus()
-        rows = mini_batch_rows(len(batch.keys), self.settings.mini_batch_rows, multiple)
+        ranks = self.resource_pool_manager.get_n_gpus()
+        rows = mini_batch_rows(len(batch.keys), self.settings.mini_batch_rows, math.lcm(rollout.n, ranks))
         actor.ppo_mini_batch_size = rows // rollout.n
         metrics["prism/rows"] = len(batch.keys)
-        metrics["prism/mini_batches"] = -(-len(batch.keys) // rows)
-        return super()._balance_batch(batch, metrics, **options)
+        batch = super()._balance_batch(batch, metrics, **options)
+        batches = len(batch.keys) // rows
+        metrics["prism/mini_batches"] = batches
+        batch.reorder(spread_padding(_padding(batch), ranks, batches))
+        return batch
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
         fields = ["uid", "response_mask", "extra_fields"]
@@ -114,7 +150,7 @@ class PrismTrainer(PPOTrainerSync):
         response_mask = data["response_mask"]
         groups = np.array(_plain(data["uid"]))
         rows = [extra["prism"] for extra in _plain(data["extra_fields"])]
-        real = np.array([not tag.get("is_padding", False) for tag in batch.tags])
+        real = ~np.array(_padding(batch))
         advantages = np.zeros(len(rows))
         advantages[real] = self._advantages(groups[real], [row for row, kept in zip(rows, real, strict=True) if kept])
         mask = response_mask.to_padded_tensor(0).float()

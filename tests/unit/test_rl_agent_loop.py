@@ -202,15 +202,6 @@ def test_every_response_has_a_seed_of_its_own_that_repeats(tokenizer, tmp_path):
     assert sampling_seed(7, 5, "t0", 2, 0) != seeds[0]
 
 
-@pytest.mark.parametrize(
-    ("rows", "wanted", "expected"), [(640, 256, 320), (640, 640, 640), (30, 256, 32), (256, 64, 64)]
-)
-def test_mini_batches_are_equal_and_near_the_wanted_size(rows, wanted, expected):
-    from prism.verl_plugin.trainer import mini_batch_rows
-
-    assert mini_batch_rows(rows, wanted, 8) == expected
-
-
 def test_rows_carry_what_gigpo_needs(tokenizer, tmp_path):
     replies = [reply(STEPS[0]), "go to desk 1", *(reply(step) for step in STEPS[1:])]
     outputs, _, _ = play(tokenizer, tmp_path, replies)
