@@ -1,8 +1,8 @@
 """A ``cpu`` platform for verl 0.9.1, so that the stock trainer runs on a machine without a GPU.
 
 Used with ``VERL_PLATFORM=cpu`` and ``VERL_USE_EXTERNAL_MODULES=prism.verl_plugin.cpu_platform,...``. Never loaded on
-GPUs. Three names of verl are replaced, each with its reason; the replacement fails loudly where a later version no
-longer has what is replaced.
+GPUs. Two names of verl are replaced, each with its reason; the replacement fails loudly where a later version no longer
+has what is replaced.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 from verl.plugin.platform import PlatformBase, PlatformRegistry
+
+from prism.verl_plugin import replace
 
 
 class _CpuDevice:
@@ -150,36 +152,12 @@ class CpuPlatform(PlatformBase):
         """No CUDA runtime."""
 
 
-def replace(module: ModuleType, name: str, replacement: Any) -> None:
-    """Replace one attribute of verl.
-
-    Raises:
-        RuntimeError: this version of verl has no such attribute, so the replacement would silently do nothing.
-    """
-    if not hasattr(module, name):
-        raise RuntimeError(f"verl has no {module.__name__}.{name}: the CPU platform was written for verl 0.9.1")
-    setattr(module, name, replacement)
-
-
 def _use_one_gloo_group() -> None:
     # verl composes "cpu:gloo,<device>:<backend>", which is "cpu:gloo,cpu:gloo" here: torch refuses the repetition.
     import verl.utils.distributed as distributed
 
     original = distributed.initialize_global_process_group_ray
     replace(distributed, "initialize_global_process_group_ray", functools.partial(original, backend="cpu:gloo"))
-
-
-def log_probs_of_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Log-probability of each label: logits (..., V) and labels (...) give (...)."""
-    log_probs = torch.nn.functional.log_softmax(logits.float(), dim=-1)
-    return log_probs.gather(-1, labels.unsqueeze(-1)).squeeze(-1)
-
-
-def _vectorise_log_probs() -> None:
-    # Speed alone: without flash-attn verl loops over rows in Python, with one autograd node a row (5 x slower steps).
-    import verl.utils.torch_functional as functional
-
-    replace(functional, "logprobs_from_logits_v2", log_probs_of_labels)
 
 
 def _keep_reference_where_it_is() -> None:
@@ -205,6 +183,5 @@ def _register_hf_rollout() -> None:
 
 
 _use_one_gloo_group()
-_vectorise_log_probs()
 _keep_reference_where_it_is()
 _register_hf_rollout()

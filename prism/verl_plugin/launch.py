@@ -41,7 +41,7 @@ def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) 
         scratch: folder for caches.
         metrics: file that verl's ``file`` logger writes.
     """
-    plugins = ["prism.verl_plugin.packed_attention", "prism.verl_plugin.trainer"]
+    plugins = [f"prism.verl_plugin.{name}" for name in ("packed_attention", "log_probs", "trainer")]
     variables = {
         "VERL_FILE_LOGGER_PATH": str(metrics),
         "HF_DATASETS_CACHE": str(scratch / "datasets"),

@@ -14,6 +14,8 @@ from prism.verl_plugin.recipe import RlRecipe
 AGENT_NAME = "prism_episode"
 # registered by `prism.verl_plugin.packed_attention`
 PACKED_ATTENTION = "prism_packed"
+CHUNK_TOKENS = 1024
+"""Tokens whose logits are in float32 at the same time (`prism.verl_plugin.log_probs`): 0.6 GB at 151,936 entries."""
 
 
 @dataclass(frozen=True)
@@ -82,6 +84,12 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, se
         f"{actor}.use_dynamic_bsz": True,
         f"{actor}.ppo_max_token_len_per_gpu": max(recipe.micro_batch_tokens, recipe.row_tokens),
         f"{actor}.shuffle": recipe.shuffle_rows,
+        # `prism.verl_plugin.log_probs` takes the place of the chunked entropy; there is nothing left to compile
+        f"{actor}.entropy_from_logits_with_chunking": True,
+        f"{actor}.entropy_from_logits_chunk_size": CHUNK_TOKENS,
+        f"{actor}.use_torch_compile": False,
+        f"{actor}.fsdp_config.use_torch_compile": False,
+        "actor_rollout_ref.ref.fsdp_config.use_torch_compile": False,
         f"{actor}.data_loader_seed": seed,
         f"{actor}.fsdp_config.seed": seed,
         f"{actor}.checkpoint.save_contents": "[model,optimizer,extra,hf_model]",
@@ -133,11 +141,6 @@ _CPU_OVERRIDES: dict[str, Any] = {
     # the reference policy, which a KL to the initial policy needs
     "actor_rollout_ref.ref.fsdp_config.dtype": "float32",
     "+actor_rollout_ref.ref.fsdp_config.mixed_precision": "{param_dtype:fp32,reduce_dtype:fp32,buffer_dtype:fp32}",
-    "actor_rollout_ref.ref.use_torch_compile": False,
-    "actor_rollout_ref.ref.fsdp_config.use_torch_compile": False,
-    # compiling costs more than a whole run of a tiny model
-    "actor_rollout_ref.actor.use_torch_compile": False,
-    "actor_rollout_ref.actor.fsdp_config.use_torch_compile": False,
     "actor_rollout_ref.rollout.free_cache_engine": False,
     # each storage unit is a process
     "transfer_queue.backend.SimpleStorage.num_data_storage_units": 1,

@@ -75,11 +75,11 @@ def test_two_runs_share_no_folder_and_socket_paths_stay_short():
 
 def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     cpu = launch.verl_environment("cpu", 2, tmp_path, tmp_path / "m")
-    both = "prism.verl_plugin.packed_attention,prism.verl_plugin.trainer"
-    assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.verl_plugin.cpu_platform,{both}"
+    everywhere = "prism.verl_plugin.packed_attention,prism.verl_plugin.log_probs,prism.verl_plugin.trainer"
+    assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.verl_plugin.cpu_platform,{everywhere}"
     assert cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")
-    assert gpu["VERL_USE_EXTERNAL_MODULES"] == both
+    assert gpu["VERL_USE_EXTERNAL_MODULES"] == everywhere
     assert "VERL_PLATFORM" not in gpu
 
 
