@@ -11,7 +11,7 @@ from typer import Context
 from typer.core import TyperCommand
 
 from prism.core.errors import BadInput
-from prism.core.files import check_file_output, check_folder_output
+from prism.core.files import check_apart, check_file_output, check_folder_output
 
 # inputs that a command adds to: its output may be a file of theirs that it wrote before
 RUN_FOLDERS = ("results", "folder", "workflow", "work")
@@ -70,10 +70,6 @@ def _paths(arguments: dict[str, Any]) -> Iterator[tuple[str, Path]]:
 
 
 def _check_apart(out: Path, source: Path, name: str) -> None:
-    target, given = out.resolve(), source.resolve()
-    if target == given:
-        raise BadInput(out, "is also an input", "name another output")
-    if target in given.parents:
-        raise BadInput(out, f"holds the input {source}", "name an output of its own")
-    if given in target.parents and target.exists() and name not in RUN_FOLDERS:
+    check_apart(out, source)
+    if source.resolve() in out.resolve().parents and out.exists() and name not in RUN_FOLDERS:
         raise BadInput(out, f"is a file of the input {source}", "name another output")

@@ -69,8 +69,12 @@ def route(
     data: Annotated[Path | None, typer.Option(help="the probed file, if it moved (for --emit)")] = None,
 ) -> None:
     """Send concentrated trajectories to RL, the others to SFT."""
+    from prism.core.errors import BadInput
     from prism.stages.route import route as route_corpus
 
+    if not 0 < rl_share < 1:
+        remedy = f"for {rl_share:g} percent give {rl_share / 100:g}" if 1 < rl_share < 100 else "0.5 is one half"
+        raise BadInput("--rl-share", f"{rl_share:g} is not between 0 and 1", remedy)
     formats = [name.strip() for name in emit.split(",") if name.strip()]
     route_corpus(scores, by, 100 * rl_share, out, formats, data)
 

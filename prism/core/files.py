@@ -55,6 +55,19 @@ def check_folder_output(path: str | Path) -> None:
         raise BadInput(path, "holds files that prism did not make", "name a new folder, or remove this one yourself")
 
 
+def check_apart(out: str | Path, source: str | Path) -> None:
+    """Refuse an output that is an input, or a folder that would be replaced with the input in it.
+
+    Raises:
+        BadInput: names the output.
+    """
+    target, given = Path(out).resolve(), Path(source).resolve()
+    if target == given:
+        raise BadInput(out, "is also an input", "name another output")
+    if target in given.parents:
+        raise BadInput(out, f"holds the input {source}", "name an output of its own")
+
+
 @contextmanager
 def atomic_path(path: str | Path) -> Iterator[Path]:
     """Yield a temporary sibling of the file `path` that takes its name on success.

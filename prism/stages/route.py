@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +14,11 @@ import pyarrow.parquet as pq
 from prism.core.chats import Chat
 from prism.core.csvfiles import read_table
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, sha256_file, write_json
+from prism.core.files import atomic_folder, check_apart, check_folder_output, sha256_file, write_json
 from prism.core.probe.corpus import Corpus, load_corpus
 from prism.core.progress import say
-from prism.core.splits import RL, SFT, read_split
-from prism.stages.splits import make_split
+from prism.core.splits import RL, SFT
+from prism.stages.splits import route_table, score_table, write_split
 
 LLAMAFACTORY_DATASET = "prism_sft"
 VERL_FILE = "prism_rl.parquet"
@@ -40,24 +41,39 @@ def route(
         data: the corpus that was probed; by default the path that the score table names.
 
     Raises:
-        BadInput: an unknown format, or the corpus is not the one that was scored.
+        BadInput: an unknown format, a corpus that is not the one that was scored or that a framework would not take, or
+            a folder of a format's name that `prism route` did not make.
     """
     for name in emit:
         if name not in EMITTERS:
             raise BadInput("--emit", f"unknown format {name!r}", f"use one of {', '.join(EMITTERS)}")
-    corpus = _scored_corpus(Path(scores_csv), data) if emit else None
-    split = make_split(scores_csv, score, rl_percent, out_csv)
+    table = score_table(scores_csv, score)
+    split = route_table(table, score, rl_percent)
+    beside = Path(out_csv).parent
+    halves = {}
+    if emit:
+        corpus, source = _scored_corpus(Path(scores_csv), data)
+        regimes = dict(zip(table.column("id"), split.regimes, strict=True))
+        for name in emit:
+            check_folder_output(beside / name)
+            for given in (scores_csv, source):
+                check_apart(beside / name, given)
+            halves[beside / name] = EMITTERS[name](corpus, regimes)
+    # nothing was written so far, and all of it appears together
+    with ExitStack() as outputs:
+        for folder, files in halves.items():
+            _write_files(outputs.enter_context(atomic_folder(folder)), files)
+        write_split(table, split, score, rl_percent, out_csv)
     say(
         f"{out_csv}: {split.count(SFT)} to SFT, {split.count(RL)} to RL by {score} "
         f"(threshold {split.threshold:.6g}, {split.ties} at it)"
     )
-    regimes = read_split(out_csv) if emit else {}
-    for name in emit:
-        out = EMITTERS[name](corpus, regimes, Path(out_csv).parent / name)
-        say(f"{name}: wrote {out}")
+    for folder, files in halves.items():
+        say(f"wrote {folder}: {', '.join(files)}")
 
 
-def _scored_corpus(scores_csv: Path, data: str | Path | None) -> Corpus:
+def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[Corpus, str | Path]:
+    """The corpus that was scored, and its file."""
     table = read_table(scores_csv)
     path = data or table.note("data")
     if path is None:
@@ -65,11 +81,19 @@ def _scored_corpus(scores_csv: Path, data: str | Path | None) -> Corpus:
     corpus = load_corpus(path)
     if sha256_file(path) != table.note("data_sha256"):
         raise BadInput(path, f"is not the corpus that {scores_csv} was made from", "probe and score it again")
-    return corpus
+    return corpus, path
 
 
-def emit_llamafactory(corpus: Corpus, regimes: Mapping[str, str], folder: Path) -> Path:
-    """Write the SFT half as a LLaMA-Factory dataset named ``prism_sft``.
+def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
+    for name, content in files.items():
+        if isinstance(content, pa.Table):
+            pq.write_table(content, folder / name)
+        else:
+            write_json(folder / name, content)
+
+
+def llamafactory_files(corpus: Corpus, regimes: Mapping[str, str]) -> dict[str, Any]:
+    """The SFT half as a LLaMA-Factory dataset named ``prism_sft``: contents by file name.
 
     LLaMA-Factory drops chats that do not alternate between user (or tool) and assistant with no more than a warning;
     they are refused here.
@@ -91,11 +115,7 @@ def emit_llamafactory(corpus: Corpus, regimes: Mapping[str, str], folder: Path) 
         "columns": columns,
         "tags": tags,
     }
-    with atomic_path(folder) as temporary:
-        temporary.mkdir()
-        write_json(temporary / entry["file_name"], records)
-        write_json(temporary / "dataset_info.json", {LLAMAFACTORY_DATASET: entry})
-    return folder
+    return {entry["file_name"]: records, "dataset_info.json": {LLAMAFACTORY_DATASET: entry}}
 
 
 def _llamafactory_record(chat: Chat) -> dict[str, Any]:
@@ -106,11 +126,10 @@ def _llamafactory_record(chat: Chat) -> dict[str, Any]:
     for number, turn in enumerate(turns):
         expected = ("assistant", "function_call") if number % 2 else ("user", "tool")
         if turn["role"] not in expected:
-            raise BadInput(
-                chat.place,
-                f"{chat.id!r} does not alternate between user and assistant, as LLaMA-Factory requires",
-                "merge neighbouring messages of one role",
-            )
+            problem, remedy = "does not alternate between user and assistant", "merge neighbouring messages of one role"
+            if turn["role"] == "system":
+                problem, remedy = "has a system message that is not the first one", "move it to the front or remove it"
+            raise BadInput(chat.place, f"{chat.id!r} {problem}, as LLaMA-Factory requires", remedy)
     record: dict[str, Any] = {"id": chat.id, "messages": messages}
     return record | ({"tools": json.dumps(chat.tools, ensure_ascii=False)} if chat.tools else {})
 
@@ -126,17 +145,14 @@ def _llamafactory_message(message: Mapping[str, Any], chat: Chat) -> dict[str, s
     return {"role": "function_call", "content": json.dumps(calls, ensure_ascii=False)}
 
 
-def emit_verl(corpus: Corpus, regimes: Mapping[str, str], folder: Path) -> Path:
-    """Write the RL half as verl's parquet: one prompt a trajectory, the messages before its first answer.
+def verl_files(corpus: Corpus, regimes: Mapping[str, str]) -> dict[str, Any]:
+    """The RL half as verl's parquet: one prompt a trajectory, the messages before its first answer.
 
     ``reward_model.ground_truth`` is the last answer, ``extra_info.trajectory`` the whole chat as JSON: how they are
     turned into a reward is up to the reward function of the task.
     """
     records = [_verl_record(corpus.chat(name), index) for index, name in enumerate(_ids(corpus, regimes, RL))]
-    path = folder / VERL_FILE
-    with atomic_path(path) as temporary:
-        pq.write_table(pa.Table.from_pylist(records), temporary)
-    return path
+    return {VERL_FILE: pa.Table.from_pylist(records)}
 
 
 def _verl_record(chat: Chat, index: int) -> dict[str, Any]:
@@ -165,7 +181,7 @@ def _ids(corpus: Corpus, regimes: Mapping[str, str], regime: str) -> list[str]:
     return ids
 
 
-EMITTERS: dict[str, Callable[[Corpus, Mapping[str, str], Path], Path]] = {
-    "llamafactory": emit_llamafactory,
-    "verl": emit_verl,
+EMITTERS: dict[str, Callable[[Corpus, Mapping[str, str]], dict[str, Any]]] = {
+    "llamafactory": llamafactory_files,
+    "verl": verl_files,
 }

@@ -13,7 +13,7 @@ import numpy as np
 from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
-from prism.core.probe.normfiles import NormFile, check_finite, open_norms
+from prism.core.probe.normfiles import NormFile, open_norms
 from prism.core.recipes import setting
 
 PASS_RATE = "pass_rate"
@@ -44,8 +44,8 @@ def compute_scores(
         out_csv: written with the columns id, `score_names`, pass_rate.
 
     Raises:
-        BadInput: the shards are incomplete, do not belong together, or the pass rates lack a trajectory.
-        NotFinite: a norm is NaN or infinite; names the trajectory.
+        BadInput: the shards are incomplete, do not belong together, a norm is NaN, infinite or negative (names the
+            trajectory), or the pass rates lack a trajectory.
     """
     files = [open_norms(path) for path in parquets]
     _check_same_probe(files)
@@ -93,7 +93,6 @@ def _score_files(files: list[NormFile], epsilon: float) -> tuple[list[str], dict
     for file in files:
         counts = np.array(file.parameter_counts, dtype=np.float64)
         for batch_ids, norms in file.batches():
-            check_finite(batch_ids, norms)
             ids += batch_ids
             parts.append(concentration_scores(norms, counts, epsilon))
     if not ids:

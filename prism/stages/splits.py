@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from prism.core.csvfiles import Table, read_table, write_table
-from prism.core.errors import BadInput, NotFinite
+from prism.core.errors import BadInput
 from prism.core.progress import say
 from prism.core.splits import RL, SFT, Split, split_by_quantile
 from prism.core.trajectories import read_trajectories
@@ -34,11 +34,22 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
         out_csv: written with the columns id, score, regime; its head has threshold, counts and ties.
 
     Raises:
-        BadInput: there is no such column (suggests the nearest), or the share leaves one side empty.
-        NotFinite: a score is NaN or infinite; names the trajectory.
+        BadInput: there is no such column (suggests the nearest), a score is NaN or infinite (names the trajectory), or
+            the share leaves one side empty.
     """
-    table = random_scores(scores, score) if _RANDOM_SCORE.fullmatch(score) else read_table(scores)
+    table = score_table(scores, score)
     split = route_table(table, score, rl_percent)
+    write_split(table, split, score, rl_percent, out_csv)
+    return split
+
+
+def score_table(scores: str | Path, score: str) -> Table:
+    """The table that holds a score: a file, or for a random score the ids of one."""
+    return random_scores(scores, score) if _RANDOM_SCORE.fullmatch(score) else read_table(scores)
+
+
+def write_split(table: Table, split: Split, score: str, rl_percent: float, out_csv: str | Path) -> None:
+    """Write a split (CSV): id, score and regime of every trajectory; threshold, counts and ties in the head."""
     if not split.count(RL):
         say(f"{out_csv}: every trajectory is at or below the threshold of {score}: nothing goes to RL")
     values = table.numbers(score)
@@ -53,7 +64,6 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
     if rank_column(score) in table.columns:
         head += tie_break_lines(score, values, split)
     write_table(out_csv, head, ["id", "score", "regime"], zip(table.column("id"), values, split.regimes, strict=True))
-    return split
 
 
 def random_scores(path: str | Path, score: str) -> Table:
@@ -80,7 +90,7 @@ def route_table(table: Table, score: str, rl_percent: float) -> Split:
             raise BadInput(table.path, f"holds {identifier!r} twice", "score a corpus with unique ids")
         seen.add(identifier)
         if value != value or abs(value) == float("inf"):
-            raise NotFinite(f"{table.path}: {score} of trajectory {identifier} is NaN or infinite; score it again")
+            raise BadInput(table.path, f"{score} of trajectory {identifier!r} is NaN or infinite", "score it again")
     ranks = rank_column(score)
     return split_by_quantile(table.numbers(ranks) if ranks in table.columns else values, rl_percent)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -15,7 +17,7 @@ from scipy.stats import spearmanr, variation
 from prism.core.concentration import EPSILON, concentration_scores, cv, gini, kurtosis, l2, score_names
 from prism.core.consensus import measure_consensus
 from prism.core.csvfiles import read_table, write_table
-from prism.core.errors import BadInput, NotFinite
+from prism.core.errors import BadInput
 from prism.stages.scores import ScoresRecipe, compute_scores
 
 VECTORS = st.lists(st.floats(1e-3, 1e3), min_size=7, max_size=28)
@@ -118,12 +120,25 @@ def test_shards_that_do_not_belong_together_are_refused(tmp_path):
         compute_scores([first, again], None, tmp_path / "s.csv", ScoresRecipe())
 
 
-@pytest.mark.parametrize("value", [math.nan, math.inf])
+@pytest.mark.parametrize("value", [math.nan, math.inf, -1.0])
 def test_broken_norms_name_the_trajectory(tmp_path, value):
     path = fake_norms(tmp_path / "n.parquet", range(3), broken=(1, value))
-    with pytest.raises(NotFinite, match="t-001"):
+    with pytest.raises(BadInput, match=r"n\.parquet: .*'t-001' is NaN, infinite or negative"):
         compute_scores([path], None, tmp_path / "s.csv", ScoresRecipe())
     assert not (tmp_path / "s.csv").exists()
+
+
+def _as_text(table):
+    column = table.column_names.index("layers.1.up_proj")
+    return table.set_column(column, "layers.1.up_proj", pa.array(["1"] * len(table)))
+
+
+@pytest.mark.parametrize("damage", [lambda table: table.drop_columns("layers.1.up_proj"), _as_text])
+def test_norms_that_do_not_fit_their_metadata_are_refused(tmp_path, damage):
+    path = fake_norms(tmp_path / "n.parquet", range(3))
+    pq.write_table(damage(pq.read_table(path)), path)
+    with pytest.raises(BadInput, match="does not hold the norms of 14 matrices"):
+        compute_scores([path], None, tmp_path / "s.csv", ScoresRecipe())
 
 
 @pytest.mark.parametrize("content", ["not parquet", ""])

@@ -15,6 +15,7 @@ from prism.cli import app
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file
+from prism.core.splits import read_split
 from prism.stages.explain import explain
 from prism.stages.route import route
 from prism.stages.sensitivity import compute_sensitivity
@@ -112,6 +113,80 @@ def test_an_id_is_never_a_formula(tmp_path):
     norms = [fake_norms(tmp_path / "n.parquet", [1], name="$x_{{$ a$b$c {}")]
     explain(norms, "$x_{$ a$b$c 1", tmp_path / "a.svg")
     assert "$x_{$ a$b$c 1" in (tmp_path / "a.svg").read_text()
+
+
+def scored(tmp_path, *records):
+    """A corpus, and scores that route its first half to SFT."""
+    data = write(tmp_path / "my.jsonl", *records)
+    scores = tmp_path / "scores.csv"
+    head = [f"data: {data}", f"data_sha256: {sha256_file(data)}"]
+    write_table(scores, head, ["id", "gini"], [[record["id"], float(rank)] for rank, record in enumerate(records)])
+    return scores
+
+
+def refused(tmp_path, scores, problem):
+    """The emission is refused, and nothing was written."""
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(BadInput, match=problem):
+        route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_emission_is_whole_or_nothing(tmp_path):
+    fine = {"id": "b", "messages": OPENAI}
+    late = {"id": "a", "messages": [OPENAI[1], OPENAI[0], OPENAI[2]]}
+    refused(tmp_path, scored(tmp_path, late, fine), r"my\.jsonl:1: 'a' has a system message that is not the first one")
+    refused(tmp_path, scored(tmp_path, fine), "routes nothing to rl")
+    scores = scored(tmp_path, fine, {**fine, "id": "c"})
+    table = scores.read_text()
+    scores.write_text(table.replace("1.0", "0.0"))
+    refused(tmp_path, scores, "routes nothing to rl")
+    scores.write_text(table)
+    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+    made = sorted(tmp_path.rglob("*"))
+    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+    assert sorted(tmp_path.rglob("*")) == made
+
+
+@pytest.mark.parametrize("name", ["llamafactory", "verl"])
+def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
+    (tmp_path / name / "src").mkdir(parents=True)
+    (tmp_path / name / "src" / "train.py").write_text("years")
+    scores = scored(tmp_path, *({"id": one, "messages": OPENAI} for one in "ab"))
+    refused(tmp_path, scores, "holds files that prism did not make")
+    assert (tmp_path / name / "src" / "train.py").read_text() == "years"
+
+
+def test_an_emission_does_not_take_its_own_corpus_away(tmp_path):
+    first = scored(tmp_path, *({"id": one, "messages": OPENAI} for one in "abcd"))
+    route(first, "gini", 50, tmp_path / "split.csv", ["llamafactory"])
+    corpus = tmp_path / "llamafactory" / "prism_sft.json"
+    head = [f"data: {corpus}", f"data_sha256: {sha256_file(corpus)}"]
+    write_table(tmp_path / "again.csv", head, ["id", "gini"], [["a", 0.0], ["b", 1.0]])
+    refused(tmp_path, tmp_path / "again.csv", "holds the input")
+
+
+@pytest.mark.parametrize(
+    ("share", "remedy"), [("50", "for 50 percent give 0.5"), ("0", "0.5 is one half"), ("nan", "0.5 is one half")]
+)
+def test_a_share_is_no_percentage(tmp_path, routed, share, remedy):
+    _, scores = routed
+    words = ["route", str(scores), "--out", str(tmp_path / "split.csv"), "--rl-share", share]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, BadInput)
+    assert str(result.exception) == f"--rl-share: {share} is not between 0 and 1; {remedy}"
+    assert not (tmp_path / "split.csv").exists()
+
+
+def test_hostile_ids_go_from_chats_to_both_halves(tmp_path):
+    ids = ["=cmd|' /C calc'!A0", "+1", "@x", "a\rb", "'=y", "-z"]
+    scores = scored(tmp_path, *({"id": one, "messages": OPENAI} for one in ids))
+    route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory", "verl"])
+    sft = json.loads((tmp_path / "llamafactory/prism_sft.json").read_text())
+    rl = pq.read_table(tmp_path / "verl/prism_rl.parquet").to_pylist()
+    assert [record["id"] for record in sft] == ids[:3]
+    assert [record["extra_info"]["id"] for record in rl] == ids[3:]
+    assert list(read_split(tmp_path / "split.csv")) == ids
 
 
 def test_explain(tmp_path):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from prism.core.csvfiles import read_table, write_table
-from prism.core.errors import BadInput, NotFinite
+from prism.core.errors import BadInput
 from prism.core.splits import read_split, split_by_quantile
 from prism.stages.splits import make_split
 
@@ -74,7 +74,7 @@ def test_unknown_score_suggests_the_nearest(tmp_path, scores):
 def test_scores_that_are_no_numbers(tmp_path):
     path = tmp_path / "scores.csv"
     path.write_text("id,gini\na,nan\nb,1\n")
-    with pytest.raises(NotFinite, match="trajectory a"):
+    with pytest.raises(BadInput, match="trajectory 'a' is NaN"):
         make_split(path, "gini", 50, tmp_path / "split.csv")
     path.write_text("id,gini\na,high\n")
     with pytest.raises(BadInput, match="'a' is 'high'"):

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prism.core.errors import BadInput, NotFinite
+from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 
 if TYPE_CHECKING:  # scoring must not wait for torch
@@ -49,11 +49,22 @@ class NormFile:
     parameter_counts: list[int]
 
     def batches(self) -> Iterator[tuple[list[str], np.ndarray]]:
-        """Yield (ids, norms of shape (rows, 7L) in float64), a few thousand rows at a time."""
+        """Yield (ids, norms of shape (rows, 7L) in float64), a few thousand rows at a time.
+
+        Raises:
+            BadInput: a norm is NaN, infinite or negative; names the trajectory.
+        """
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(ROWS_PER_GROUP, columns=["id", *self.names]):
                 columns = [batch.column(name).to_numpy(zero_copy_only=False) for name in self.names]
-                yield batch.column("id").to_pylist(), np.stack(columns, axis=1)
+                ids, norms = batch.column("id").to_pylist(), np.stack(columns, axis=1)
+                usable = (np.isfinite(norms) & (norms >= 0)).all(axis=1)
+                if not usable.all():
+                    problem = (
+                        f"a gradient norm of trajectory {ids[int(usable.argmin())]!r} is NaN, infinite or negative"
+                    )
+                    raise BadInput(self.path, problem, "probe it again")
+                yield ids, norms
 
     def row(self, identifier: str) -> dict | None:
         """The whole row of one trajectory, or None."""
@@ -80,15 +91,25 @@ def open_norms(path: str | Path) -> NormFile:
         key for key in FIXED_COLUMNS if key not in schema.names
     ]:
         raise BadInput(path, f"has no {missing[0]}: it is not a file of gradient norms", "make it with prism probe")
-    return NormFile(path, facts, names, json.loads(facts["parameter_counts"]))
+    counts = _parameter_counts(facts["parameter_counts"])
+    if len(counts) != len(names) or not all(pa.types.is_floating(schema.field(name).type) for name in names):
+        raise BadInput(path, f"does not hold the norms of {len(counts)} matrices", "make it again with prism probe")
+    return NormFile(path, facts, names, counts)
+
+
+def _parameter_counts(text: str) -> list[int]:
+    try:
+        return [int(count) for count in json.loads(text)]
+    except (ValueError, TypeError):
+        return []
 
 
 def read_shards(paths: Sequence[str | Path]) -> np.ndarray:
     """Norms of all shards of one probe, in the order of the trajectories' ids: shape (trajectories, 7L), float64.
 
     Raises:
-        BadInput: a file is not one of gradient norms, the files have different matrices, or none has a trajectory.
-        NotFinite: a norm is NaN or infinite; names the trajectory.
+        BadInput: a file is not one of gradient norms, the files have different matrices, or none has a trajectory;
+            or a norm cannot be used (`NormFile.batches`).
     """
     files = [open_norms(path) for path in paths]
     names: list[str] = []
@@ -97,23 +118,11 @@ def read_shards(paths: Sequence[str | Path]) -> np.ndarray:
         if file.names != files[0].names:
             raise BadInput(file.path, f"has other matrices than {files[0].path}", "give the shards of one probe")
         for ids, norms in file.batches():
-            check_finite(ids, norms)
             names += ids
             parts.append(norms)
     if not names:
         raise BadInput(paths[0] if paths else "gradient norms", "holds no trajectory", "probe at least one")
     return np.concatenate(parts)[sorted(range(len(names)), key=names.__getitem__)]
-
-
-def check_finite(ids: Sequence[str], norms: np.ndarray) -> None:
-    """Stop at the first trajectory whose norms are not finite.
-
-    Raises:
-        NotFinite: a norm is NaN or infinite; names the trajectory.
-    """
-    broken = ~np.isfinite(norms).all(axis=1)
-    if broken.any():
-        raise NotFinite(f"trajectory {ids[int(broken.argmax())]}: a gradient norm is NaN or infinite; probe it again")
 
 
 def write_norms(
