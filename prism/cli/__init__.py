@@ -39,10 +39,12 @@ from prism.cli.outputs import CheckedCommand
 from prism.core.errors import PrismError
 from prism.core.progress import complain, log_to_file
 
-OWN_DATA, RUN, CLUSTER, WORKFLOW = "Your own data", "Look at a run", "Cluster and containers", "The workflow itself"
+OWN_DATA, NUMBERS, RUN = "Your own data", "Published numbers", "Look at a run"
+CLUSTER, WORKFLOW = "Cluster and containers", "The workflow itself"
 # the help lists groups and commands in this order; a command is called as its function is, with dashes
 FOR_PEOPLE = {
     OWN_DATA: (probing.probe, probing.score, probing.route, probing.explain),
+    NUMBERS: (audit.audit, audit.audit_table),
     RUN: (results.show, trace.trace, why.why, play.replay, play.play),
     CLUSTER: (plan.plan, doctor.check_plan, plan.recover, doctor.doctor),
 }
@@ -58,7 +60,7 @@ FOR_RULES = {
     ),
     "Tables": (
         *(results.cells, results.timing_cells, results.table_statistics, results.table, probing.sensitivity),
-        *(learning.learning_table, audit.audit, audit.compare),
+        *(learning.learning_table, audit.compare),
     ),
     "Figures": (
         *(figures.figure_case_study, figures.figure_inverse_ablation, figures.figure_ratio_sweep),

@@ -28,6 +28,18 @@ def audit(
     audit_paper(paper, out_csv, out_md, before)
 
 
+def audit_table(
+    tables: Annotated[list[Path], typer.Argument(help="CSV with the columns method, group, rate and, if known, n.")],
+    out_csv: Annotated[Path | None, typer.Option(parser=output_file, help="Also one line a finding (CSV).")] = None,
+) -> None:
+    """Check the success rates of any paper: sample sizes, panels, rows that stand twice, differences beyond chance."""
+    from prism.stages.audit.table import audit_tables
+
+    for finding in audit_tables(tables, out_csv):
+        typer.echo(f"{finding.verdict:9}  {finding.place}, {finding.claim}\n           {finding.result}")
+        typer.echo(f"           -> {finding.meaning}")
+
+
 def compare(
     paper: PaperFolder,
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],

@@ -516,6 +516,25 @@ def paper(name: str, old: str, new: str) -> Builder:
     return build
 
 
+def rates(text: str | None) -> Builder:
+    def build(folder: Path) -> Sequence[object]:
+        if text is not None:
+            (folder / "rates.csv").write_text(text)
+        return ["audit-table", folder / "rates.csv", "--out-csv", folder / "a.csv"]
+
+    return build
+
+
+RATES = [
+    command("rates: no file", rates(None), "rates.csv", "cannot be read"),
+    command("rates: no column of methods", rates("methd,group,rate\na,g,1.0\n"), "did you mean 'methd'"),
+    command("rates: a percent sign", rates("method,group,rate\na,g,61.7%\n"), "rates.csv:2", "61.7%"),
+    command("rates: above a hundred", rates("method,group,rate\na,g,161.7\n"), "rates.csv:2", "161.7"),
+    command("rates: a cell twice", rates("method,group,rate\na,g,1.0\na,g,2.0\n"), "rates.csv:3", "repeats 'a'"),
+    command("rates: half an episode", rates("method,group,rate,n\na,g,1.0,12.5\n"), "rates.csv:2", "12.5"),
+    command("rates: semicolons", rates("method;group;rate\na;g;1,0\n"), "rates.csv", "semicolons"),
+    command("rates: no line", rates("method,group,rate\n"), "rates.csv", "holds no rate"),
+]
 CODE = "!!python/object/apply:os.system ['id']"
 PAPER = [
     command("paper: no folder", lambda folder: [
@@ -539,6 +558,7 @@ CASES = [
     *EVALUATIONS,
     *SCORES,
     *SPLITS,
+    *RATES,
     *PAPER,
 ]
 

@@ -14,6 +14,8 @@ from scipy.stats import binom
 from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding, names
 from prism.stages.audit.paper import Paper
 
+# 100 percent in hundredths of a percent
+HUNDREDTHS = 10000
 # three seeds on WebShop's 500 test goals: the largest evaluation that the paper's text allows
 LARGEST_SIZE = 1500
 WEBSHOP_GOALS = 500
@@ -47,14 +49,18 @@ class Sample:
         return sum(successes_of(rate, episodes) is not None for rate in self.rates.values())
 
 
-def successes_of(rate: int, episodes: int) -> int | None:
-    """The k for which k / episodes prints as `rate` (hundredths of a percent), or None.
+def successes_of(rate: int, episodes: int, whole: int = HUNDREDTHS) -> int | None:
+    """The k for which k / episodes prints as `rate`, or None.
 
-    It is unique below 5,000 episodes. All in whole numbers: |10000 k / n - rate| <= 1/2, so that either rounding of a
-    half counts.
+    It is unique below half of `whole` episodes. All in whole numbers: |whole k / n - rate| <= 1/2, so that either
+    rounding of a half counts.
+
+    Args:
+        rate: in units of the last printed digit, hundredths of a percent by default.
+        whole: 100 percent in that unit.
     """
-    successes = (rate * episodes + 5000) // 10000
-    return successes if 2 * abs(10000 * successes - rate * episodes) <= episodes else None
+    successes = (rate * episodes + whole // 2) // whole
+    return successes if 2 * abs(whole * successes - rate * episodes) <= episodes else None
 
 
 def infer_sample(group: str, rates: Mapping[str, int], seeds: int) -> Sample:

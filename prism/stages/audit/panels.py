@@ -45,9 +45,9 @@ def common_panel(rows: Sequence[Row], sample: Sample) -> Fit | None:
     target = (sample.tasks, *(successes_of(row.overall, sample.episodes) for row in rows))
     if None in target:
         return None
-    options = {task: _options(rows, task, sample) for task in TASK_TYPES}
+    options = {task: _options(rows, task, sample) for task in rows[0].tasks}
     # the types with the fewest options first: there are fewer states to extend later
-    order = sorted(TASK_TYPES, key=lambda task: len(options[task]))
+    order = sorted(options, key=lambda task: len(options[task]))
     states: States = {(0,) * len(target): (1, [()])}
     for task in order:
         states = _extend(states, options[task], target)
@@ -55,14 +55,14 @@ def common_panel(rows: Sequence[Row], sample: Sample) -> Fit | None:
         return None
     count, panels = states[target]
     by_task = [dict(zip(order, panel, strict=True)) for panel in panels]
-    return Fit(count, tuple({task: panel[task] for task in TASK_TYPES} for panel in by_task))
+    return Fit(count, tuple({task: panel[task] for task in options} for panel in by_task))
 
 
 def reachable_successes(row: Row, sample: Sample) -> list[int]:
     """Total successes that a row's task-wise rates allow, over all panels of the sample's size."""
     largest = (sample.tasks, sample.episodes)
     states: States = {(0, 0): (1, [()])}
-    for task in TASK_TYPES:
+    for task in row.tasks:
         states = _extend(states, _options([row], task, sample), largest)
     return sorted(successes for tasks, successes in states if tasks == sample.tasks)
 
@@ -142,15 +142,16 @@ def audit_panels(paper: Paper) -> list[Finding]:
     for split in TABLE1_PANELS:
         rows, sample = paper.rows(split), samples[f"table 1, {split}"]
         alone, groups = PanelSearch(rows, sample).fewest_panels()
-        findings += [_row_without_fit(row, sample) for row in alone]
-        findings.append(_one_panel(split, groups, sample))
+        findings += [row_without_fit(row, sample, f"table 1, {split}") for row in alone]
+        findings.append(one_panel(split, groups, sample, f"table 1, {split}"))
         findings.append(_existing_games(split, groups, paper.games[split]))
         if len(groups) > 1:
             findings.append(_same_mix(split, rows, groups))
     return findings
 
 
-def _row_without_fit(row: Row, sample: Sample) -> Finding:
+def row_without_fit(row: Row, sample: Sample, place: str) -> Finding:
+    """A row that no panel of the sample's size gives."""
     needed = successes_of(row.overall, sample.episodes)
     possible = reachable_successes(row, sample)
     total = sample.episodes
@@ -167,7 +168,7 @@ def _row_without_fit(row: Row, sample: Sample) -> Finding:
     return Finding(
         f"panel-{row.split}-{row.method}",
         f"{row.method}: task-wise rates and All are of one evaluation of {total} episodes, as the other rows are",
-        f"table 1, {row.split}",
+        place,
         f"search for whole numbers of tasks a type that add up to {sample.tasks} and give every printed rate",
         result,
         meaning,
@@ -175,7 +176,8 @@ def _row_without_fit(row: Row, sample: Sample) -> Finding:
     )
 
 
-def _one_panel(split: str, groups: list[tuple[list[Row], Fit]], sample: Sample) -> Finding:
+def one_panel(split: str, groups: list[tuple[list[Row], Fit]], sample: Sample, place: str) -> Finding:
+    """Whether all rows can be of one panel."""
     parts = []
     for rows, fit in groups:
         label = "all rows" if len(groups) == 1 else names([row.method for row in rows])
@@ -193,7 +195,7 @@ def _one_panel(split: str, groups: list[tuple[list[Row], Fit]], sample: Sample) 
     return Finding(
         f"panel-{split}",
         "the rows of a split are comparable",
-        f"table 1, {split}",
+        place,
         f"fewest panels of {sample.tasks} tasks on which every row's rates are whole numbers of successes",
         "; ".join(parts),
         meaning,
@@ -248,4 +250,4 @@ def _same_mix(split: str, rows: Sequence[Row], groups: list[tuple[list[Row], Fit
 
 
 def _composition(panel: Mapping[str, int]) -> str:
-    return "/".join(str(panel[task]) for task in TASK_TYPES)
+    return "/".join(map(str, panel.values()))
