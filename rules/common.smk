@@ -3,6 +3,8 @@
 # `prism` command; PRISM_LOG sends its output to the rule's log, and its progress to the screen as well.
 import functools
 import json
+import os
+import re
 import sys
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ if not (PACKAGE / "prism").exists() or not (PACKAGE / "prism").samefile(ROOT / "
         (PACKAGE / "prism").symlink_to(ROOT / "prism")
 sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
+from prism.core.config import check_config_file
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, PASS_RATE, RANDOM, build_methods, parse_slice
 from prism.core.recipes import machine_settings, result_settings
@@ -49,8 +52,16 @@ try:
     with suppress(AttributeError, KeyError, TypeError):
         for backbone in config["backbones"].values():
             if backbone["source"] == "local":
-                backbone["location"] = located(backbone["location"])
-    check_config(config, ROOT / "config/schema.yaml")
+                home = os.path.expanduser(backbone["location"])
+                backbone["location"] = located(home)
+        for settings in config["benchmarks"].values():
+            for key in ("data_dir", "trajectories_file"):
+                settings[key] = os.path.expanduser(settings[key])
+    for path in workflow.configfiles:
+        check_config_file(path)
+    check_config(
+        config, ROOT / "config/schema.yaml", tuple(workflow.config_settings.config)
+    )
     for settings in config["benchmarks"].values():
         if settings["trajectories_file"]:
             read_trajectories(settings["trajectories_file"])
@@ -70,11 +81,11 @@ PAPER = shipped("resources/paper/v1")
 
 wildcard_constraints:
     benchmark="|".join(config["benchmarks"]),
-    backbone="|".join(config["backbones"]),
+    backbone="|".join(map(re.escape, config["backbones"])),
     method="|".join(METHODS),
     seed=r"\d+",
     panel="train|seen|unseen|test",
-    percent=r"\d{1,2}",
+    percent=r"[1-9]\d?",
     number="[1-4]",
 
 

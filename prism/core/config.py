@@ -14,6 +14,7 @@ from typing import Any
 # seconds, at every start of Snakemake; the schema uses no format.
 _IRI_CHECKER = "rfc3987_syntax"
 _absent = sys.modules.setdefault(_IRI_CHECKER, None) is None
+import yaml  # noqa: E402
 from jsonschema import Draft202012Validator, validators  # noqa: E402
 from jsonschema.exceptions import ValidationError, best_match  # noqa: E402
 
@@ -23,7 +24,13 @@ if _absent:
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
 from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
+from prism.core.tokenizers import check_template  # noqa: E402
 
+# what lies in the repository's root beside the results; a folder of results is deleted with ease
+TAKEN = (
+    *("benchmarks", "config", "containers", "docs", "envs", "prism", "profiles", "report", "resources", "rules"),
+    *("scripts", "slurm", "tests"),
+)
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -37,18 +44,55 @@ _Validator = validators.extend(
 )
 
 
-def check_values(config: Mapping[str, Any], schema: Mapping[str, Any], overlaid: Sequence[str]) -> None:
+def check_config_file(path: str | Path) -> None:
+    """Refuse a config file that says a thing twice: YAML takes the last word and tells nobody.
+
+    Raises:
+        BadInput: file and line of a repeated key.
+    """
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+    try:
+        waiting = [yaml.compose(Path(path).read_text(encoding="utf-8-sig"), Loader=loader)]
+    except (yaml.YAMLError, OSError):
+        # Snakemake has read it already, and as JSON where it is that
+        return
+    while waiting:
+        node = waiting.pop()
+        if isinstance(node, yaml.SequenceNode):
+            waiting += node.value
+        if isinstance(node, yaml.MappingNode):
+            lines: dict[str, int] = {}
+            for key, value in node.value:
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    raise BadInput(
+                        f"{path}:{line}",
+                        f"repeats the key {key.value!r} of line {lines[key.value]}",
+                        "keep one of them",
+                    )
+                lines |= {key.value: line} if isinstance(key, yaml.ScalarNode) else {}
+                waiting.append(value)
+
+
+def check_values(
+    config: Mapping[str, Any],
+    schema: Mapping[str, Any],
+    overlaid: Sequence[str],
+    commanded: Sequence[str] = (),
+) -> None:
     """Check a config against its schema and against itself; nothing is changed.
 
     Args:
         overlaid: stages whose settings a benchmark may lay its own over.
+        commanded: keys that ``--config`` set.
 
     Raises:
         BadInput: one line with the key, what is wrong with it and what is allowed.
     """
+    _check_keys(config, "config")
     error = best_match(_Validator(schema).iter_errors(config))
     if error is not None:
-        raise _describe(error)
+        raise _describe(error, commanded=commanded)
     _check_numbers(config, "config")
     _check_overlays(config, schema, overlaid)
     _check_places(config)
@@ -63,6 +107,14 @@ def check_values(config: Mapping[str, Any], schema: Mapping[str, Any], overlaid:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")
     _check_columns(config)
+
+
+def _check_keys(value: Any, place: str) -> None:
+    """YAML reads an unquoted 007, 1.5 or on as a number or a truth value; every key of a config is a name."""
+    for key, inner in value.items() if isinstance(value, Mapping) else ():
+        if not isinstance(key, str):
+            raise BadInput(place, f"the key {key!r} is no text", "put it in quotes")
+        _check_keys(inner, f"{place} {key}" if place == "config" else f"{place}.{key}")
 
 
 def _check_numbers(value: Any, place: str) -> None:
@@ -96,8 +148,19 @@ def _check_overlays(config: Mapping[str, Any], schema: Mapping[str, Any], overla
 
 def _check_places(config: Mapping[str, Any]) -> None:
     """Folders and revisions that the schema cannot look at."""
-    if ".." in config["results"].split("/"):
+    parts = config["results"].split("/")
+    if ".." in parts:
         raise BadInput("config results", f"{config['results']!r} leaves the repository", "name a folder below it")
+    if parts[0].startswith(".") or parts[0] in TAKEN:
+        raise BadInput(
+            "config results", f"{config['results']!r} holds other things", "name a folder such as results/mine"
+        )
+    for kind, keys in (("benchmarks", ("data_dir", "trajectories_file")), ("backbones", ("location",))):
+        for name, settings in config[kind].items():
+            for key in keys:
+                if set("{}") & set(settings[key]):
+                    place = f"config {kind}.{name}.{key}"
+                    raise BadInput(place, f"{settings[key]!r} has braces: wildcards to Snakemake", "rename the path")
     for name, settings in config["benchmarks"].items():
         if settings["source"] == "dataset" and not settings["data_dir"]:
             raise BadInput(f"config benchmarks.{name}.data_dir", "is empty", "name the folder of the data set")
@@ -105,8 +168,10 @@ def _check_places(config: Mapping[str, Any]) -> None:
         place = f"config backbones.{name}"
         if backbone["source"] == "hub" and not _COMMIT.fullmatch(backbone["revision"]):
             raise BadInput(f"{place}.revision", f"{backbone['revision']!r} is not a commit", "give all 40 characters")
-        if backbone["source"] == "local" and not Path(backbone["location"]).is_dir():
-            raise BadInput(f"{place}.location", f"{backbone['location']!r} is not a folder", "check the path")
+        if backbone["source"] == "local":
+            if not Path(backbone["location"]).is_dir():
+                raise BadInput(f"{place}.location", f"{backbone['location']!r} is not a folder", "check the path")
+            check_template(backbone["location"], backbone["template"], f"{place}.template")
 
 
 def _check_panels(benchmarks: Mapping[str, Any]) -> None:
@@ -143,8 +208,15 @@ def _require_known(name: str, known: Mapping[str, Any], place: str, kind: str) -
         raise BadInput(place, f"{name!r} is not among the config's {kind}", _suggest(name, known))
 
 
-def _describe(error: ValidationError, prefix: Sequence[str] = ()) -> BadInput:
-    place = "config " + (".".join(map(str, [*prefix, *error.absolute_path])) or "(top level)")
+def _describe(error: ValidationError, prefix: Sequence[str] = (), commanded: Sequence[str] = ()) -> BadInput:
+    path = [*prefix, *error.absolute_path]
+    place = "config " + (".".join(map(str, path)) or "(top level)")
+    if error.validator == "type" and isinstance(error.instance, str) and len(path) > 1 and path[0] in commanded:
+        return BadInput(
+            place,
+            f"{error.instance!r} is text: Snakemake makes text of what is nested in --config",
+            "write it to a file and name that with --configfile",
+        )
     if error.validator == "additionalProperties":
         known = list(error.schema.get("properties", {}))
         unknown = sorted(set(error.instance) - set(known))
@@ -154,6 +226,9 @@ def _describe(error: ValidationError, prefix: Sequence[str] = ()) -> BadInput:
         return BadInput(place, f"key {missing[0]!r} is missing", "see config/README.md")
     if error.validator == "enum":
         return BadInput(place, f"{error.instance!r} is not allowed", f"use one of {error.validator_value}")
+    if error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
+        name = error.instance if len(error.instance) < 40 else f"{error.instance[:40]}..."
+        return BadInput(place, f"{name!r} is no name", "use letters and digits, with single dashes between them")
     if error.validator == "type" and isinstance(error.instance, float) and error.instance.is_integer():
         return BadInput(place, f"{error.instance!r} is not a whole number", f"write {error.instance:.0f}")
     return BadInput(place, error.message, "see config/README.md")

@@ -12,6 +12,6 @@ STAGE_VERSIONS = {
     "probe": 2,
     "sft": 2,
     "rl": 3,
-    "evaluate": 2,
+    "evaluate": 3,
     "pass_rates": 2,
 }

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from prism.core.seeds import seed_of
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -25,6 +27,11 @@ class Generator(Protocol):
 
         Args:
             prompts: token ids.
-            seeds: one a prompt: what a reply draws depends on its own seed alone. Without them successive calls
-                advance the sampler's random state, and the same sequence of calls repeats exactly.
+            seeds: one a prompt: what a reply draws depends on its own seed alone. Without them a reply's seed follows
+                from the sampler's and the number of prompts before it (`request_seed`).
         """
+
+
+def request_seed(seed: int, request: int) -> int:
+    """Seed of a run's request number `request`: what a reply draws does not depend on who shares its batch."""
+    return seed_of(f"{seed}/{request}")

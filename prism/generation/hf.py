@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from prism.generation.base import Sampling
+from prism.generation.base import Sampling, request_seed
 
 # a batch is repacked once this share of its rows has ended: repacking copies the whole cache
 REPACK_SHARE = 0.25
@@ -176,7 +176,7 @@ class HFGenerator:
         self.stop_ids = [tokenizer.eos_token_id]
         self.pad_id = tokenizer.eos_token_id if tokenizer.pad_token_id is None else tokenizer.pad_token_id
         self.sampling, self.batch_size = sampling, batch_size
-        self.random = torch.Generator().manual_seed(sampling.seed)
+        self._requests = 0
 
     @classmethod
     def load(cls, model_dir: str | Path, sampling: Sampling, batch_size: int) -> HFGenerator:
@@ -191,6 +191,9 @@ class HFGenerator:
 
     def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
         """Response token ids per prompt, end-of-turn token included where one was produced; `Generator` says more."""
+        first, self._requests = self._requests, self._requests + len(prompts)
+        if seeds is None:
+            seeds = [request_seed(self.sampling.seed, number) for number in range(first, self._requests)]
         # neighbours of like length waste little padding; sorting is stable, so a repeated run is the same run
         order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
         responses: list[list[int]] = [[] for _ in prompts]
@@ -204,7 +207,7 @@ class HFGenerator:
                 max_new_tokens=self.sampling.max_new_tokens,
                 stop_ids=self.stop_ids,
                 pad_id=self.pad_id,
-                generator=self.random if seeds is None else [_seeded(seeds[index]) for index in batch],
+                generator=[_seeded(seeds[index]) for index in batch],
             )
             for index, response in zip(batch, tokens, strict=True):
                 responses[index] = response

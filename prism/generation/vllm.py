@@ -13,8 +13,7 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
-from prism.core.seeds import seed_of
-from prism.generation.base import Sampling
+from prism.generation.base import Sampling, request_seed
 
 
 class VllmGenerator:
@@ -114,8 +113,3 @@ class VllmGenerator:
             seed=seed if self.sampling.temperature else None,
             detokenize=False,
         )
-
-
-def request_seed(seed: int, request: int) -> int:
-    """Seed of a run's request number `request`: what a reply draws does not depend on its neighbours."""
-    return seed_of(f"{seed}/{request}")

@@ -191,12 +191,11 @@ def _command_parsers() -> Mapping[str, Any]:
 
 
 def check_sft(recipe: SftRecipe) -> None:
-    """An SFT's YAML, through LLaMA-Factory's own parser, and the sizes that DeepSpeed is told.
+    """An SFT's YAML, through LLaMA-Factory's own parser.
 
     The parser looks for GPUs: the YAML is parsed without ``deepspeed`` and ``bf16``, on the CPU. The names of the
     DeepSpeed keys are checked by the config's schema.
     """
-    check_sft_batches(recipe)
     from llamafactory.hparams import get_train_args
 
     with tempfile.TemporaryDirectory() as folder:
@@ -209,22 +208,6 @@ def check_sft(recipe: SftRecipe) -> None:
             raise BadInput(
                 "sft", f"LLaMA-Factory refuses its settings: {_first_line(error)}", "mend config sft"
             ) from error
-
-
-def check_sft_batches(recipe: SftRecipe) -> None:
-    """The batch arithmetic of SFT: DeepSpeed needs GPUs, and must not state sizes of its own that disagree."""
-    if not recipe.deepspeed:
-        return
-    _require(recipe.gpus > 0, "sft.gpus", "DeepSpeed needs GPUs", "set gpus, or leave deepspeed out")
-    rows = recipe.per_device_train_batch_size * recipe.gradient_accumulation_steps * recipe.gpus
-    sizes = {
-        "train_batch_size": rows,
-        "train_micro_batch_size_per_gpu": recipe.per_device_train_batch_size,
-        "gradient_accumulation_steps": recipe.gradient_accumulation_steps,
-    }
-    for key, size in sizes.items():
-        stated = recipe.deepspeed.get(key, "auto")
-        _require(stated in ("auto", size), f"sft.deepspeed.{key}", f"{stated} is not {size}", "write auto")
 
 
 def check_rl(recipe: RlRecipe) -> None:

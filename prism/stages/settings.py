@@ -5,7 +5,7 @@ Nothing here needs torch: it is imported wherever Snakemake plans.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -170,13 +170,16 @@ class StageRecipes:
             yield self.store
 
 
-def check_config(config: Mapping[str, Any], schema_path: str | Path) -> None:
+def check_config(config: Mapping[str, Any], schema_path: str | Path, commanded: Sequence[str] = ()) -> None:
     """Check a config, and build every recipe that a job may get of it; nothing is changed.
+
+    Args:
+        commanded: keys that ``--config`` set.
 
     Raises:
         BadInput: one line with the key, what is wrong with it and what to do.
     """
-    check_values(config, read_schema(schema_path), OVERLAID)
+    check_values(config, read_schema(schema_path), OVERLAID, commanded)
     for build in StageRecipes(config).all_of_them():
         build()
 

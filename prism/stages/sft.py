@@ -25,6 +25,7 @@ from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.recipes import setting
 from prism.core.splits import read_split
+from prism.core.tokenizers import check_template
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.verl_plugin.multinode import read_allocation, rendezvous_command, rendezvous_environment
 
@@ -99,6 +100,21 @@ class SftRecipe:
     nodes: int = setting("nodes of the SLURM job ([more than one](../docs/cluster.md))", 1, at_least=1)
     threads: int = setting("CPU threads of a process", 2, at_least=1, machine=True)
 
+    def __post_init__(self) -> None:
+        if not self.deepspeed:
+            return
+        if self.gpus < 1:
+            raise BadInput("sft.gpus", "DeepSpeed needs GPUs", "set gpus, or leave deepspeed out")
+        sizes = {
+            "train_batch_size": self.per_device_train_batch_size * self.gradient_accumulation_steps * self.gpus,
+            "train_micro_batch_size_per_gpu": self.per_device_train_batch_size,
+            "gradient_accumulation_steps": self.gradient_accumulation_steps,
+        }
+        for key, size in sizes.items():
+            stated = self.deepspeed.get(key, "auto")
+            if stated not in ("auto", size):
+                raise BadInput(f"sft.deepspeed.{key}", f"{stated} is not {size}", "write auto")
+
 
 def train_sft(
     model_dir: str | Path,
@@ -132,6 +148,7 @@ def train_sft(
         NotFinite: a logged loss is NaN or infinite.
         PrismError: LLaMA-Factory failed.
     """
+    check_template(model_dir, recipe.template, "template")
     subset = select_trajectories(read_trajectories(trajectories_path), split_path, regime)
     encoded = encode_subset(model_dir, subset, recipe.prompt, recipe.layout)
     rows, truncated = encoded.rows, encoded.truncated

@@ -10,9 +10,11 @@ import sys
 import pytest
 import yaml
 
+from prism.core.config import TAKEN, check_config_file
 from prism.core.errors import BadInput
 from prism.stages.settings import check_config
 
+OVERLAYS = ("smoke", "laptop", "learning", "paper")
 # key (dots for levels), value to put there, what the message names
 CASES = [
     ("seed", 0, "did you mean 'seeds'"),
@@ -34,6 +36,34 @@ CASES = [
     ("results", "results/../..", "results"),
     ("results", "results demo", "results"),
     ("results", "$(id)", "results"),
+    ("results", ".", "holds other things"),
+    ("results", ".git", "holds other things"),
+    ("results", "prism", "holds other things"),
+    ("results", "config/mine", "holds other things"),
+    # whole numbers are written as whole numbers: they name files and end ranges
+    ("seeds", [0.0], "0.0 is not a whole number; write 0"),
+    ("probe.shards", 1.0, "write 1"),
+    ("rl.steps", 3.0, "config rl.steps: 3.0 is not a whole number; write 3"),
+    ("benchmarks.alfworld.games.train", 640.0, "write 640"),
+    ("benchmarks.alfworld.panels.seen", 48.0, "write 48"),
+    # settings that no job could use
+    ("rl.steps_rule", "epochs", "config rl.epochs: 0.0 is not positive"),
+    ("rl.rollout_engine", "vllm", "config rl.rollout_engine"),
+    ("benchmarks.webshop.rl", {"platform": "gpu"}, "config rl.rollout_engine"),
+    ("rl.algorithms.gigpo", {"steps": 0}, "config rl.steps: 0 is not positive"),
+    ("sft.deepspeed", {"zero_optimization": {"stage": 3}}, "config sft.gpus: DeepSpeed needs GPUs"),
+    ("benchmarks.alfworld.prompt.context_length", 8, "context_length"),
+    ("benchmarks.alfworld.games.size", {"max_objects": 1}, "config benchmarks.alfworld.games"),
+    ("backbones.tiny-qwen3.template", "llama3", "not the family of the chat template"),
+    ("containers.rl", "{scale}.sif", "containers.rl"),
+    ("benchmarks.alfworld.trajectories_file", "/data/{y}.jsonl", "has braces: wildcards to Snakemake; rename the path"),
+    ("backbones.tiny-qwen3.location", "models/{x}", "has braces"),
+    ("methods.-x", {}, "'-x' is no name"),
+    ("methods.--", {}, "'--' is no name"),
+    ("methods." + "a" * 260, {}, "is no name"),
+    ("methods." + "ab" * 20, {}, "is no name"),
+    ("backbones.-x", {}, "'-x' is no name"),
+    ("methods", {7: {}}, "config methods: the key 7 is no text; put it in quotes"),
     ("probe.dtype", "float8", "use one of"),
     ("probe.shards", 0, "probe.shards"),
     ("probe.tokens_per_pack", "many", "probe.tokens_per_pack"),
@@ -116,7 +146,7 @@ def test_the_shipped_configs_are_accepted(root, config, monkeypatch):
     from snakemake.utils import update_config
 
     monkeypatch.chdir(root)
-    for name in ("config", "smoke", "laptop", "paper"):
+    for name in ("config", *OVERLAYS):
         merged = copy.deepcopy(config)
         update_config(merged, yaml.safe_load((root / f"config/{name}.yaml").read_text()))
         check_config(merged, root / "config/schema.yaml")
@@ -135,3 +165,43 @@ def test_snakemake_ends_in_that_line(root, tmp_path):
     assert ours == ["prism: config sft: unknown key 'learning_rat'; did you mean 'learning_rate'?"]
     assert "Traceback" not in done.stderr
     assert "job " not in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ("seeds: [0]\nseeds: [1]\n", ":2: repeats the key 'seeds' of line 1"),
+        ("methods:\n  mine: {}\n  mine: {sft: all}\n", ":3: repeats the key 'mine' of line 2"),
+        ('{"rl": {"steps": 1, "steps": 2}}', ":1: repeats the key 'steps'"),
+    ],
+)
+def test_a_repeated_key_is_refused_with_its_line(tmp_path, text, named):
+    path = tmp_path / "mine.yaml"
+    path.write_text(text)
+    with pytest.raises(BadInput) as refused:
+        check_config_file(path)
+    assert str(refused.value).startswith(f"{path}{named}")
+
+
+def test_anchors_merges_and_equal_keys_of_different_maps_are_no_repetition(root, tmp_path):
+    path = tmp_path / "mine.yaml"
+    path.write_text("sft: &one {threads: 1}\nrl: {<<: *one, steps: 1}\nevaluation: {threads: 1}\n")
+    check_config_file(path)
+    for shipped in (root / "config").glob("*.yaml"):
+        check_config_file(shipped)
+
+
+def test_nested_values_of_the_command_line_point_to_a_file(root, config, monkeypatch):
+    monkeypatch.chdir(root)
+    edited = changed(config, "seeds", [0, "1"])
+    with pytest.raises(BadInput, match=r"seeds\.1: '1' is text.*--configfile"):
+        check_config(edited, root / "config/schema.yaml", commanded=["seeds"])
+    with pytest.raises(BadInput, match=r"seeds\.1: '1' is not of type 'integer'"):
+        check_config(edited, root / "config/schema.yaml")
+
+
+def test_no_folder_of_the_repository_takes_results(root):
+    """Everything that lies in the root and is under version control, but for hidden folders, which are all refused."""
+    listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False).stdout
+    folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
+    assert {name for name in folders if not name.startswith(".")} == set(TAKEN)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import shutil
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,33 @@ def test_a_broken_trajectory_file_is_refused_before_the_plan(root, tmp_path):
     result = run_snakemake(root, "--dry-run", "--config", override)
     assert result.returncode != 0
     assert f"{path}:1" in result.stderr
+
+
+def test_a_tilde_in_a_path_is_the_home_folder(root, tmp_path, monkeypatch):
+    shutil.copyfile(root / "resources/replay/records/data/alfworld/trajectories.jsonl", tmp_path / "my own.jsonl")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    override = 'benchmarks={"alfworld": {"trajectories_file": "~/my own.jsonl"}}'
+    target = "results/elsewhere/data/alfworld/trajectories.jsonl"
+    text = dry_run(root, "--printshellcmds", "--config", override, "results=results/elsewhere", "--", target)
+    assert f"import-trajectories '{tmp_path}/my own.jsonl'" in text
+
+
+@pytest.mark.parametrize("target", ["splits/alfworld/tiny-qwen3/gini-0.csv", "splits/alfworld/tiny-qwen3/gini-05.csv"])
+def test_a_split_that_leaves_one_side_empty_is_no_target(root, target):
+    result = run_snakemake(root, "--dry-run", f"results/demo/{target}")
+    assert result.returncode != 0
+    assert "MissingRuleException" in result.stdout + result.stderr
+
+
+def test_a_nested_value_of_the_command_line_and_a_repeated_key_are_one_line_each(root, tmp_path):
+    (tmp_path / "mine.yaml").write_text("seeds: [0]\nseeds: [1]\n")
+    for arguments, line in (
+        (("--config", "seeds=[0,1]"), "prism: config seeds.1: '1' is text: Snakemake makes text of what is nested in"),
+        (("--configfile", str(tmp_path / "mine.yaml")), f"prism: {tmp_path}/mine.yaml:2: repeats the key 'seeds'"),
+    ):
+        result = run_snakemake(root, "--dry-run", *arguments)
+        assert result.returncode != 0
+        assert [text for text in result.stderr.splitlines() if text.startswith(line)]
 
 
 def test_every_config_key_is_documented_and_in_the_schema(root):

@@ -136,5 +136,5 @@ def test_equal_runs_are_equal_bytes(tmp_path, monkeypatch):
 
 
 def test_unknown_generator_is_refused():
-    with pytest.raises(BadInput, match="unknown generator 'tgi'"):
+    with pytest.raises(BadInput, match="unknown value 'tgi'"):
         build_recipe(evaluate.EvaluationRecipe, {**vars(RECIPE), "prompt": vars(FORM), "generator": "tgi"}, "recipe")

@@ -100,3 +100,12 @@ def test_generate_keeps_the_order_of_prompts_across_batches(generator):
 class _Tokens:
     def __init__(self, generator):
         self.eos_token_id, self.pad_token_id = generator.stop_ids[0], generator.pad_id
+
+
+def test_the_size_of_a_batch_changes_no_reply(generator):
+    """It is a setting of the machine: nothing runs again because of it."""
+    told = Sampling(1.0, 0.95, 12, 7)
+    samplers = [HFGenerator(generator.model, generator.tokenizer, told, size) for size in (1, 5, 64)]
+    alone, some, together = [[sampler.generate(PROMPTS), sampler.generate(PROMPTS[:5])] for sampler in samplers]
+    assert alone == some == together
+    assert alone[0][:5] != alone[1], "later requests draw other numbers"

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.splits import read_split, split_by_quantile
+from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.stages.splits import make_split
 
 
@@ -63,6 +64,20 @@ def test_lowest_pass_rates_go_to_sft(tmp_path, scores):
     table = read_table(tmp_path / "split.csv")
     assert table.column("regime") == ["sft", "rl", "sft", "sft"]
     assert table.note("ties_at_threshold") == "2"
+
+
+def test_a_random_split_follows_from_its_seed_and_the_ids(tmp_path, scores):
+    """From the corpus or from any score table, in any order of its rows; other seeds have no part in it."""
+    write_table(tmp_path / "turned.csv", [], ["id", "l2"], [[name, 1.0] for name in "dcba"])
+    step = Step("seen", ("go",), "thought", "go")
+    corpus = [Trajectory(name, "alfworld", "game", "task", "pick", "expert", True, (step,)) for name in "badc"]
+    write_trajectories(tmp_path / "corpus.jsonl", corpus)
+    expected = dict(zip("abcd", np.random.default_rng(3).random(4).tolist(), strict=True))
+    for number, source in enumerate((scores, tmp_path / "turned.csv", tmp_path / "corpus.jsonl")):
+        make_split(source, "random-seed3", 50, tmp_path / f"{number}.csv")
+        table = read_table(tmp_path / f"{number}.csv")
+        assert dict(zip(table.column("id"), table.numbers("score"), strict=True)) == expected
+        assert table.column("regime").count("rl") == 2
 
 
 def test_unknown_score_suggests_the_nearest(tmp_path, scores):
