@@ -93,6 +93,7 @@ rule all:
         "<results>/index.html",
         "<results>/ro-crate-metadata.json",
         [everything_of(table) for table in config["targets"]["tables"]],
+        prompt_counts(),
 
 
 # what a job asks of the cluster stands in its line of a dry run, which Snakemake shortens to the message

@@ -117,3 +117,25 @@ rule alfworld_panel:
     shell:
         "PRISM_LOG={log} python -m prism stage panel --games {input.games} --split {wildcards.panel}"
         " --recipe {params.recipe:q} --out {output}"
+
+
+rule prompt_lengths:
+    input:
+        model="<results>/backbones/{backbone}",
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        source=source("prompt_lengths"),
+    output:
+        "<results>/data/{benchmark}/prompts/{backbone}.json",
+    log:
+        "<logs>/data/{benchmark}/prompts/{backbone}.log",
+    benchmark:
+        "<benchmarks>/prompt_lengths/{benchmark}/{backbone}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        recipe=lambda wildcards: recipe("prompt", wildcards.benchmark),
+    message:
+        "prompts of {wildcards.benchmark} that are too long for {wildcards.backbone}"
+    shell:
+        "PRISM_LOG={log} python -m prism stage prompt-lengths --model {input.model} --trajectories {input.trajectories}"
+        " --recipe {params.recipe:q} --out {output}"

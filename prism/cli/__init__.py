@@ -51,7 +51,7 @@ FOR_PEOPLE = {
 FOR_RULES = {
     "Data": (
         *(data.games, data.trajectories, data.import_trajectories, data.random_transcripts, data.panel),
-        *(webshop.webshop_catalog, webshop.webshop_store, webshop.webshop_trajectories),
+        *(data.prompt_lengths, webshop.webshop_catalog, webshop.webshop_store, webshop.webshop_trajectories),
         *(webshop.webshop_random_transcripts, webshop.webshop_panel, fetch.fetch, fetch.eto_trajectories),
     ),
     "Models": (

@@ -108,3 +108,17 @@ def panel(
     from prism.stages.panels import PanelRecipe, make_panel
 
     make_panel(games, split.value, out, build_recipe(PanelRecipe, recipe, "--recipe"), trajectories)
+
+
+def prompt_lengths(
+    model: Annotated[Path, typer.Option(help="Folder of the backbone, for its tokenizer.")],
+    trajectories: Annotated[Path, typer.Option(help="Corpus (JSONL).")],
+    out: Annotated[Path, typer.Option("--out", parser=output_file, help="Counts, as JSON.")],
+    recipe: Annotated[str, typer.Option(help="The prompt's format as JSON: style, history, context_length.")],
+) -> None:
+    """Count the prompts of a corpus that are longer than RL and evaluation allow."""
+    from prism.core.prompts import PromptFormat
+    from prism.core.recipes import build_recipe
+    from prism.stages.prompt_lengths import count_prompts
+
+    count_prompts(model, trajectories, out, build_recipe(PromptFormat, recipe, "--recipe"))

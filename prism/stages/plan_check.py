@@ -47,6 +47,7 @@ RECIPES = {
     ("pass-rates", "recipe"): "prism.stages.passrates:PassRatesRecipe",
     ("panel", "recipe"): "prism.stages.panels:PanelRecipe",
     ("webshop-panel", "recipe"): "prism.stages.webshop_trajectories:WebshopPanelRecipe",
+    ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
     ("webshop-store", "recipe"): "prism.stages.webshop_catalog:StoreRecipe",
     ("eto-trajectories", "recipe"): "prism.stages.eto:EtoRecipe",
     ("trajectories", "recipe"): "prism.stages.trajectories:TrajectoriesRecipe",

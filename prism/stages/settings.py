@@ -82,6 +82,10 @@ class StageRecipes:
         settings = {key: value for key, value in self.config[stage].items() if key != "algorithms"}
         return {**settings, **own.get(stage, {}), **more, "prompt": own["prompt"]}
 
+    def prompt(self, benchmark: str) -> PromptFormat:
+        """Of what a benchmark's agent is told."""
+        return _build(PromptFormat, self._benchmarks[benchmark]["prompt"], f"benchmarks.{benchmark}.prompt")
+
     def probe(self, benchmark: str) -> ProbeRecipe:
         """Of the gradient norms."""
         settings = self._laid_over("probe", benchmark)

@@ -20,6 +20,19 @@ def everything_of(table):
     return [*splits_of(table), *evaluations_of(table), *cells_of(table)]
 
 
+def prompt_counts():
+    """How many prompts of ETO's conversations are too long; our own experts' rooms and stores are small."""
+    return sorted(
+        {
+            f"<results>/data/{benchmark}/prompts/{backbone}.json"
+            for target in map(config["tables"].get, config["targets"]["tables"])
+            for benchmark in target.get("benchmarks", [target.get("benchmark")])
+            if plays_eto(benchmark)
+            for backbone in target["backbones"]
+        }
+    )
+
+
 def splits_of(table):
     """The splits that a table's methods rest on."""
     target = config["tables"][table]

@@ -63,7 +63,9 @@ EDITS = {
         FROM_GAMES | {"fetch": 1},
     ),
     "benchmarks.alfworld.data_dir": ("elsewhere", NOTHING),
-    "benchmarks.alfworld.trajectories": ("eto", OTHER_CORPUS | {"alfworld_eto_trajectories": 1, "fetch": 1}),
+    "benchmarks.alfworld.trajectories": (
+        "eto", OTHER_CORPUS | {"alfworld_eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
+    ),
     "benchmarks.alfworld.trajectories_file": (CORPUS, OTHER_CORPUS | {"alfworld_corpus": 1}),
     "benchmarks.alfworld.games.seed": (1, FROM_GAMES),
     "benchmarks.alfworld.games.train": (639, FROM_GAMES),
@@ -249,7 +251,9 @@ UNUSED = {
     ),
     "benchmarks.webshop.data_dir": ("elsewhere", NOTHING),
     "benchmarks.webshop.collection": ("webshop-small", NOTHING),
-    "benchmarks.webshop.trajectories": ("eto", SHOP_CORPUS | {"webshop_eto_trajectories": 1, "fetch": 1}),
+    "benchmarks.webshop.trajectories": (
+        "eto", SHOP_CORPUS | {"webshop_eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
+    ),
     "benchmarks.webshop.trajectories_file": (CORPUS, SHOP_CORPUS | {"webshop_corpus": 1}),
     "benchmarks.webshop.catalog.seed": (1, SHOP_CATALOG),
     "benchmarks.webshop.catalog.products": (100, SHOP_CATALOG),
