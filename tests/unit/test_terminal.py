@@ -65,6 +65,13 @@ def test_long_texts_make_lists_of_fields(show):
     assert "0.967" in shown
 
 
+def test_long_ids_go_on_below_themselves(show):
+    ids = [letter * 70 for letter in "ab"]
+    shown = show("id,score\n" + "".join(f"{name},0.{number}5\n" for number, name in enumerate(ids)))
+    assert {"score", "0.05", "0.15"} <= set(shown.split())
+    assert [shown.count(letter) for letter in "ab"] == [70, 70]
+
+
 @pytest.mark.parametrize("text", ["[/]", "[/bold]", "[red]", ":smile:", "[link=file:///x]y"])
 def test_brackets_are_no_markup(show, text):
     shown = show(f"# note {text}\nname{text},{text}\n{text},1\n")

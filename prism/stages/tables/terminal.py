@@ -73,6 +73,9 @@ def _print_block(title: str, columns: Sequence[Column], console: Console) -> Non
         words += [size_in_words(column.name, column.texts[0]) for column in columns if _is_size(column)]
         columns = [column for column in columns if not _is_size(column)]
     names, others = _row_names(columns)
+    if len(names) == 1:
+        # long ids go on over several lines
+        names[0].width = min(names[0].width, console.width // 2)
     room = console.width - sum(column.width for column in names)
     if any(column.width > room for column in others):
         _print_records(words, columns, console)
@@ -80,9 +83,8 @@ def _print_block(title: str, columns: Sequence[Column], console: Console) -> Non
     for number, part in enumerate(_parts(others, room)):
         shown = Table(box=None, padding=(0, GAP, 0, 0), pad_edge=False)
         for column in (*names, *part):
-            shown.add_column(
-                Text(column.heading), justify="right" if column.is_numeric else "left", no_wrap=True, overflow="fold"
-            )
+            justify = "right" if column.is_numeric else "left"
+            shown.add_column(Text(column.heading), justify=justify, width=column.width - GAP, overflow="fold")
         for fields in zip(*(column.texts for column in (*names, *part)), strict=True):
             shown.add_row(*map(Text, fields))
         if words:
