@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import math
 import subprocess
 import sys
@@ -12,7 +13,9 @@ import yaml
 
 from prism.core.config import TAKEN, check_config_file
 from prism.core.errors import BadInput
-from prism.stages.settings import check_config
+from prism.core.prompts import PromptFormat
+from prism.core.recipes import setting_of
+from prism.stages.settings import STAGES, check_config
 
 OVERLAYS = ("smoke", "laptop", "learning", "paper")
 # key (dots for levels), value to put there, what the message names
@@ -205,3 +208,22 @@ def test_no_folder_of_the_repository_takes_results(root):
     listed = subprocess.run(["git", "ls-files"], cwd=root, capture_output=True, text=True, check=False).stdout
     folders = {name.split("/")[0] for name in listed.splitlines() if "/" in name}
     assert {name for name in folders if not name.startswith(".")} == set(TAKEN)
+
+
+def test_the_papers_scale_takes_no_setting_over_unseen(root, config):
+    """Every setting of a stage that applies there stands in paper.yaml, also where it is the demo's."""
+    paper = yaml.safe_load((root / "config/paper.yaml").read_text())
+    missing = []
+    for section, (kind, elsewhere) in STAGES.items():
+        for one in dataclasses.fields(kind):
+            only = {key: values for key, values in setting_of(one).only.items() if key != "algorithm"}
+            applies = all(paper[section][key] in values for key, values in only.items())
+            if applies and one.name not in (*elsewhere, *paper[section]):
+                missing.append(f"{section}.{one.name}")
+    for benchmark in config["benchmarks"]:
+        keys = [one.name for one in dataclasses.fields(PromptFormat)]
+        missing += [key for key in keys if key not in paper["benchmarks"][benchmark]["prompt"]]
+    assert missing == []
+    assert paper["sft"]["train_sampling_strategy"] == "random"
+    # the CPUs that slurm/config.v9+.yaml asks for an evaluation
+    assert paper["evaluation"]["workers"] + paper["evaluation"]["threads"] == 16
