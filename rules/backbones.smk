@@ -1,4 +1,12 @@
 # Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads.
+from prism.stages.sources import content_hash
+
+
+def backbone_content(wildcards):
+    """What a local folder holds now: replaced weights rerun all that rests on them. A revision is pinned by its name."""
+    backbone = config["backbones"][wildcards.backbone]
+    local = backbone["source"] == "local"
+    return content_hash(backbone["location"]) if local else "none"
 
 
 rule backbone:
@@ -15,6 +23,7 @@ rule backbone:
         location=lambda wildcards: config["backbones"][wildcards.backbone]["location"],
         revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"]
         or "none",
+        content=backbone_content,
         version=STAGE_VERSIONS["backbone"],
     message:
         "backbone {wildcards.backbone}: {params.source} {params.location}"

@@ -12,7 +12,7 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, sha256_file, sha256_model, write_json
 from prism.core.progress import say
-from prism.stages.sources import MODEL_FILES
+from prism.stages.sources import MODEL_FILES, check_needs_no_code
 
 SOURCE_RECORD = "source.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")
@@ -32,6 +32,7 @@ def download_backbone(repository: str, revision: str, out_dir: Path, *, endpoint
     with atomic_folder(out_dir) as folder:
         licence = download_verified(repository, revision, "model", MODEL_FILES, folder, endpoint=endpoint)
         model = sha256_model(folder)  # refuses folders without safetensors
+        check_needs_no_code(folder)
         hashes = {str(path.relative_to(folder)): sha256_file(path) for path in sorted(folder.rglob("*"))}
         record = {"repository": repository, "revision": revision, "licence": licence, "sha256": hashes}
         write_json(folder / SOURCE_RECORD, record)

@@ -152,3 +152,19 @@ def test_config_enters_rules_by_params_only(root):
     for path in [*sorted((root / "rules").glob("*.smk")), root / "Snakefile"]:
         shell_blocks = re.findall(r"^    shell:\n((?:        .*\n)+)", path.read_text(), re.MULTILINE)
         assert not [block for block in shell_blocks if "config[" in block or "{config" in block], path
+
+
+def test_replaced_weights_of_a_local_backbone_are_taken_over_again(copy_repository, tmp_path):
+    clone = copy_repository(tmp_path / "prism")
+    target = "results/demo/backbones/tiny-qwen3"
+    assert run_snakemake(clone, target).returncode == 0
+    shipped = clone / "resources/backbones/tiny-qwen3"
+    (shipped / "model.safetensors").touch()
+    (shipped / "notes.txt").write_text("not taken over")
+    assert "Nothing to be done" in dry_run(clone, target)
+    for name in ("model.safetensors", "chat_template.jinja"):
+        before = (shipped / name).read_bytes()
+        (shipped / name).write_bytes(before[:-1] + b"x")
+        assert job_counts(dry_run(clone, target))["backbone"] == 1
+        (shipped / name).write_bytes(before)
+    assert "Nothing to be done" in dry_run(clone, target)

@@ -13,6 +13,7 @@ import yaml
 from rerun_edits import (
     EDITS,
     EXEMPT,
+    FROM_BACKBONE,
     FROM_SCORES,
     MACHINE,
     NOTHING,
@@ -194,6 +195,17 @@ SOURCES = {
 def test_an_edit_of_code_reruns_light_stages_alone_of_their_own(finished, names):
     with commented(finished, *names):
         assert counts_with(finished, "{}") == SOURCES[names]
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja"])
+def test_replaced_weights_rerun_all_that_rests_on_them(finished, name):
+    path = finished / "resources/backbones/tiny-qwen3" / name
+    before = path.read_bytes()
+    try:
+        path.write_bytes(before[:-1] + b"x")
+        assert counts_with(finished, "{}") == FROM_BACKBONE
+    finally:
+        path.write_bytes(before)
 
 
 def test_a_comment_costs_no_training(finished):
