@@ -33,15 +33,16 @@ def probe(
     loop_time: Annotated[Path | None, typer.Option(help="JSON file to write: seconds of the passes alone")] = None,
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
-    from prism.core.prompts import PromptFormat
     from prism.core.recipes import build_recipe
     from prism.stages.probe import ProbeRecipe, probe_shard
 
     if recipe is not None:
         settings = build_recipe(ProbeRecipe, recipe, "--recipe", machine)
     else:
-        prompt = PromptFormat("full", "pairs:2", context_length)
-        settings = ProbeRecipe(prompt, layout, loss_on, dtype, tokens_per_pack, gradient_checkpointing)
+        prompt = {"style": "full", "history": "pairs:2", "context_length": context_length}
+        values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack}
+        values |= {"prompt": prompt, "gradient_checkpointing": gradient_checkpointing}
+        settings = build_recipe(ProbeRecipe, values, "prism probe")
     probe_shard(
         model, data, out, shard, shards, settings, device=device, resume=resume, strict=strict, loop_path=loop_time
     )

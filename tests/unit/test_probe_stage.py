@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import time
 
@@ -16,6 +17,9 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json
 from prism.core.probe.normfiles import open_norms
 from prism.core.probe.prober import GradientProber
+from prism.core.prompts import PromptEncoder
+from prism.core.recipes import build_recipe
+from prism.core.tokenizers import load_tokenizer
 from prism.core.trajectories import write_trajectories
 from prism.stages.probe import ProbeRecipe, probe_shard
 
@@ -134,6 +138,39 @@ def test_long_trajectories_are_truncated_counted_or_refused(model, tmp_path):
     assert not (tmp_path / "m.parquet").exists()
 
 
+def test_a_conversation_is_probed_as_one_row_and_what_is_cut_is_counted(whole, model, corpus, tmp_path):
+    recipe = ProbeRecipe(FORM, layout="conversation", loss_on="response")
+    encoder = PromptEncoder(load_tokenizer(model), FORM)
+    expected = [encoder.encode_trajectory(trajectory, "conversation") for trajectory in toy_corpus(7)]
+    out = tmp_path / "conversation.parquet"
+    probe_shard(model, corpus, out, 0, 1, recipe)
+    table, facts = pq.read_table(out), open_norms(out).facts
+    assert table["rows"].to_pylist() == [1] * 7
+    assert table["response_tokens"].to_pylist() == [one.rows[0].response_tokens for one in expected]
+    cut = sum(one.response_tokens_cut for one in expected)
+    assert (int(facts["trajectories_truncated"]), int(facts["response_tokens_cut"])) == (
+        sum(one.truncated for one in expected), cut,
+    )  # fmt: skip
+    short_out = tmp_path / "short.parquet"
+    short_form = dataclasses.replace(recipe, prompt=dataclasses.replace(FORM, context_length=70))
+    probe_shard(model, corpus, short_out, 0, 1, short_form)
+    facts = open_norms(short_out).facts
+    lost = sum(table["response_tokens"].to_pylist()) - sum(pq.read_table(short_out)["response_tokens"].to_pylist())
+    assert facts["trajectories_truncated"] == "7"
+    assert int(facts["response_tokens_cut"]) - cut == lost > 0
+
+
+def test_layout_and_loss_change_norms_and_the_hash_of_the_prompts(whole, model, corpus, tmp_path):
+    norms, hashes = [], set()
+    for layout, loss_on in (("steps", "all"), ("conversation", "response"), ("conversation", "all")):
+        out = tmp_path / f"{layout}-{loss_on}.parquet"
+        probe_shard(model, corpus, out, 0, 1, ProbeRecipe(FORM, layout=layout, loss_on=loss_on))
+        norms.append(pq.read_table(out)["layers.0.q_proj"].to_pylist())
+        hashes.add(open_norms(out).facts["prompt_sha256"])
+    assert len({tuple(column) for column in norms}) == 3
+    assert len(hashes | {open_norms(whole).facts["prompt_sha256"]}) == 4
+
+
 def broken_model(model, folder, change):
     """A copy of the model folder after `change`, which gets its weights and its path."""
     import shutil
@@ -190,8 +227,8 @@ def test_bad_settings(model, corpus, tmp_path, settings, problem):
     arguments = {"model": model, "data": corpus, "shard": 0, "shards": 1} | settings
     with pytest.raises(BadInput, match=problem):
         probe_shard(out_parquet=tmp_path / "n.parquet", recipe=RECIPE, **arguments)
-    with pytest.raises(BadInput, match="unknown dtype"):
-        ProbeRecipe(FORM, dtype="float8")
+    with pytest.raises(BadInput, match=r"dtype: unknown value 'float8'"):
+        build_recipe(ProbeRecipe, {"prompt": dataclasses.asdict(FORM), "dtype": "float8"}, "probe")
 
 
 def test_a_full_disk_leaves_no_output(model, corpus, tmp_path, monkeypatch):

@@ -112,8 +112,11 @@ def test_torchaudio_is_replaced_only_where_it_does_not_load(monkeypatch):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("family", "template"), [("qwen3", "qwen3"), ("llama3", "llama3")])
-def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, family, template):
+@pytest.mark.parametrize(
+    ("family", "template", "layout"),
+    [("qwen3", "qwen3", "steps"), ("llama3", "llama3", "steps"), ("qwen3", "qwen3", "conversation")],
+)
+def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, family, template, layout):
     """Through its own argument parser (which refuses unknown keys), tokenizer fix, loader and collator."""
     if not sft._loads("torchaudio"):
         # gone again after the test: else the stand-in would pass for the real one
@@ -125,9 +128,10 @@ def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, fami
     from llamafactory.model import load_tokenizer
 
     model = save_toy_model(tmp_path / "model", family)
-    rows = sft.encode_subset(model, CORPUS, FORM).rows
+    rows = sft.encode_subset(model, CORPUS, FORM, layout).rows
+    assert layout == "steps" or len(rows) == len(CORPUS)
     sft.write_rows(rows, tmp_path / "rows")
-    recipe = dataclasses.replace(RECIPE, template=template)
+    recipe = dataclasses.replace(RECIPE, template=template, layout=layout)
     arguments = sft.llamafactory_arguments(recipe, 1, model, tmp_path / "rows", tmp_path / "out", None, tmp_path)
     model_args, data_args, training_args, _, _ = get_train_args(arguments)
     parts = load_tokenizer(model_args)
@@ -143,7 +147,7 @@ def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, fami
         assert batch["input_ids"][line, :length].tolist() == row.input_ids
         assert batch["attention_mask"][line].tolist() == [1] * length + [0] * (batch["input_ids"].shape[1] - length)
         with_loss = [token for token in batch["labels"][line].tolist() if token != sft.IGNORED_LABEL]
-        assert with_loss == row.input_ids[-row.response_tokens :]
+        assert with_loss == [token for token, carries in zip(row.input_ids, row.response_mask, strict=True) if carries]
 
 
 def train(folder: Path, out: str, recipe: sft.SftRecipe = RECIPE) -> Path:

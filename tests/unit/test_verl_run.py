@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from prism.core.files import read_jsonl, sha256_model, write_jsonl
+from prism.core.files import read_json, read_jsonl, sha256_model, write_jsonl
 from prism.environments.base import Panel, Task, write_panel
 from prism.verl_plugin.launch import MARKER
 from prism.verl_plugin.run_logs import BEFORE_SAVING, whole_records
@@ -85,6 +85,9 @@ def test_one_step_gives_a_model_a_rollout_log_and_metrics(root, games, tmp_path)
     assert len(rollouts) == 8
     assert {record["task_id"] for record in rollouts} == {"t1", "t2"}
     assert not any(record["error"] for record in rollouts)
+    run = read_json(out / "run.json")
+    assert (run["tasks"], run["corpus_tasks"]) == (["t1", "t2"], 3)
+    assert run["coverage"] == {"passes": 1.0, "tasks_never_rolled_out": []}
     [row] = csv.DictReader((out / "metrics.csv").open())
     assert int(row["episodes"]) == 8
     assert float(row["grad_norm"]) >= 0
