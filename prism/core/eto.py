@@ -1,8 +1,9 @@
 r"""The format of ETO's expert trajectories (agent-eto/eto-sft-trajectory): chats of Thought and Action.
 
 One JSON list a benchmark. An entry of ALFWorld has ``game_file`` (its last folder names the trial), one of WebShop has
-``id``, ``reward`` and ``source``; both have ``conversations``, turns ``{"from": "human" | "gpt", "value": "..."}``: an
-instruction, its "OK", then the task and the expert's replies ``Thought: ...\nAction: ...``.
+``id`` (the goal's number in the original's list of human goals), ``reward`` and ``source``; both have
+``conversations``, turns ``{"from": "human" | "gpt", "value": "..."}``: an instruction, its "OK", then the task and the
+expert's replies ``Thought: ...\nAction: ...``.
 """
 
 from __future__ import annotations
