@@ -46,7 +46,8 @@ class PromptFormat:
     )
     context_length: int = setting(
         "tokens a row of probe and SFT may have, prompt and response, longer ones are truncated and counted; and "
-        "tokens a prompt of RL and evaluation may have, with the response on top (P: 2048 and 4096)",
+        "tokens a prompt of RL and evaluation may have, with the response on top, longer ones lose their history (P: "
+        "2048 and 4096)",
         at_least=64,
     )
 
