@@ -118,6 +118,9 @@ def main() -> None:
 
         # a workflow started this command: it ends with the workflow
         end_with_starter()
+    if not sys.stderr.isatty():
+        # bars are drawn over themselves, which a file cannot show; the libraries read this when they are imported
+        os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     try:
         app(prog_name=app.info.name)
     except PrismError as error:

@@ -65,6 +65,11 @@ def complain(message: str) -> None:
         print(printable(message), file=stream, flush=True)
 
 
+def counted(number: int, one: str, many: str) -> str:
+    """A number and what is counted: ``1 trajectory``, ``2 trajectories``."""
+    return f"{number} {one if number == 1 else many}"
+
+
 def say(message: str) -> None:
     """One line of progress for the log and the screen, with the time of day, on standard error."""
     complain(f"{time.strftime('%H:%M:%S')} {message}")

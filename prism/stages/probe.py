@@ -22,7 +22,7 @@ from prism.core.probe.packing import plan_packs
 from prism.core.probe.prober import GradientProber, ProbedSample
 from prism.core.probe.recipe import ProbeRecipe
 from prism.core.probe.samples import Sample
-from prism.core.progress import say, track
+from prism.core.progress import counted, say, track
 from prism.core.tokenizers import load_tokenizer
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
@@ -88,7 +88,11 @@ def probe_shard(
     prober = GradientProber(network, recipe.gradient_checkpointing)
     journal = Journal(Path(f"{out_parquet}.journal"), facts)
     probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, resume)
-    write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
+    try:
+        write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
+    except KeyboardInterrupt:
+        say(f"probe: interrupted; the same command with --resume goes on from {journal.path}")
+        raise
     if loop_path is not None:
         write_json(loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
@@ -114,7 +118,8 @@ def _encode_shard(
                 "raise the context length or remove it",
             )
     truncated = sum(sample.truncated > 0 for sample in samples)
-    say(f"probe: {len(samples)} trajectories, {truncated} of them truncated at {prompt.context_length} tokens")
+    trajectories = counted(len(samples), "trajectory", "trajectories")
+    say(f"probe: {trajectories}, {truncated} truncated at {prompt.context_length} tokens")
     return samples
 
 
@@ -140,7 +145,7 @@ def _probe_journalled(
     done = [sample for pack in finished for sample in pack]
     journal.start(known[sample.id] for sample in done)
     if done:
-        say(f"probe: {len(done)} trajectories were finished before")
+        say(f"probe: finished before: {counted(len(done), 'trajectory', 'trajectories')}")
     for sample in done:
         yield ProbedSample(sample, known[sample.id]["loss"], known[sample.id]["norms"])
     started = time.perf_counter()

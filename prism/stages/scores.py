@@ -14,6 +14,7 @@ from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.probe.normfiles import NormFile, open_norms
+from prism.core.progress import counted
 from prism.core.recipes import setting
 
 PASS_RATE = "pass_rate"
@@ -61,9 +62,9 @@ def compute_scores(
 
 
 def _head(file: NormFile, count: int) -> list[str]:
-    facts = file.facts
+    facts, trajectories = file.facts, counted(count, "trajectory", "trajectories")
     return [
-        f"concentration of gradient norms over {len(file.names)} projection matrices, {count} trajectories; no unit",
+        f"concentration of gradient norms over {len(file.names)} projection matrices, {trajectories}; no unit",
         f"model: {facts['model']} sha256 {facts['model_sha256']}",
         f"data: {facts['data']}",
         f"data_sha256: {facts['data_sha256']}",

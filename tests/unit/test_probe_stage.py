@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 import time
 
 import pyarrow.parquet as pq
@@ -240,3 +242,44 @@ def test_a_full_disk_leaves_no_output(model, corpus, tmp_path, monkeypatch):
         probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, RECIPE)
     assert not (tmp_path / "n.parquet").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["n.parquet.journal"]
+
+
+def test_an_interrupted_probe_says_how_to_go_on(model, corpus, tmp_path, monkeypatch, capsys):
+    probe, stopped = GradientProber.probe, []
+
+    def interrupted(self, packs):
+        for number, probed in enumerate(probe(self, packs)):
+            if number == 1 and not stopped:
+                stopped.append(number)
+                raise KeyboardInterrupt
+            yield probed
+
+    monkeypatch.setattr(GradientProber, "probe", interrupted)
+    recipe = dataclasses.replace(RECIPE, tokens_per_pack=1)
+    with pytest.raises(KeyboardInterrupt):
+        probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, recipe)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.endswith(f"the same command with --resume goes on from {tmp_path}/n.parquet.journal")
+    probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, recipe, resume=True)
+    assert "finished before: 1 trajectory" in capsys.readouterr().err
+
+
+def test_a_file_gets_lines_and_no_bars(root, model, tmp_path):
+    data = tmp_path / "chat.jsonl"
+    data.write_text('{"messages": [{"role": "user", "content": "look"}, {"role": "assistant", "content": "look"}]}\n')
+    command = [
+        sys.executable,
+        "-m",
+        "prism",
+        "probe",
+        "--model",
+        model,
+        "--data",
+        data,
+        "--out",
+        tmp_path / "n.parquet",
+    ]
+    printed = subprocess.run(command, cwd=root, capture_output=True, check=True).stderr
+    assert b"probe: 1 trajectory, 0 truncated" in printed
+    assert b"\r" not in printed
+    assert b"\x1b" not in printed
