@@ -46,6 +46,7 @@ OUTPUTS = (
     "gradnorms/**/*.parquet",
     "passrates/**/*.csv",
     "comparison.*",
+    "claims.json",
     "benchmarks/summary.csv",
     "index.html",
 )

@@ -42,6 +42,7 @@ FORMATS = ("csv", "md", "tex")
 # what else a finished run may hold, and what it is
 MORE_FILES = {
     "comparison.md": "claim by claim, this run beside the paper",
+    "claims.json": "the same for machines",
     "report.html": "Snakemake's report: rules, code and run times",
     "ro-crate-metadata.json": "provenance as a Workflow Run RO-Crate",
     "benchmarks/summary.csv": "seconds and memory by rule",

@@ -39,6 +39,16 @@ def test_the_demo_is_planned(root, tmp_path):
     assert counts["table1_row"] == 12
 
 
+def test_the_files_that_a_codechecker_looks_for_are_planned(root):
+    """Every file of the manifest is made by a rule, at the scale of the manifest's command."""
+    manifest = yaml.safe_load((root / "codecheck.yml").read_text())["manifest"]
+    files = [entry["file"] for entry in manifest]
+    assert len(files) == len(set(files)) > 5
+    assert all(entry["comment"] for entry in manifest)
+    counts = job_counts(dry_run(root, "--forceall", *files))
+    assert {"table1", "comparison", "crate", "audit", "figure_consensus"} <= set(counts)
+
+
 def test_the_papers_scale_is_planned_by_the_slurm_command(root):
     """The command of the README, word for word but for --dry-run."""
     text = dry_run(root, "--profile", "slurm", "results/tables/table1.csv")

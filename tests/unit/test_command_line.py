@@ -27,7 +27,14 @@ def _started(*arguments, **environment):
 def test_the_help_begins_with_what_people_do_with_their_own_data():
     shown = _run("--help").output
     panels = re.findall(r"╭─ ([^─]+) ─", shown)
-    assert panels == ["Options", "Your own data", "Look at a run", "Cluster and containers", "The workflow itself"]
+    assert panels == [
+        "Options",
+        "Your own data",
+        "Published numbers",
+        "Look at a run",
+        "Cluster and containers",
+        "The workflow itself",
+    ]
     commands = re.findall(r"^│ ([a-z][a-z-]+) ", shown, re.MULTILINE)
     assert commands[:4] == ["probe", "score", "route", "explain"]
     assert "figure-forest" not in commands

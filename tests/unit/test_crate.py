@@ -20,6 +20,7 @@ def results(tmp_path):
         "data/alfworld/trajectories.jsonl": "{}\n",
         "tables/table1.csv": "a\n1\n",
         "cells/table1/seen/sft/all.json": "{}",
+        "claims.json": "{}",
         "eval/alfworld/tiny/sft/seed0/.snakemake_timestamp": "",
         "benchmarks/sft/a.tsv": "s\tmax_pss\n40.0\t-\n",
     }.items():
@@ -67,7 +68,7 @@ def test_the_run_has_instrument_inputs_results_and_times(graph):
     assert run["@type"] == "CreateAction"
     assert run["instrument"] == graph["./"]["mainEntity"]
     assert "data/alfworld/trajectories.jsonl" in referred(run["object"])
-    assert referred(run["result"]) == {"tables/table1.csv", "cells/table1/seen/sft/all.json"}
+    assert referred(run["result"]) == {"tables/table1.csv", "cells/table1/seen/sft/all.json", "claims.json"}
     assert run["startTime"] == "1970-01-01T00:16:00+00:00"
     assert run["endTime"] == "1970-01-01T00:16:40+00:00"
     assert "#run" in referred(graph["./"]["mentions"])
