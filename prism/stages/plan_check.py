@@ -213,40 +213,10 @@ def check_sft(recipe: SftRecipe) -> None:
 
 def check_rl(recipe: RlRecipe) -> None:
     """The overrides of an RL run, composed by Hydra against verl's config tree and converted to verl's dataclasses."""
-    check_rl_batches(recipe)
+    recipe.check_batches()
     paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
     config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, recipe.training_steps(MANY_TASKS, MANY_TASKS), 0))
     convert_verl(config)
-
-
-def check_rl_batches(recipe: RlRecipe) -> None:
-    """The batch arithmetic of RL: every GPU gets as many trajectories, and every row fits into a pass."""
-    devices = recipe.gpus * recipe.nodes
-    trajectories = recipe.tasks_per_step * recipe.group_size
-    _require(
-        trajectories % devices == 0,
-        "rl.tasks_per_step",
-        f"{trajectories} trajectories do not divide among {devices} GPUs",
-        "make tasks_per_step x group_size a multiple of them",
-    )
-    _require(
-        recipe.mini_batch % devices == 0,
-        "rl.mini_batch",
-        f"{recipe.mini_batch} rows do not divide among {devices} GPUs",
-        "give a multiple of them",
-    )
-    _require(
-        devices % recipe.tensor_parallel == 0 and recipe.gpus % recipe.tensor_parallel == 0,
-        "rl.tensor_parallel",
-        f"{recipe.tensor_parallel} does not divide {recipe.gpus} GPUs",
-        "give a divisor",
-    )
-    _require(
-        recipe.micro_batch_tokens >= recipe.row_tokens,
-        "rl.micro_batch_tokens",
-        f"{recipe.micro_batch_tokens} tokens hold no row of {recipe.row_tokens}",
-        "raise it",
-    )
 
 
 def compose_verl(overrides: Sequence[str]) -> Any:
@@ -287,11 +257,6 @@ def convert_verl(config: Any) -> dict[str, Any]:
         except (InstantiationException, TypeError, ValueError, AssertionError, NotImplementedError) as error:
             raise BadInput("rl", f"verl refuses {place}: {_first_line(error)}", "mend the override") from error
     return converted
-
-
-def _require(holds: bool, place: str, problem: str, remedy: str) -> None:
-    if not holds:
-        raise BadInput(place, problem, remedy)
 
 
 def _first_line(error: BaseException) -> str:

@@ -6,6 +6,7 @@ Nothing here needs torch: it is imported wherever Snakemake plans.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -105,7 +106,10 @@ class StageRecipes:
         """Of reinforcement learning with one algorithm, whose own settings are laid over the stage's."""
         own = self.config["rl"].get("algorithms", {}).get(algorithm, {})
         limits = {"algorithm": algorithm, "max_env_steps": self._benchmarks[benchmark]["max_steps"]}
-        return _build(RlRecipe, self._laid_over("rl", benchmark, **own, **limits), "rl")
+        recipe = _build(RlRecipe, self._laid_over("rl", benchmark, **own, **limits), "rl")
+        with _named("rl"):
+            recipe.check_batches()
+        return recipe
 
     def evaluation(self, benchmark: str) -> EvaluationRecipe:
         """Of playing a panel once."""
@@ -189,14 +193,18 @@ def check_config(config: Mapping[str, Any], schema_path: str | Path, commanded: 
 
 
 def _build(kind: type, settings: Mapping[str, Any], section: str) -> Any:
-    """A recipe; an error names a key of the config."""
-    try:
+    """A recipe of a section of the config."""
+    with _named(section):
         return build_recipe(kind, settings, f"config {section}")
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Let errors name a key of the config: a recipe knows the setting's own name, or that of its stage too."""
+    try:
+        yield
     except BadInput as error:
-        place = error.place if error.place.startswith("config ") else _in_config(section, error.place)
-        raise BadInput(place, error.problem, error.remedy) from error
-
-
-def _in_config(section: str, place: str) -> str:
-    """A recipe's own name of a setting as a key of the config: it knows the setting, or its stage too."""
-    return f"config {place}" if place.split(".")[0] in (section, "prompt") else f"config {section}.{place}"
+        place = error.place.removeprefix("config ")
+        if place.split(".")[0] not in (section.split(".")[0], "prompt"):
+            place = f"{section}.{place}"
+        raise BadInput(f"config {place}", error.problem, error.remedy) from error

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from prism.core.advantages import GIGPO_MODES
@@ -116,16 +115,54 @@ class RlRecipe:
     )
 
     def __post_init__(self) -> None:
-        _one_of("rollout_engine", self.rollout_engine, (PLATFORM_ENGINES[self.platform],))
+        engine = PLATFORM_ENGINES[self.platform]
+        _require(
+            self.rollout_engine == engine,
+            "rollout_engine",
+            f"{self.rollout_engine!r} does not run on platform {self.platform}",
+            f"use {engine}",
+        )
         needed = self.epochs if self.steps_rule == "epochs" else self.steps
-        if needed <= 0:
-            key = "epochs" if self.steps_rule == "epochs" else "steps"
-            raise BadInput(f"rl.{key}", f"{needed} is not positive", f"steps_rule {self.steps_rule} needs it")
+        key = "epochs" if self.steps_rule == "epochs" else "steps"
+        _require(needed > 0, key, f"{needed} is not positive", f"steps_rule {self.steps_rule} needs it")
 
     @property
     def row_tokens(self) -> int:
         """Tokens a row may have: the longest prompt, and the longest response on top."""
         return self.prompt.context_length + self.max_response_tokens
+
+    def check_batches(self) -> None:
+        """Refuse batches that do not add up: every GPU gets as many trajectories, and every row fits into a pass.
+
+        Raises:
+            BadInput: names the setting.
+        """
+        devices = self.gpus * self.nodes
+        trajectories = self.tasks_per_step * self.group_size
+        _require(
+            trajectories % devices == 0,
+            "tasks_per_step",
+            f"{trajectories} trajectories do not divide among {devices} GPUs",
+            "make tasks_per_step x group_size a multiple of them",
+        )
+        _require(
+            self.mini_batch % devices == 0,
+            "mini_batch",
+            f"{self.mini_batch} rows do not divide among {devices} GPUs",
+            "give a multiple of them",
+        )
+        _require(
+            self.rollout_engine != "vllm" or self.gpus % self.tensor_parallel == 0,
+            "tensor_parallel",
+            f"{self.tensor_parallel} does not divide {self.gpus} GPUs",
+            "give a divisor",
+        )
+        _require(
+            self.micro_batch_tokens >= self.row_tokens,
+            "micro_batch_tokens",
+            f"{self.micro_batch_tokens} tokens hold no row of {self.row_tokens}",
+            "raise it",
+        )
 
     def training_steps(self, tasks: int, corpus: int) -> int:
         """Training steps on a subset of `tasks` tasks of a corpus of `corpus`."""
@@ -136,6 +173,6 @@ class RlRecipe:
         return math.ceil(self.epochs * tasks / min(self.tasks_per_step, tasks))
 
 
-def _one_of(key: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise BadInput(f"rl.{key}", f"unknown value {value!r}", f"use one of {', '.join(known)}")
+def _require(holds: bool, key: str, problem: str, remedy: str) -> None:
+    if not holds:
+        raise BadInput(f"rl.{key}", problem, remedy)

@@ -53,6 +53,13 @@ CASES = [
     ("rl.steps_rule", "epochs", "config rl.epochs: 0.0 is not positive"),
     ("rl.rollout_engine", "vllm", "config rl.rollout_engine"),
     ("benchmarks.webshop.rl", {"platform": "gpu"}, "config rl.rollout_engine"),
+    (
+        "benchmarks.webshop.rl",
+        {"platform": "gpu", "rollout_engine": "vllm", "tensor_parallel": 2},
+        "config rl.tensor_parallel: 2 does not divide 1 GPUs",
+    ),
+    ("rl.gpus", 3, "config rl.tasks_per_step: 32 trajectories do not divide among 3 GPUs"),
+    ("rl.micro_batch_tokens", 500, "config rl.micro_batch_tokens: 500 tokens hold no row of 544"),
     ("rl.algorithms.gigpo", {"steps": 0}, "config rl.steps: 0 is not positive"),
     ("sft.deepspeed", {"zero_optimization": {"stage": 3}}, "config sft.gpus: DeepSpeed needs GPUs"),
     ("benchmarks.alfworld.prompt.context_length", 8, "context_length"),

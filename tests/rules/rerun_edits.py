@@ -150,12 +150,12 @@ SETTINGS = {
         "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2,
     }),
     "rl": (RL_METHODS, "rl", {
-        "learning_rate": 1.0e-5, "tasks_per_step": 3, "group_size": 4, "mini_batch": 128, "micro_batch_tokens": 4096,
+        "learning_rate": 1.0e-5, "tasks_per_step": 16, "group_size": 4, "mini_batch": 128, "micro_batch_tokens": 4096,
         "max_response_tokens": 30, "steps_rule": "epochs", "epochs": 0.5, "ppo_epochs": 2,
         "clip_ratio": 0.3, "temperature": 0.9, "top_p": 0.8, "kl_coefficient": 0.02, "entropy_coefficient": 0.002,
         "weight_decay": 0.02, "max_grad_norm": 2.0, "success_reward": 5.0, "invalid_action_penalty": 0.2,
         "norm_adv_by_std": False, "group_statistics": "trajectories", "loss_aggregation": "seq-mean-token-sum",
-        "shuffle_rows": True, "platform": "gpu", "rollout_engine": "vllm", "gpus": 6, "nodes": 7, "tensor_parallel": 8,
+        "shuffle_rows": True, "platform": "gpu", "rollout_engine": "vllm", "gpus": 8, "nodes": 2, "tensor_parallel": 4,
     }),
     "evaluation": (ALL_METHODS, "evaluate", {
         "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "generator": "vllm",

@@ -220,7 +220,7 @@ def changed(recipe, **values):
 )
 def test_batches_of_rl_that_do_not_add_up_fail(rl, values, problem):
     with pytest.raises(BadInput, match=problem):
-        plan_check.check_rl_batches(changed(rl, **values))
+        changed(rl, **values).check_batches()
 
 
 @pytest.mark.parametrize(
