@@ -39,7 +39,7 @@ rule audit:
     message:
         "audit of the paper's published numbers"
     shell:
-        "PRISM_LOG={log} python -m prism stage audit --paper {params.folder:q}"
+        "PRISM_LOG={log} python -m prism audit --paper {params.folder:q}"
         " --out-csv {output.csv:q} --out-md {output.md:q}"
 
 

@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 import prism
@@ -45,6 +46,17 @@ def test_what_rules_call_stands_below_stage():
     assert "figure-forest" in shown
     assert "webshop-store" in shown
     assert _run("stage", "evaluate", "-h").exit_code == 0
+
+
+def test_rules_call_commands_that_are_there(root):
+    files = [*root.glob("rules/*.smk"), root / "resources/backbones/Snakefile"]
+    called = {
+        words for file in files for words in re.findall(r"-m prism (?:(stage) )?([a-z][a-z-]*)", file.read_text())
+    }
+    people = get_command(app).commands
+    there = {("", name) for name in people} | {("stage", name) for name in people["stage"].commands}
+    assert len(called) > 30
+    assert called - there == set()
 
 
 @pytest.mark.parametrize("command", [(), ("score",), ("stage",), ("stage", "sft"), ("containers", "build")])
