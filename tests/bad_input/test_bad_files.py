@@ -470,8 +470,8 @@ SCORES = [
     command("scores: not a number", route("id,gini\na,high\n"), "scores.csv", "'a'"),
     command("scores: a row is short", route("id,gini\na\n"), "scores.csv:2", "1 fields"),
     command("scores: an id twice", route("id,gini\na,1\na,2\n"), "scores.csv", "'a'"),
-    command("scores: no share for RL", route(SCORES_CSV, "--rl-share", 0), "rl share"),
-    command("scores: more than all for RL", route(SCORES_CSV, "--rl-share", 1.5), "rl share"),
+    command("scores: no share for RL", route(SCORES_CSV, "--rl-share", 0), "--rl-share"),
+    command("scores: more than all for RL", route(SCORES_CSV, "--rl-share", 1.5), "--rl-share"),
     command("scores: unknown format", route(SCORES_CSV, "--emit", "trl"), "--emit", "trl"),
     command("scores: corpus not named", route(SCORES_CSV, "--emit", "verl"), "scores.csv", "--data"),
 ]
