@@ -511,7 +511,7 @@ def paper(name: str, old: str, new: str) -> Builder:
         text = (place / name).read_text()
         assert old in text
         (place / name).write_text(text.replace(old, new, 1))
-        return ["stage", "audit", "--paper", place, "--out-csv", folder / "a.csv", "--out-md", folder / "a.md"]
+        return ["audit", "--paper", place, "--out-csv", folder / "a.csv", "--out-md", folder / "a.md"]
 
     return build
 
@@ -538,7 +538,7 @@ RATES = [
 CODE = "!!python/object/apply:os.system ['id']"
 PAPER = [
     command("paper: no folder", lambda folder: [
-        "stage", "audit", "--paper", folder / "none", "--out-csv", folder / "a.csv", "--out-md", folder / "a.md",
+        "audit", "--paper", folder / "none", "--out-csv", folder / "a.csv", "--out-md", folder / "a.md",
     ], "none"),
     command("paper: one decimal", paper("table1.csv", "95.31", "95.3"), "table1.csv:", "two decimals"),
     command("paper: a column misspelt", paper("table2.csv", "sr,score", "sr,scor"), "did you mean 'scor'"),

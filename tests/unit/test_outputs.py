@@ -19,8 +19,8 @@ OUTPUTS = ("out", "svg", "png", "html", "manifest", "snapshot")
 
 
 def _output_options() -> Iterator[tuple[tuple[str, ...], str]]:
-    """Words of a command and the option that names an output of it; the stages are commands of their own as well."""
-    groups = [((), PRISM), (("containers",), PRISM.commands["containers"])]
+    """Words of a command and the option that names an output of it."""
+    groups = [((), PRISM), *(((name,), PRISM.commands[name]) for name in ("stage", "containers"))]
     for words, group in groups:
         for name, command in group.commands.items():
             for param in command.params:
