@@ -29,10 +29,16 @@ def doctor(
 
 def check_plan(
     targets: Annotated[list[str], typer.Argument(help="What to check, as Snakemake is told it.")],
-    profile: Annotated[str, typer.Option(help="Snakemake's profile.")] = "slurm",
-    configfile: Annotated[list[Path] | None, typer.Option(help="Laid over the config; repeat for more.")] = None,
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Snakemake's profile; without it, slurm unless the target is of a small scale."),
+    ] = None,
+    configfile: Annotated[
+        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
+    ] = None,
 ) -> None:
     """Check every command of a plan with the parsers of those who get it, before anything is submitted."""
     from prism.stages.plan_check import check_plan as run
+    from prism.tools.snakemake_plan import CLUSTER, settings_for
 
-    run(targets, profile, configfile or [])
+    run(targets, settings_for(targets, profile, configfile or [], otherwise=CLUSTER))

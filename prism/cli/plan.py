@@ -15,9 +15,12 @@ def plan(
         str | None, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),
-    profile: Annotated[str, typer.Option(help="Snakemake's profile.")] = "slurm",
+    profile: Annotated[
+        str | None,
+        typer.Option(help="Snakemake's profile; without it, slurm unless the target is of a small scale."),
+    ] = None,
     configfile: Annotated[
-        list[Path] | None, typer.Option(help="Instead of the profile's config; repeat for more.")
+        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
     ] = None,
     everything: Annotated[bool, typer.Option("--everything", help="Also what has been built already.")] = False,
     power: Annotated[
@@ -26,12 +29,14 @@ def plan(
 ) -> None:
     """Say what a target will cost: jobs, GPU-hours, wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
     from prism.stages.plan import plan_power, plan_target
+    from prism.tools.snakemake_plan import CLUSTER, settings_for
 
+    settings = settings_for([target] if target else [], profile, configfile or [], otherwise=CLUSTER)
     if power:
-        return plan_power(profile, configfile or [])
+        return plan_power(settings)
     if target is None:
         raise BadInput("prism plan", "no target", "name one, for example results/tables/table1.csv, or give --power")
-    plan_target(target, out, profile, configfile or [], everything)
+    plan_target(target, out, settings, everything)
 
 
 def recover(

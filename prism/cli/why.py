@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -9,14 +10,18 @@ import typer
 
 def why(
     targets: Annotated[list[str] | None, typer.Argument(help="Files or rules; the default target without any.")] = None,
-    configfile: Annotated[list[str] | None, typer.Option(help="Overlay of the config, as for snakemake.")] = None,
-    profile: Annotated[str | None, typer.Option(help="Profile, as for snakemake.")] = None,
+    configfile: Annotated[
+        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
+    ] = None,
+    profile: Annotated[
+        str | None, typer.Option(help="Snakemake's profile; without it, slurm for targets of the paper's scale.")
+    ] = None,
 ) -> None:
     """Say in words what would run for a target, and because of which edit. Nothing is run."""
-    from prism.stages.why import describe
-    from prism.stages.why import why as ask
+    from prism.stages.why import describe, explain
+    from prism.tools.snakemake_plan import planned_jobs, settings_for
 
-    options = [part for path in configfile or () for part in ("--configfile", path)]
-    options += ["--profile", profile] if profile else []
-    for line in describe(ask(targets or (), options)):
+    targets = targets or []
+    settings = settings_for(targets, profile, configfile or [])
+    for line in describe(explain(planned_jobs(targets, settings.options))):
         typer.echo(line)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import platform
 import re
 import shlex
 import sys
@@ -19,12 +20,15 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO, TypeVar
 
+from prism import __version__
+
 Item = TypeVar("Item")
 
 SECONDS_BETWEEN_LINES = 5.0
 LOG_VARIABLE = "PRISM_LOG"
 # begins the first line of a log: then the time of the start and the command, by which `prism trace` says what was run
 LOGGED_COMMAND = "# started "
+LOGGED_VERSION = "# version "
 # control characters, those that turn the direction of text, and halves of characters
 _OBEYED = re.compile("[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _screen: TextIO | None = None
@@ -46,7 +50,8 @@ def log_to_file() -> bool:
     os.dup2(descriptor, 2)
     os.close(descriptor)
     started = datetime.now(UTC).isoformat(timespec="seconds")
-    print(f"{LOGGED_COMMAND}{started} prism {shlex.join(sys.argv[1:])}", file=sys.stderr, flush=True)
+    print(f"{LOGGED_COMMAND}{started} prism {shlex.join(sys.argv[1:])}", file=sys.stderr)
+    print(f"{LOGGED_VERSION}prism {__version__}, Python {platform.python_version()}", file=sys.stderr, flush=True)
     return True
 
 

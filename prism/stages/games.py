@@ -17,6 +17,7 @@ from prism.core.files import atomic_folder, read_json, sha256_file, sha256_json,
 from prism.core.progress import say, track
 from prism.environments.alfworld import games as alfworld_games
 from prism.environments.alfworld.games import GAME_FILE, SPLITS, TASK_TYPES, GameSize
+from prism.environments.alfworld.packages import NO_TASK
 from prism.environments.base import Task
 
 MANIFEST = "manifest.json"
@@ -66,7 +67,8 @@ def generate_games(out_dir: Path, recipe: GamesRecipe) -> None:
 def index_dataset(data_dir: Path, out_dir: Path) -> None:
     """Link the real data set's splits into `out_dir` and list their playable games.
 
-    Games are skipped as `AlfredTWEnv` skips them: movable receptacles, sliced objects, no game file, not solvable.
+    Games are skipped as `AlfredTWEnv` skips them: movable receptacles, sliced objects, no game file, not
+    solvable. So is a game whose task was never put into words.
 
     Args:
         data_dir: what ``ALFWORLD_DATA`` points to, or the ``json_2.1.1`` folder in it.
@@ -179,6 +181,8 @@ def _playable(trial: Path) -> tuple[str, str]:
     game = read_json(trial / GAME_FILE)
     if not isinstance(game, dict):
         raise BadInput(trial / GAME_FILE, "is not an object", "download the data set again")
+    if f"Your task is to: {NO_TASK}" in str(game.get("grammar")):
+        return "", "no task in words"
     if "solvable" not in game:
         return "", "not checked to be solvable"
     return task_type, "" if game["solvable"] else "not solvable"

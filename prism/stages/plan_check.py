@@ -10,8 +10,6 @@ from __future__ import annotations
 
 import re
 import shlex
-import subprocess
-import sys
 import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,16 +19,14 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from prism.core.errors import BadInput, PrismError
+from prism.core.errors import BadInput
 from prism.core.progress import say
 from prism.core.recipes import build_recipe
 from prism.stages.sft import SftRecipe, llamafactory_arguments
+from prism.tools.snakemake_plan import Job, Settings, planned_jobs
 from prism.verl_plugin.overrides import RunPaths, verl_overrides
 from prism.verl_plugin.recipe import RlRecipe
 
-_SHELL = re.compile(r"^ *Shell command: (.*(?:\n(?!\s*\n|\[|\s+\[|\s*Job ).+)*)", re.MULTILINE)
-# a rule that only gathers files, such as `all`
-NO_COMMAND = "None"
 _PROGRAM = ["python", "-m", "prism"]
 # the group of the commands that rules alone call; no two commands share a name
 _STAGE = "stage"
@@ -75,43 +71,28 @@ class Command:
         return shlex.join(["prism", self.name, *self.arguments])
 
 
-def check_plan(targets: Sequence[str], profile: str, configfiles: Sequence[Path]) -> Counter[str]:
+def check_plan(targets: Sequence[str], settings: Settings) -> Counter[str]:
     """Check every command that a target needs, done or not; returns how many commands of each kind there are.
 
     Raises:
-        PrismError: the target cannot be planned.
-        BadInput: a command would be refused; names it.
+        BadInput: the target cannot be planned, or a command would be refused; names it.
     """
-    commands = planned_commands(dry_run(targets, profile, configfiles))
+    commands = planned_commands(planned_jobs(targets, settings.options, everything=True))
     counts = check_commands(commands)
     say(f"{len(commands)} commands are sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
 
 
-def dry_run(targets: Sequence[str], profile: str, configfiles: Sequence[Path]) -> str:
-    """Snakemake's plan of a target from nothing, with shell commands."""
-    options = ["--profile", profile] if profile else []
-    options += ["--configfile", *map(str, configfiles)] if configfiles else []
-    arguments = ["--dry-run", "--printshellcmds", "--forceall", "--nolock", *options, "--", *targets]
-    result = subprocess.run(
-        [sys.executable, "-m", "snakemake", *arguments], text=True, capture_output=True, check=False
-    )
-    if result.returncode:
-        raise PrismError(f"cannot plan {' '.join(targets)}:\n{(result.stderr + result.stdout)[-2000:]}")
-    return result.stdout + result.stderr
-
-
-def planned_commands(plan: str) -> list[Command]:
+def planned_commands(jobs: Iterable[Job]) -> list[Command]:
     """The distinct commands of a plan, in its order.
 
     Raises:
         BadInput: a command is not a prism command: nothing would check it.
     """
     commands: dict[Command, None] = {}
-    for text in _SHELL.findall(plan):
-        if text == NO_COMMAND:
-            continue
-        for part in _split_commands(shlex.split(text)):
+    for job in jobs:
+        # a rule that only gathers files, such as `all`, has none
+        for part in _split_commands(shlex.split(job.command)) if job.command else ():
             words = [word for word in part if not re.fullmatch(r"[A-Z_]+=.*", word)]
             if words[:3] != _PROGRAM:
                 raise BadInput("plan", f"{shlex.join(words)[:100]!r} is not a prism command", "write rules with prism")

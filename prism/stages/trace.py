@@ -15,13 +15,12 @@ from prism.core.csvfiles import read_table
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file, sha256_model
 from prism.core.methods import BASE, PASS_RATE, RANDOM, Method, parse_slice
-from prism.core.progress import LOGGED_COMMAND
+from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
+from prism.core.results import Results
 
 SAME, CHANGED, MISSING, UNCHECKED = "same", "changed", "missing", "unchecked"
 # characters of a line where the tree goes to a file or another program
 FILE_WIDTH = 200
-# folders of the results whose benchmark files lie under another name
-BENCHMARK_RULES = {"eval": "evaluate", "gradnorms": "probe", "splits": "split", "passrates": "pass_rate_table"}
 
 
 @dataclass
@@ -73,15 +72,14 @@ def trace_cell(cell_path: str | Path, check: bool = True) -> Step:
     cell = read_json(path)
     if "cells" not in path.parts or not isinstance(cell, dict) or not {"config", "evaluations"} <= cell.keys():
         raise BadInput(cell_path, "is not a cell", "give a file of {results}/cells")
-    depth = len(path.parts) - 1 - path.parts[::-1].index("cells")
-    return _Tracer(Path(*path.parts[:depth]), check).cell(path, cell)
+    return _Tracer(Results.around(path, "cells"), check).cell(path, cell)
 
 
 class _Tracer:
     """Knows the layout of a results folder; every file is hashed once."""
 
-    def __init__(self, root: Path, check: bool):
-        self.root, self.check = root, check
+    def __init__(self, results: Results, check: bool):
+        self.results, self.root, self.check = results, results.root, check
         self._steps: dict[str, Step] = {}
         self._hashes: dict[str, str] = {}
 
@@ -96,7 +94,8 @@ class _Tracer:
         for source in cell.get("timings", []):
             relative = self._relative(source["path"], "benchmarks")
             state = self._state(relative, source["sha256"], sha256_file)
-            step.inputs.append(Step("run time", relative, state, self._seconds(self.root / relative)))
+            facts = self._started(self.results.log_of_time(self.root / relative)) | self._seconds(self.root / relative)
+            step.inputs.append(Step("run time", relative, state, facts))
         return step
 
     def evaluation(self, source: Mapping[str, str], definition: Method) -> Step:
@@ -234,19 +233,20 @@ class _Tracer:
         return SAME if self._hashes[relative] == recorded else CHANGED
 
     def _job(self, path: Path) -> dict[str, Any]:
-        """Command, start and seconds of the job that made a file, as far as its log and run time are there."""
-        relative = path.relative_to(self.root)
-        first, *rest = relative.with_suffix("").parts
-        tail = Path(*rest)
-        found: dict[str, Any] = {}
-        log = self.root / "logs" / first / f"{tail}.log"
+        """Command, version, start and seconds of the job that made a file, as far as log and run time are there."""
+        return self._started(self.results.log_of(path)) | self._seconds(self.results.time_of(path))
+
+    def _started(self, log: Path) -> dict[str, str]:
+        """Command, version and start of a job, from the first lines of its log."""
+        found: dict[str, str] = {}
         if log.is_file():
             with log.open(encoding="utf-8", errors="replace") as lines:
-                line = lines.readline().strip()
-            if line.startswith(LOGGED_COMMAND):
-                found["started"], found["command"] = line.removeprefix(LOGGED_COMMAND).split(" ", 1)
-        rule = BENCHMARK_RULES.get(first, first)
-        return found | self._seconds(self.root / "benchmarks" / rule / f"{tail}.tsv")
+                for line in (lines.readline().strip(), lines.readline().strip()):
+                    if line.startswith(LOGGED_COMMAND):
+                        found["started"], found["command"] = line.removeprefix(LOGGED_COMMAND).split(" ", 1)
+                    elif line.startswith(LOGGED_VERSION):
+                        found["version"] = line.removeprefix(LOGGED_VERSION)
+        return found
 
     def _seconds(self, path: Path) -> dict[str, float]:
         """Seconds of a job, from Snakemake's benchmark file."""

@@ -5,18 +5,13 @@ from __future__ import annotations
 import ast
 import json
 import re
-import subprocess
-import sys
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from prism.core.errors import PrismError
+from prism.tools.snakemake_plan import Job
 
-_JOB = re.compile(r"^Job \d+: (?P<message>.+)\nReason: (?P<reason>.+)$", re.MULTILINE)
-_REFUSAL = re.compile(r"^prism: (.+)$", re.MULTILINE)
 _REASONS = re.compile(r"; (?=[A-Z])")
 _BEFORE_NOW = re.compile(r"before: (?P<before>.*?) ?now: (?P<now>.*)$")
 FOLLOWS = "Input files updated by another job"
@@ -37,38 +32,18 @@ class Explanation:
     followers: list[str] = field(default_factory=list)
 
 
-def why(targets: Sequence[str], options: Sequence[str] = (), folder: Path | None = None) -> Explanation:
-    """Ask Snakemake what it would do for `targets` and read its reasons; nothing is run.
-
-    Args:
-        targets: files or rules; none for the default target.
-        options: further options of Snakemake, such as ``--configfile FILE``.
-        folder: the checkout; the working directory without it.
-
-    Raises:
-        PrismError: the workflow cannot be planned; the message is Snakemake's last line.
-    """
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--nolock", "--cores", "1", *targets, *options]
-    result = subprocess.run(command, cwd=folder, text=True, capture_output=True, check=False)
-    text = result.stdout + result.stderr
-    if result.returncode:
-        refused = _REFUSAL.search(text)
-        lines = [line for line in text.splitlines() if line.strip()]
-        raise PrismError(refused[1] if refused else f"snakemake cannot plan this: {lines[-1].strip() if lines else ''}")
-    return read_dry_run(text)
-
-
-def read_dry_run(text: str) -> Explanation:
-    """Group the jobs of a dry run's output by cause."""
+def explain(jobs: Sequence[Job]) -> Explanation:
+    """Group the jobs of a dry run by cause; rules that only gather files are no jobs."""
     causes: dict[str, list[str]] = defaultdict(list)
     followers = []
-    for match in _JOB.finditer(text):
-        message = match["message"]
-        if own := [cause for reason in _REASONS.split(match["reason"]) for cause in causes_of(reason)]:
+    for job in jobs:
+        if not job.command:
+            continue
+        if own := [cause for reason in _REASONS.split(job.reason) for cause in causes_of(reason)]:
             for cause in own:
-                causes[cause].append(message)
+                causes[cause].append(job.message)
         else:
-            followers.append(message)
+            followers.append(job.message)
     return Explanation(dict(causes), followers)
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 import yaml
 from snakemake_plan import job_counts
+
+from prism.tools.snakemake_plan import Job
 
 # what comes after everything else
 LAST = ("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "index_page", "crate")
@@ -383,9 +385,9 @@ def edits_of(entries: Mapping[str, tuple]) -> dict[str, object]:
     return {key: value for entry, (edit, _) in entries.items() for key, value in edit_of(entry, edit).items()}
 
 
-def counted(plan: str) -> dict[str, int]:
+def counted(jobs: Sequence[Job]) -> dict[str, int]:
     """Planned jobs by rule, without what wraps every run up."""
-    return {rule: count for rule, count in job_counts(plan).items() if rule not in LAST}
+    return {rule: count for rule, count in job_counts(jobs).items() if rule not in LAST}
 
 
 def config_keys(config: Mapping, schema: Mapping) -> set[str]:

@@ -1,4 +1,4 @@
-"""Reads what a dry run would do."""
+"""Starts Snakemake in a checkout, and reads what a dry run would do."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 
-JOB = re.compile(r"^Job \d+: (.+)$", re.MULTILINE)
-STATS = re.compile(r"^([a-z0-9_]+) +(\d+)$", re.MULTILINE)
+from prism.tools.snakemake_plan import Job
+from prism.tools.snakemake_plan import planned_jobs as ask
 
 
 def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -18,24 +20,22 @@ def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=120, check=False)
 
 
-def dry_run(folder: Path, *arguments: str) -> str:
-    """Output of a dry run that must be plannable."""
-    result = run_snakemake(folder, "--dry-run", *arguments)
-    assert result.returncode == 0, result.stderr[-2000:] + result.stdout[-2000:]
-    return result.stdout + result.stderr
+def dry_run(folder: Path, *arguments: str) -> list[Job]:
+    """Jobs of a dry run that must be plannable; `arguments` are options and targets, as on the command line."""
+    return ask(options=arguments, folder=folder)
 
 
-def planned_jobs(text: str) -> list[str]:
+def planned_jobs(jobs: Sequence[Job]) -> list[str]:
     """Messages of the planned jobs, sorted; a message names the rule's work and its wildcards."""
-    return sorted(JOB.findall(text))
+    return sorted(job.message for job in jobs if job.command)
 
 
-def job_counts(text: str) -> dict[str, int]:
-    """Jobs by rule, from the dry run's statistics."""
-    return {rule: int(count) for rule, count in STATS.findall(text)}
+def job_counts(jobs: Sequence[Job]) -> dict[str, int]:
+    """Jobs by rule, and in all."""
+    return {**Counter(job.rule for job in jobs), "total": len(jobs)}
 
 
-def planned_recipes(text: str, command: str, option: str = "recipe") -> list[dict]:
-    """What a command's planned jobs are told in JSON, from a dry run that prints the shell commands."""
-    found = re.findall(rf"-m prism(?: stage)? {command} .*?--{option} '(\{{.*?\}})' ", text)
-    return [json.loads(recipe) for recipe in found]
+def planned_recipes(jobs: Sequence[Job], command: str, option: str = "recipe") -> list[dict]:
+    """What a command's planned jobs are told in JSON."""
+    pattern = re.compile(rf"-m prism(?: stage)? {command} .*?--{option} '(\{{.*?\}})' ")
+    return [json.loads(found[1]) for found in (pattern.search(job.command) for job in jobs) if found]

@@ -23,6 +23,7 @@ from prism.stages.plan_check import RECIPES, Command, check_commands, parse, pla
 from prism.stages.probe import ProbeRecipe
 from prism.stages.settings import check_config
 from prism.stages.sft import SftRecipe
+from prism.tools.snakemake_plan import Job
 from prism.verl_plugin.recipe import RlRecipe
 
 
@@ -35,9 +36,9 @@ def config(root) -> dict:
 
 
 @pytest.fixture(scope="module")
-def plan(root) -> str:
+def plan(root) -> list[Job]:
     """What the profile would submit for the whole paper: every table and figure, from nothing."""
-    return dry_run(root, "--profile", "slurm", "--printshellcmds", "--forceall", "--nolock", "--", "all")
+    return dry_run(root, "--profile", "slurm", "--forceall", "--", "all")
 
 
 @pytest.fixture(scope="module")
@@ -53,12 +54,14 @@ def one_of_each(commands) -> dict[str, Command]:
 
 @pytest.fixture(scope="module")
 def sft(one_of_each) -> SftRecipe:
-    return build_recipe(SftRecipe, parse(one_of_each["sft"])["recipe"], "sft")
+    told = parse(one_of_each["sft"])
+    return build_recipe(SftRecipe, told["recipe"], "sft", told["machine"])
 
 
 @pytest.fixture(scope="module")
 def rl(one_of_each) -> RlRecipe:
-    return build_recipe(RlRecipe, parse(one_of_each["rl"])["recipe"], "rl")
+    told = parse(one_of_each["rl"])
+    return build_recipe(RlRecipe, told["recipe"], "rl", told["machine"])
 
 
 def test_every_job_of_the_whole_paper_is_a_command_that_is_checked(plan, commands, config):
@@ -241,4 +244,4 @@ def test_a_command_that_the_command_line_refuses_fails():
     with pytest.raises(BadInput, match="Missing"):
         parse(Command("sft", ("--model", "m")))
     with pytest.raises(BadInput, match="is not a prism command"):
-        planned_commands("Shell command: rm -rf results\n")
+        planned_commands([Job(1, "mine", {}, (), (), None, 0, 1, "rm -rf results")])

@@ -1,6 +1,5 @@
 """Every scale can be planned, and a bad config is refused in one line before anything is planned."""
 
-import json
 import re
 import shutil
 import sys
@@ -11,7 +10,7 @@ import yaml
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import config_tables
-from snakemake_plan import dry_run, job_counts, planned_jobs, run_snakemake
+from snakemake_plan import dry_run, job_counts, planned_jobs, planned_recipes, run_snakemake
 
 from prism.stages.settings import read_schema
 
@@ -52,26 +51,25 @@ def test_the_files_that_a_codechecker_looks_for_are_planned(root):
 
 def test_the_papers_scale_is_planned_by_the_slurm_command(root):
     """The command of the README, word for word but for --dry-run."""
-    text = dry_run(root, "--profile", "slurm", "results/tables/table1.csv")
-    counts = job_counts(text)
+    jobs = dry_run(root, "--profile", "slurm", "results/tables/table1.csv")
+    counts = job_counts(jobs)
     assert counts["probe"] == 8
     assert counts["sft"] == 18  # the whole corpus and the halves of five scores, for three seeds
     assert counts["rl"] == 24  # eight methods, three seeds
     assert counts["pass_rates"] == 8
     assert counts["pass_rate_table"] == 1
-    assert "results/demo" not in text
+    assert "results/demo" not in str(jobs)
 
 
 def test_table_3_times_every_way_of_training(root):
     """The paper's rows, and those that it compares with in words: each on both benchmarks, with all of its phases."""
-    text = dry_run(root, "--profile", "slurm", "--printshellcmds", "--forceall", "results/tables/table3.csv")
+    jobs = dry_run(root, "--profile", "slurm", "--forceall", "results/tables/table3.csv")
     methods = {"grpo", "gigpo", "random", "hpt", "sft-then-rl", "prism-cv", "prism-gini", "prism-kurtosis"}
     rows = {f"cells of table 3: {name}, {method}" for name in ("webshop", "alfworld") for method in methods}
-    assert rows <= set(planned_jobs(text))
-    found = re.findall(r"--files '(\{.*?\})' --paper", text)
+    assert rows <= set(planned_jobs(jobs))
+    found = planned_recipes(jobs, "timing-cells", "files")
     assert len(found) == len(rows)
-    for files in found:
-        timed = json.loads(files)
+    for timed in found:
         run = timed["seeds"]["2"]
         phases = {"probe": timed["probe"], "rollouts": timed["rollouts"], "sft": run["sft"], "rl": run["rl"]}
         method = Path(run["checkpoint"]).parent.name
@@ -121,8 +119,8 @@ def test_a_tilde_in_a_path_is_the_home_folder(root, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     override = 'benchmarks={"alfworld": {"trajectories_file": "~/my own.jsonl"}}'
     target = "results/elsewhere/data/alfworld/trajectories.jsonl"
-    text = dry_run(root, "--printshellcmds", "--config", override, "results=results/elsewhere", "--", target)
-    assert f"import-trajectories '{tmp_path}/my own.jsonl'" in text
+    (job,) = dry_run(root, "--config", override, "results=results/elsewhere", "--", target)
+    assert f"import-trajectories '{tmp_path}/my own.jsonl'" in job.command
 
 
 @pytest.mark.parametrize("target", ["splits/alfworld/tiny-qwen3/gini-0.csv", "splits/alfworld/tiny-qwen3/gini-05.csv"])
@@ -170,10 +168,10 @@ def test_replaced_weights_of_a_local_backbone_are_taken_over_again(copy_reposito
     shipped = clone / "resources/backbones/tiny-qwen3"
     (shipped / "model.safetensors").touch()
     (shipped / "notes.txt").write_text("not taken over")
-    assert "Nothing to be done" in dry_run(clone, target)
+    assert dry_run(clone, target) == []
     for name in ("model.safetensors", "chat_template.jinja"):
         before = (shipped / name).read_bytes()
         (shipped / name).write_bytes(before[:-1] + b"x")
         assert job_counts(dry_run(clone, target))["backbone"] == 1
         (shipped / name).write_bytes(before)
-    assert "Nothing to be done" in dry_run(clone, target)
+    assert dry_run(clone, target) == []

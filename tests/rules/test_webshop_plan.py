@@ -1,7 +1,6 @@
 """WebShop in the workflow: generated catalog, original files, and a corpus of one's own."""
 
 import json
-import re
 
 from snakemake_plan import dry_run, job_counts, planned_recipes, run_snakemake
 
@@ -25,23 +24,23 @@ def test_everything_is_made_from_a_generated_catalog(root):
 
 
 def test_the_original_files_take_the_place_of_the_catalog(root):
-    text = dry_run(
-        root, "--forceall", "--printshellcmds", EVALUATION,
+    jobs = dry_run(
+        root, "--forceall", EVALUATION,
         "--config", 'benchmarks={"webshop": {"source": "dataset", "data_dir": "/original/files"}}',
     )  # fmt: skip
-    assert "webshop_catalog" not in job_counts(text)
-    assert "webshop-store --catalog /original/files" in text
+    assert "webshop_catalog" not in job_counts(jobs)
+    assert "webshop-store --catalog /original/files" in str(jobs)
 
 
 def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
     """1,000 products, synthetic goals, test 0-499 and train 500+, the oracle shopper as expert."""
     target = "results/webshop-small/tables/table2.csv"
     overlays = ("--configfile", "config/paper.yaml", "config/webshop-small.yaml")
-    text = dry_run(root, "--profile", "slurm", *overlays, "--printshellcmds", "--forceall", "--nolock", "--", target)
-    commands = planned_commands(text)
-    assert sum(check_commands(commands).values()) == len(commands) == job_counts(text)["total"]
-    assert "eto-trajectories" not in text
-    assert {path.split("/")[1] for path in re.findall(r"--out(?:-csv)? (\S+)", text)} == {"webshop-small"}
+    jobs = dry_run(root, "--profile", "slurm", *overlays, "--forceall", "--", target)
+    commands = planned_commands(jobs)
+    assert sum(check_commands(commands).values()) == len(commands) == job_counts(jobs)["total"]
+    assert "eto-trajectories" not in str(jobs)
+    assert {path.split("/")[1] for job in jobs for path in job.outputs} == {"webshop-small"}
     told = {command.name: parse(command) for command in commands}
     assert (told["fetch"]["collection"], str(told["fetch"]["folder"])) == ("webshop-small", "resources/webshop-small")
     for name in ("webshop-trajectories", "webshop-panel"):
@@ -53,8 +52,8 @@ def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
 
 def test_the_papers_scale_keeps_all_goals_beyond_the_test(root):
     """ETO has 1,823 goals: 274 of the first 500, 102 of the next 1,000, which the original keeps for a dev set."""
-    text = dry_run(root, "--profile", "slurm", "--printshellcmds", "--", "results/data/webshop/trajectories.jsonl")
-    (recipe,) = planned_recipes(text, "eto-trajectories")
+    jobs = dry_run(root, "--profile", "slurm", "--", "results/data/webshop/trajectories.jsonl")
+    (recipe,) = planned_recipes(jobs, "eto-trajectories")
     assert (recipe["goals"], recipe["split"]) == ("human", {"test": 500, "dev": 0})
 
 

@@ -1,12 +1,14 @@
 """Generated games: determinism, layout, splits; and the games folder of the real data set."""
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
+from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.games import (
     TASK_TYPES,
     Game,
@@ -141,7 +143,7 @@ def test_the_package_finds_the_games(games_dir: Path, capsys: pytest.CaptureFixt
 
 @pytest.fixture
 def dataset(games_dir: Path, tmp_path: Path) -> Path:
-    """The generated games under the names of the real data set, with four trials that cannot be played."""
+    """The generated games under the names of the real data set, with five trials that cannot be played."""
     root = tmp_path / "alfworld" / "json_2.1.1"
     for name, split in (("train", "train"), ("valid_seen", "seen"), ("valid_unseen", "unseen")):
         for path in (games_dir / split).rglob("*"):
@@ -158,6 +160,9 @@ def dataset(games_dir: Path, tmp_path: Path) -> Path:
         else:
             game |= change
         (trial / "game.tw-pddl").write_text(json.dumps(game))
+    game = read_json(trials[4] / "game.tw-pddl")
+    game["grammar"] = re.sub(r'Your task is to: [^"]*', "Your task is to: UNKNOWN GOAL.", game["grammar"])
+    (trials[4] / "game.tw-pddl").write_text(json.dumps(game))
     sliced = trials[3].parent
     sliced.rename(sliced.with_name(sliced.name.replace("-None-", "Sliced-None-")))
     return root.parent
@@ -170,7 +175,10 @@ def test_dataset_is_indexed_and_unplayable_trials_skipped(dataset: Path, tmp_pat
     assert manifest["counts"]["seen"]["all"] == 6
     assert manifest["counts"]["unseen"]["all"] == 6
     skipped = manifest["skipped"]
-    assert {"no game file", "not solvable", "not checked to be solvable"} <= set(skipped)
+    assert {"no game file", "not solvable", "not checked to be solvable", "no task in words"} <= set(skipped)
+    games = (dataset / "json_2.1.1").rglob("game.tw-pddl")
+    with pytest.raises(BadInput, match=r"has no task: it reads 'UNKNOWN GOAL\.'"):
+        AlfworldEnvironment(next(path for path in games if "Your task is to: UNKNOWN GOAL." in path.read_text()))
     assert skipped["movable receptacle or sliced object"] >= 1
     assert manifest["counts"]["train"]["all"] == 12 - sum(skipped.values())
     assert all((tmp_path / "games" / task.game).is_file() for task in read_games(tmp_path / "games", "unseen"))

@@ -10,10 +10,10 @@ from prism.core.errors import BadInput
 from prism.core.power import planned_design
 from prism.stages.plan import plan_power
 from prism.stages.plan.costs import CostModel, measured_hours, recipe_of
-from prism.stages.plan.jobs import Job, ancestors, dependencies
 from prism.stages.plan.power import SHOWN_SEEDS, PowerAssumptions, power_sentence
 from prism.stages.plan.report import ASSUMPTIONS, Plan, plan_name, write_lines
 from prism.stages.plan.schedule import simulate, wall_clock
+from prism.tools.snakemake_plan import Job, Settings, ancestors, dependencies
 
 PANELS = {"alfworld": {"seen": 140, "unseen": 134}, "webshop": {"test": 500}}
 
@@ -208,7 +208,7 @@ def test_no_two_targets_have_one_plan():
 def test_the_plan_says_how_many_seeds_a_claimed_gain_needs(root, monkeypatch, capsys):
     """The numbers of the printed table against the power of the same design."""
     monkeypatch.chdir(root)
-    plan_power("slurm", [])
+    plan_power(Settings("slurm", ()))
     lines = [
         line for line in capsys.readouterr().out.splitlines() if "7 points" in line and "140 (alfworld seen)" in line
     ]

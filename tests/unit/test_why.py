@@ -4,24 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from prism.stages.why import causes_of, changed_settings, describe, read_dry_run
+from prism.stages.why import causes_of, changed_settings, describe, explain
+from prism.tools.snakemake_plan import Job
 
-DRY_RUN = """
-[Sun Nov 22 02:45:44 2026]
-Job 44: scores: alfworld under tiny-llama
-Reason: Params have changed since last execution: Union of exclusive params before and now across all output: before: '{"epsilon":1e-08,"n":[0]}' now: '{"epsilon":1e-06,"n":[0]}'
-[Sun Nov 22 02:45:44 2026]
-Job 15: panel unseen: a fixed list of tasks
-Reason: Updated input files: prism/stages/panels.py
-Job 30: split: 50% to RL by gini
-Reason: Input files updated by another job: results/demo/scores/alfworld/tiny-qwen3.csv
-Job 31: evaluate: sft on unseen, seed 0
-Reason: Missing output files: results/demo/eval/a.json; Input files updated by another job: results/demo/panels/unseen.json
-"""  # noqa: E501
+PARAMS = "Params have changed since last execution: Union of exclusive params before and now across all output:"
+BEFORE, NOW = '{"epsilon":1e-08,"n":[0]}', '{"epsilon":1e-06,"n":[0]}'
+FOLLOWS = "Input files updated by another job"
+EVALUATION, PANEL = "results/demo/eval/a.json", "results/demo/panels/unseen.json"
+REASONS = {
+    "scores: alfworld under tiny-llama": f"{PARAMS} before: {BEFORE!r} now: {NOW!r}",
+    "panel unseen: a fixed list of tasks": "Updated input files: prism/stages/panels.py",
+    "split: 50% to RL by gini": "Input files updated by another job: results/demo/scores/alfworld/tiny-qwen3.csv",
+    "evaluate: sft on unseen, seed 0": f"Missing output files: {EVALUATION}; {FOLLOWS}: {PANEL}",
+}
+JOBS = [
+    Job(number, "rule", {}, (), (), None, 0, 1, "python -m prism x", message, reason)
+    for number, (message, reason) in enumerate(REASONS.items())
+]
+# a rule that only gathers files
+GATHERS = Job(9, "all", {}, (), (), None, 0, 1, "", "all", "Input files updated by another job: a")
 
 
 def test_jobs_are_grouped_by_what_makes_them_run():
-    explanation = read_dry_run(DRY_RUN)
+    explanation = explain([*JOBS, GATHERS])
     assert explanation.causes == {
         "epsilon: 1e-08 -> 1e-06": ["scores: alfworld under tiny-llama"],
         "changed: prism/stages/panels.py": ["panel unseen: a fixed list of tasks"],
@@ -31,10 +36,10 @@ def test_jobs_are_grouped_by_what_makes_them_run():
 
 
 def test_the_description_counts_every_job_once():
-    lines = describe(read_dry_run(DRY_RUN))
+    lines = describe(explain([*JOBS, GATHERS]))
     assert lines[-1] == "4 jobs in all; nothing was run"
     assert "because of those  (1 job)" in lines
-    assert describe(read_dry_run("Nothing to be done.")) == ["nothing to do: everything is up to date"]
+    assert describe(explain([])) == ["nothing to do: everything is up to date"]
 
 
 @pytest.mark.parametrize(

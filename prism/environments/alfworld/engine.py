@@ -58,6 +58,8 @@ class AlfworldEnvironment:
                 self.game_file, f"does not load in the engine ({reason})", "rebuild or download it again"
             ) from error
         self.task = task_of(self.state["feedback"])
+        if self.task.rstrip(".") == packages.NO_TASK:
+            raise BadInput(self.game_file, f"has no task: it reads {self.task!r}", "rebuild or download it again")
 
     def reset(self) -> Feedback:
         """Start the episode again from the same first state."""

@@ -186,7 +186,7 @@ def write_game(split_folder: Path, game: Game) -> Path:
     _write(folder / "initial_state.pddl", problem)
     _write(folder / "traj_data.json", json.dumps(_traj_data(game), indent=1, sort_keys=True))
     content = {
-        "grammar": packages.grammar().replace("UNKNOWN GOAL", game.task),
+        "grammar": packages.grammar().replace(packages.NO_TASK, game.task),
         "pddl_domain": packages.domain(),
         "pddl_problem": problem,
         "solvable": True,

@@ -37,6 +37,10 @@ def goals() -> dict[str, dict[str, Any]]:
     return gdict
 
 
+NO_TASK = "UNKNOWN GOAL"
+"""What stands for the task in the package's grammar; a game that still reads so was never given one."""
+
+
 @lru_cache(maxsize=1)
 def domain() -> str:
     """The PDDL domain."""
@@ -48,7 +52,7 @@ def domain() -> str:
 
 @lru_cache(maxsize=1)
 def grammar() -> str:
-    """The text grammar; ``UNKNOWN GOAL`` stands for the task."""
+    """The text grammar; `NO_TASK` stands for the task."""
     prepare()
     from alfworld.info import ALFRED_TWL2_PATH
 

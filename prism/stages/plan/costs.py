@@ -27,7 +27,7 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.methods import BASE, share_percent
 from prism.core.recipes import build_recipe
-from prism.stages.plan.jobs import Job
+from prism.tools.snakemake_plan import Job
 from prism.verl_plugin.recipe import RlRecipe
 
 # an SFT or RL subset in Table 3, by the name of its score

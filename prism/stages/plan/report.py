@@ -13,9 +13,9 @@ from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 from prism.core.progress import say
 from prism.stages.plan.costs import Cost, CostModel, gpu_hours
-from prism.stages.plan.jobs import Job, ancestors, list_jobs
 from prism.stages.plan.power import PowerAssumptions, power_sentence, print_power
 from prism.stages.plan.schedule import GPUS_PER_NODE, Slot, simulate, wall_clock
+from prism.tools.snakemake_plan import BASE_CONFIG, Job, Settings, ancestors, planned_jobs
 
 ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
 CLUSTER_SIZES = (1, 2, 4)
@@ -107,27 +107,26 @@ class Plan:
                 yield Line(**{**vars(line), "name": name})
 
 
-def plan_target(target: str, out_dir: Path, profile: str, configfiles: Sequence[Path], everything: bool) -> None:
+def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool) -> None:
     """Write and print what a target will cost.
 
     Args:
         target: a file or rule of the workflow, as Snakemake is told it.
         out_dir: gets ``{target's name}.csv``, ``.svg`` and ``.png``.
-        profile: Snakemake's profile; its requests decide how many GPUs a job has.
-        configfiles: laid over the config instead of the profile's.
+        settings: the profile, whose requests decide how many GPUs a job has, and the config's overlays, instead of the
+            profile's.
         everything: also what has been built already.
 
     Raises:
         BadInput: the target cannot be planned, or a file is missing.
     """
     assumptions = read_assumptions()
-    overlay = ["--configfile", *map(str, configfiles)] if configfiles else []
     say(f"plan: asking Snakemake for the jobs of {target}")
-    jobs = list_jobs(target, everything, ["--profile", profile, *overlay])
+    jobs = planned_jobs([target], settings.options, everything)
     if not jobs:
         say(f"plan: nothing is left to do for {target}; --everything plans it from scratch")
         return
-    sizes = panel_sizes(profile, configfiles)
+    sizes = panel_sizes(settings)
     model = CostModel(assumptions, sizes)
     plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
     lines = list(plan.lines())
@@ -135,17 +134,17 @@ def plan_target(target: str, out_dir: Path, profile: str, configfiles: Sequence[
     write_lines(out_dir / f"{stem}.csv", lines)
     draw_gantt(plan, target, out_dir / f"{stem}.svg", out_dir / f"{stem}.png")
     print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
-    print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(profile, configfiles), _evaluated(sizes)))
+    print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(settings), _evaluated(sizes)))
     say(f"plan: {out_dir / stem}.csv, .svg and .png")
 
 
-def plan_power(profile: str, configfiles: Sequence[Path]) -> None:
+def plan_power(settings: Settings) -> None:
     """Print how many seeds and tasks a claimed gain needs on the config's panels.
 
     Raises:
         BadInput: a file is missing.
     """
-    print_power(PowerAssumptions(**read_assumptions()["power"]), _evaluated(panel_sizes(profile, configfiles)))
+    print_power(PowerAssumptions(**read_assumptions()["power"]), _evaluated(panel_sizes(settings)))
 
 
 def read_assumptions() -> dict:
@@ -167,10 +166,10 @@ def plan_name(target: str) -> str:
     return "-".join([*path.parent.parts[1:], path.stem])
 
 
-def panel_sizes(profile: str, configfiles: Sequence[Path]) -> dict[str, dict[str, int]]:
+def panel_sizes(settings: Settings) -> dict[str, dict[str, int]]:
     """Episodes of each panel, read from the config files that Snakemake merges, the later over the earlier."""
     sizes: dict[str, dict[str, int]] = {}
-    for config in _configs(profile, configfiles):
+    for config in _configs(settings):
         for benchmark, settings in (config.get("benchmarks") or {}).items():
             sizes.setdefault(benchmark, {}).update(settings.get("panels", {}))
     return sizes
@@ -182,19 +181,19 @@ def _evaluated(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
     return {name: tasks for name, tasks in panels.items() if not name.endswith(" train")}
 
 
-def _seeds(profile: str, configfiles: Sequence[Path]) -> int:
-    return len([config["seeds"] for config in _configs(profile, configfiles) if config.get("seeds")][-1])
+def _seeds(settings: Settings) -> int:
+    return len([config["seeds"] for config in _configs(settings) if config.get("seeds")][-1])
 
 
-def _configs(profile: str, configfiles: Sequence[Path]) -> list[dict]:
+def _configs(settings: Settings) -> list[dict]:
     """The config files that Snakemake merges, the later over the earlier."""
-    files = [Path("config/config.yaml"), *(configfiles or _profile_configfiles(profile))]
+    files = [BASE_CONFIG, *(settings.configfiles or _profile_configfiles(settings.profile))]
     return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
 
 
-def _profile_configfiles(profile: str) -> list[Path]:
+def _profile_configfiles(profile: str | None) -> list[Path]:
     """The config files that a profile of this repository names."""
-    for path in sorted(Path(profile).glob("config*.yaml")):
+    for path in sorted(Path(profile).glob("config*.yaml")) if profile else ():
         named = yaml.safe_load(path.read_text(encoding="utf-8")).get("configfile") or []
         return [Path(name) for name in ([named] if isinstance(named, str) else named)]
     return []

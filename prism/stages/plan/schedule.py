@@ -6,7 +6,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from prism.stages.plan.jobs import Job, dependencies
+from prism.tools.snakemake_plan import Job, dependencies
 
 GPUS_PER_NODE = 8
 

@@ -1,7 +1,7 @@
 """A Snakemake logger plugin that writes the jobs of a dry run to a file, one JSON object a line.
 
 Snakemake finds a plugin by the name of its top-level module, so this folder's parent is put on PYTHONPATH by
-`prism.stages.plan.jobs`, which names the file in the environment variable ``PRISM_PLAN_JOBS``.
+`prism.tools.snakemake_plan`, which names the file in the environment variable ``PRISM_PLAN_JOBS``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 
-FIELDS = ("jobid", "rule_name", "input", "output", "benchmark", "wildcards", "shellcmd")
+FIELDS = ("jobid", "rule_name", "rule_msg", "reason", "input", "output", "log", "benchmark", "wildcards", "shellcmd")
 
 
 class LogHandler(LogHandlerBase):
