@@ -86,7 +86,7 @@ def test_one_step_gives_a_model_a_rollout_log_and_metrics(root, games, tmp_path)
     assert {record["task_id"] for record in rollouts} == {"t1", "t2"}
     assert not any(record["error"] for record in rollouts)
     run = read_json(out / "run.json")
-    assert (run["tasks"], run["corpus_tasks"]) == (["t1", "t2"], 3)
+    assert (run["tasks"], run["corpus_tasks"]) == (["t1", "t2"], GAMES["train"])
     assert run["coverage"] == {"passes": 1.0, "tasks_never_rolled_out": []}
     [row] = csv.DictReader((out / "metrics.csv").open())
     assert int(row["episodes"]) == 8
