@@ -182,13 +182,15 @@ _SITUATIONS: dict[str, Callable[[Moment], list[str]]] = {"compact": _situation_c
 def conversation_messages(trajectory: Trajectory, style: str) -> list[dict[str, Any]]:
     """A whole trajectory as one chat: the layout ``conversation``.
 
-    The first user message is the prompt of the first step; later ones hold observation and admissible actions only,
-    since the turns before them are the history. A step that is not demonstrated gets ``"weight": 0``: no loss.
+    The first user message is the prompt of the first step; later ones hold the observation alone, as in the chats of
+    ETO and other public trajectories: the turns before them are the history, and with the admissible actions of every
+    step a trajectory in ALFWorld's real rooms would be three times as long and mostly not fit its context. A step that
+    is not demonstrated gets ``"weight": 0``: no loss.
     """
     messages: list[dict[str, Any]] = []
     for step in trajectory.steps:
         moment = Moment(trajectory.benchmark, trajectory.task, (), step.observation, step.admissible)
-        content = "\n".join(_SITUATIONS[style](moment)) if messages else _RENDERERS[style](moment, "actions:0")
+        content = _SITUATIONS[style](moment)[0] if messages else _RENDERERS[style](moment, "actions:0")
         messages.append({"role": "user", "content": content})
         answer = {"role": "assistant", "content": render_response(step.thought, step.action)}
         messages.append(answer if step.demonstrated else {**answer, "weight": 0})

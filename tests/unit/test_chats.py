@@ -152,7 +152,9 @@ def test_a_trajectory_reads_as_a_chat():
     messages = conversation_messages(trajectory, "compact")
     assert [turn["role"] for turn in messages] == ["user", "assistant"] * len(trajectory.steps)
     assert trajectory.task in messages[0]["content"]
-    assert trajectory.task not in messages[2]["content"]
+    # later turns are what the environment said
+    seen = [f"now : {step.observation}" for step in trajectory.steps[1:]]
+    assert [turn["content"] for turn in messages[2::2]] == seen
 
 
 def test_tools_may_be_a_text_as_llamafactory_has_them(tmp_path):
