@@ -9,7 +9,6 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment, TemplateError, TemplateSyntaxError
@@ -139,10 +138,16 @@ def _bounded() -> Iterator[None]:
 
 def _limit_memory(limits: tuple[int, int]) -> None:
     """Leave this process `RENDER_BYTES` more than it has."""
-    statm = Path("/proc/self/statm")
-    if not statm.exists():
+    try:
+        # once a rendering, so without buffers and text layers
+        statm = os.open("/proc/self/statm", os.O_RDONLY)
+    except OSError:
         return
-    allowed = int(statm.read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE") + RENDER_BYTES
+    try:
+        pages = int(os.read(statm, 64).split(maxsplit=1)[0])
+    finally:
+        os.close(statm)
+    allowed = pages * resource.getpagesize() + RENDER_BYTES
     for limit in limits:
         if limit != resource.RLIM_INFINITY:
             allowed = min(allowed, limit)

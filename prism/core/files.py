@@ -160,7 +160,7 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
         BadInput: the file is missing or damaged, or a line is not a JSON object.
     """
     path = Path(path)
-    number = 0
+    number, line = 0, ""
     try:
         with _open_text(path) as lines:
             for number, line in enumerate(lines, 1):
@@ -172,7 +172,10 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
                     raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
                 yield number, record
     except json.JSONDecodeError as error:
-        raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", "mend or delete the line") from error
+        remedy = "mend or delete the line"
+        if number == 1 and line.startswith(("[", "{")):
+            remedy = "write one object a line: `jq -c .` does it, `jq -c '.[]'` for an array"
+        raise BadInput(f"{path}:{number}", f"is not valid JSON ({error.msg})", remedy) from error
     except UnicodeDecodeError as error:
         raise BadInput(f"{path}:{number + 1}", "is not UTF-8", "convert the file to UTF-8") from error
     except (RecursionError, ValueError) as error:

@@ -132,3 +132,10 @@ def test_damaged_files_are_named(tmp_path, content, problem):
     path.write_bytes(content)
     with pytest.raises(BadInput, match=problem):
         list(read_records(path))
+
+
+def test_the_remedy_for_an_array_where_lines_are_needed(tmp_path):
+    path = tmp_path / "f"
+    path.write_text(json.dumps([{"a": 1}], indent=1))
+    with pytest.raises(BadInput, match=r"f:1: is not valid JSON .*jq -c '\.\[\]'. for an array"):
+        list(read_jsonl(path))
