@@ -16,7 +16,7 @@ import pandas as pd
 from torch import nn
 
 from prism.core.chats import Chat, parse_chat
-from prism.core.concentration import EPSILON, concentration_scores
+from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
 from prism.core.csvfiles import missing_column
 from prism.core.errors import BadInput, NotFinite
 from prism.core.probe.architecture import find_projections, parameter_counts
@@ -43,14 +43,15 @@ class Norms:
     parameter_counts: tuple[int, ...]
 
     def score(self, epsilon: float = EPSILON) -> pd.DataFrame:
-        """Gini, kurtosis, CV, L2 (eq. 5-7) and the normalised variants of every chat, by id.
+        """Gini, kurtosis, CV, L2 (eq. 5-7) and the score table's other columns of every chat, by id.
 
         Args:
             epsilon: keeps the denominators of eq. 5-7 away from zero.
         """
         norms = self.frame.iloc[:, -len(self.parameter_counts) :].to_numpy()
         counts = np.array(self.parameter_counts, dtype=np.float64)
-        return pd.DataFrame(concentration_scores(norms, counts, epsilon), index=self.frame.index)
+        recorded = {name: self.frame[column].astype(float) for name, column in PROBE_COLUMNS.items()}
+        return pd.DataFrame(concentration_scores(norms, counts, epsilon) | recorded, index=self.frame.index)
 
 
 def probe(

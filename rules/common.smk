@@ -27,7 +27,7 @@ sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
-from prism.core.methods import BASE, PASS_RATE, RANDOM, build_methods, parse_slice
+from prism.core.methods import BASE, COUNTED, RANDOM, build_methods, parse_slice
 from prism.core.recipes import machine_settings, result_settings
 from prism.core.stagesources import stage_sources
 from prism.core.starter import announce, prepare_jobs
@@ -157,7 +157,7 @@ def score_file(score, benchmark, backbone):
     """What a score is read from: pass rates come from rollouts, random numbers need the ids, the rest gradient norms."""
     if score.startswith(f"{RANDOM}-"):
         return f"<results>/data/{benchmark}/trajectories.jsonl"
-    if score == PASS_RATE:
+    if score in COUNTED:
         return f"<results>/passrates/{benchmark}/{backbone}.csv"
     return f"<results>/scores/{benchmark}/{backbone}.csv"
 

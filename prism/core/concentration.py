@@ -51,9 +51,25 @@ def l2(norms: np.ndarray) -> np.ndarray:
     return np.sqrt((norms**2).sum(axis=1))
 
 
+def effective_rank(norms: np.ndarray) -> np.ndarray:
+    """Number of matrices that share the gradient: the exponential of the entropy of their shares, 1 to N.
+
+    Roy and Vetterli (2007) define it for singular values. Concentrated gradients have the low numbers.
+    """
+    total = norms.sum(axis=1, keepdims=True)
+    shares = np.divide(norms, total, out=np.full(norms.shape, 1 / norms.shape[1]), where=total > 0)
+    logs = np.log(shares, out=np.zeros_like(shares), where=shares > 0)
+    return np.exp(-(shares * logs).sum(axis=1))
+
+
+# what a probe records beside the norms: scores that need no gradient, and their columns in the file of norms
+PROBE_COLUMNS = {"length": "response_tokens", "loss": "loss"}
+
+
 def score_names() -> tuple[str, ...]:
-    """Columns of the score table that depend on gradient norms alone."""
-    return (*SHAPE_METRICS, "l2", *(f"{name}_normalised" for name in SHAPE_METRICS))
+    """Columns of the score table: what follows from gradient norms, then from what else the probe records."""
+    normalised = (f"{name}_normalised" for name in SHAPE_METRICS)
+    return (*SHAPE_METRICS, "l2", "effective_rank", *normalised, *PROBE_COLUMNS)
 
 
 def concentration_scores(
@@ -69,9 +85,9 @@ def concentration_scores(
         epsilon: keeps the denominators of eq. 5-7 away from zero.
 
     Returns:
-        Score name to (samples,) values, in the order of `score_names`.
+        Score name to (samples,) values, in the order of `score_names` without `PROBE_COLUMNS`.
     """
     scores = {name: metric(norms, epsilon) for name, metric in SHAPE_METRICS.items()}
-    scores["l2"] = l2(norms)
+    scores |= {"l2": l2(norms), "effective_rank": effective_rank(norms)}
     normalised = norms / np.sqrt(parameter_counts / np.mean(parameter_counts))
     return scores | {f"{name}_normalised": metric(normalised, epsilon) for name, metric in SHAPE_METRICS.items()}

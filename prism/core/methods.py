@@ -17,6 +17,9 @@ ALL = "all"
 BASE = "base"
 # scores whose split depends on more than the gradient norms
 RANDOM, PASS_RATE = "random", "pass_rate"
+# random within bins of equal length, and p (1 - p) of the pass rate
+RANDOM_IN_LENGTH, PASS_RATE_VARIANCE = "random_in_length", "pass_rate_variance"
+DRAWN, COUNTED = (RANDOM, RANDOM_IN_LENGTH), (PASS_RATE, PASS_RATE_VARIANCE)
 ALGORITHMS = ("grpo", "gigpo")
 _SUBSET = re.compile(r"(?P<score>[a-z0-9_]+(?:-seed\d+)?)-(?P<side>low|high)(?P<percent>\d{1,2})")
 
@@ -49,7 +52,7 @@ class Method:
         """The method as one seed runs it: a random split is drawn anew for every seed."""
 
         def resolve(subset: str | None) -> str | None:
-            return subset and re.sub(rf"^{RANDOM}-(low|high)", rf"{RANDOM}-seed{seed}-\1", subset)
+            return subset and re.sub(rf"^({'|'.join(DRAWN)})-(low|high)", rf"\1-seed{seed}-\2", subset)
 
         return Method(self.name, resolve(self.sft), resolve(self.rl), self.algorithm)
 
@@ -104,7 +107,7 @@ def build_methods(config: dict) -> dict[str, Method]:
             raise BadInput(place, f"unknown algorithm {method.algorithm!r}", f"use one of {', '.join(ALGORITHMS)}")
         for subset in filter(None, (method.sft, method.rl)):
             part = parse_slice(subset, place)
-            known = (*score_names(), RANDOM, PASS_RATE)
+            known = (*score_names(), *DRAWN, *COUNTED)
             if part and part.score not in known:
                 raise BadInput(place, f"unknown score {part.score!r}", f"use one of {', '.join(known)}")
         methods[name] = method

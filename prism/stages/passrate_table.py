@@ -17,7 +17,10 @@ from prism.core.errors import BadInput, PrismError
 
 # what all shards of one measurement agree in
 COMMON_FACTS = ("model sha256", "panel sha256", "prompt format", "recipe", "tasks", "shards")
-COLUMNS = ("id", "pass_rate", "pass_rate_rank", "solved", "rollouts", "errors")
+COLUMNS = (
+    *("id", "pass_rate", "pass_rate_rank", "pass_rate_variance", "pass_rate_variance_rank"),
+    *("solved", "rollouts", "errors"),
+)
 
 
 def merge_pass_rates(shard_csvs: Sequence[str | Path], out_csv: str | Path) -> None:
@@ -26,8 +29,8 @@ def merge_pass_rates(shard_csvs: Sequence[str | Path], out_csv: str | Path) -> N
     Args:
         shard_csvs: every file that `prism stage pass-rates` wrote, in any order.
         out_csv: written with the columns id, pass_rate (share of solved rollouts), pass_rate_rank (0 is the lowest,
-            ties broken by the seed), solved, rollouts, errors, sorted by id; the head says how many pass rates are
-            tied.
+            ties broken by the seed), pass_rate_variance (p (1 - p): how much outcomes within a group differ) with its
+            rank, solved, rollouts, errors, sorted by id; the head says how many pass rates are tied.
 
     Raises:
         BadInput: a shard is missing, twice there, cannot be read, or belongs to another measurement.
@@ -56,8 +59,10 @@ def merge_pass_rates(shard_csvs: Sequence[str | Path], out_csv: str | Path) -> N
         *(f"{key}: {facts[key]}" for key in ("model sha256", "panel sha256", "prompt format", "recipe")),
         *tie_lines(solved, rollouts),
     ]
-    ranks = tie_broken_ranks(ids, rates, seed)
-    write_table(out_csv, head, COLUMNS, zip(ids, rates, ranks, solved, [rollouts] * len(ids), errors, strict=True))
+    variances = [rate * (1 - rate) for rate in rates]
+    ranks, variance_ranks = (tie_broken_ranks(ids, values, seed) for values in (rates, variances))
+    counted = solved, [rollouts] * len(ids), errors
+    write_table(out_csv, head, COLUMNS, zip(ids, rates, ranks, variances, variance_ranks, *counted, strict=True))
 
 
 def _common_facts(shards: Sequence[Table]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prism.core.concentration import EPSILON, concentration_scores
+from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.probe.normfiles import NormFile, open_norms
@@ -98,7 +98,9 @@ def _score_files(files: list[NormFile], epsilon: float) -> tuple[list[str], dict
             parts.append(concentration_scores(norms, counts, epsilon))
     if not ids:
         raise BadInput(files[0].path, "holds no trajectory", "probe at least one")
-    return ids, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    scores = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
+    recorded = {name: np.concatenate([file.column(column) for file in files]) for name, column in PROBE_COLUMNS.items()}
+    return ids, scores | recorded
 
 
 def _check_unique(ids: list[str], file: NormFile) -> None:

@@ -4,24 +4,28 @@ A score table may hold a column ``{score}_rank``: the order of the score with it
 quantile is that of the ranks; the split still publishes the score itself, and how much the tie-break decided.
 
 A random score is no column: it follows from its seed and the ids, so that a new seed changes no file of another one.
+Random within length also needs the lengths.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from prism.core.csvfiles import Table, read_table, write_table
 from prism.core.errors import BadInput
+from prism.core.methods import DRAWN, RANDOM_IN_LENGTH
 from prism.core.progress import say
 from prism.core.splits import RL, SFT, Split, split_by_quantile
 from prism.core.trajectories import read_trajectories
 
-_RANDOM_SCORE = re.compile(r"random-seed(\d+)")
+_RANDOM_SCORE = re.compile(rf"({'|'.join(DRAWN)})-seed(\d+)")
+# groups of trajectories of about equal length, each split alike by a random score within length
+LENGTH_BINS = 10
 
 
 def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str | Path) -> Split:
@@ -29,7 +33,8 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
 
     Args:
         scores: the score table (CSV); for a random score also the corpus (JSONL), whose ids are all it needs.
-        score: a column of the score table, a concentration metric or ``pass_rate``; or ``random-seed{n}``.
+        score: a column of the score table, a concentration metric or ``pass_rate``; ``random-seed{n}`` or
+            ``random_in_length-seed{n}``.
         rl_percent: share for RL in percent, above 0 and below 100; ties at the threshold go to SFT.
         out_csv: written with the columns id, score, regime; its head has threshold, counts and ties.
 
@@ -70,15 +75,30 @@ def random_scores(path: str | Path, score: str) -> Table:
     """The table of a random score: uniform numbers in [0, 1), drawn in the order of the sorted ids.
 
     Args:
-        path: a score table (CSV) or a corpus (JSONL).
-        score: ``random-seed{n}``.
+        path: a score table (CSV) or a corpus (JSONL); with its lengths for a random score within length.
+        score: ``random-seed{n}`` or ``random_in_length-seed{n}``.
     """
     path = Path(path)
-    corpus = path.suffix == ".jsonl"
-    ids = sorted(trajectory.id for trajectory in read_trajectories(path)) if corpus else read_table(path).column("id")
-    seed = int(_RANDOM_SCORE.fullmatch(score)[1])
-    drawn = dict(zip(sorted(ids), np.random.default_rng(seed).random(len(ids)).tolist(), strict=True))
+    kind, seed = _RANDOM_SCORE.fullmatch(score).groups()
+    table = None if path.suffix == ".jsonl" else read_table(path)
+    ids = table.column("id") if table else sorted(trajectory.id for trajectory in read_trajectories(path))
+    numbers = np.random.default_rng(int(seed)).random(len(ids))
+    drawn = dict(zip(sorted(ids), numbers.tolist(), strict=True))
+    if kind == RANDOM_IN_LENGTH:
+        if table is None:
+            raise BadInput(path, "has no lengths in tokens", "give the score table")
+        drawn = _within_bins(drawn, dict(zip(ids, table.numbers("length"), strict=True)))
     return Table(path, [], ["id", score], [[identifier, repr(drawn[identifier])] for identifier in ids])
+
+
+def _within_bins(drawn: Mapping[str, float], lengths: Mapping[str, float]) -> dict[str, float]:
+    """Place of every draw among those of its bin, in (0, 1): a quantile splits every bin of lengths alike."""
+    order = sorted(drawn, key=lambda identifier: (lengths[identifier], drawn[identifier]))
+    places: dict[str, float] = {}
+    for members in np.array_split(np.array(order, dtype=object), min(LENGTH_BINS, len(order))):
+        ranked = sorted(members, key=drawn.__getitem__)
+        places |= {identifier: (rank + 0.5) / len(ranked) for rank, identifier in enumerate(ranked)}
+    return places
 
 
 def route_table(table: Table, score: str, rl_percent: float) -> Split:

@@ -14,7 +14,7 @@ from typing import Any
 from prism.core.csvfiles import read_table
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file, sha256_model
-from prism.core.methods import BASE, PASS_RATE, RANDOM, Method, parse_slice
+from prism.core.methods import BASE, COUNTED, RANDOM, Method, parse_slice
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
 from prism.core.results import Results
 
@@ -153,7 +153,7 @@ class _Tracer:
         relative = f"splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"
         step = self._new("split", relative, {}, ())
         step.facts |= {"subset": subset, **self._head(relative)}
-        if part.score == PASS_RATE:
+        if part.score in COUNTED:
             relative = f"passrates/{benchmark}/{backbone}.csv"
             rates = self._new("pass rates", relative, self._head(relative), None)
             rates.inputs = [self.backbone(backbone), self.panel(benchmark, "train", None)]

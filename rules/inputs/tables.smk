@@ -150,10 +150,10 @@ def probed_outputs(benchmark, backbone, method):
     }
     return {
         "probe": (
-            shard_files_of(benchmark, backbone) if scores - {RANDOM, PASS_RATE} else []
+            shard_files_of(benchmark, backbone) if scores - {RANDOM, *COUNTED} else []
         ),
         "pass_rates": (
-            pass_rate_shards(benchmark, backbone) if PASS_RATE in scores else []
+            pass_rate_shards(benchmark, backbone) if scores & {*COUNTED} else []
         ),
     }
 

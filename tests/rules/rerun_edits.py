@@ -234,7 +234,10 @@ IN_TABLES = {
 }  # fmt: skip
 BY_RL = {"rl": 3, "figure_training_curves": 1} | IN_TABLES | TIMES
 BY_SPLIT = {"split": 3, "sft": 3} | BY_RL
-BY_PASS_RATES = {"pass_rates": 3, "pass_rate_table": 3} | BY_SPLIT
+# three methods of Table 1 rest on pass rates; two of them are the two sides of one split
+BY_PASS_RATES = {"pass_rates": 3, "pass_rate_table": 3} | BY_SPLIT | {
+    "split": 4, "sft": 5, "rl": 5, "evaluate": 8, "table1_row": 6,
+}  # fmt: skip
 LLAMA_TABLE = {"table_statistics": 1, "table2": 1}
 
 OTHER_METHOD = {"sft": "l2-low40", "rl": "l2-high60", "algorithm": "gigpo"}
@@ -326,6 +329,10 @@ UNUSED = {
     "methods.ratio-30": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
     "methods.ratio-70": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
     "methods.ratio-90": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
+    **{
+        f"methods.{name}": (OTHER_METHOD, new_splits(1, evaluate=2, table1_row=2, table_statistics=1, table1=1))
+        for name in ("length", "loss", "random-in-length", "inverse-hpt", "pass-rate-variance", "effective-rank")
+    },
     "tables.table2.backbones": (["tiny-qwen3"], LLAMA_TABLE),
     "tables.table2.methods": (["base"], LLAMA_TABLE),
     "tables.table3.benchmarks": (["alfworld"], {"table3": 1}),

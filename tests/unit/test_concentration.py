@@ -11,10 +11,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from norm_files import fake_norms
+from scipy.stats import entropy, spearmanr, variation
 from scipy.stats import kurtosis as scipy_kurtosis
-from scipy.stats import spearmanr, variation
 
-from prism.core.concentration import EPSILON, concentration_scores, cv, gini, kurtosis, l2, score_names
+from prism.core.concentration import (
+    EPSILON,
+    PROBE_COLUMNS,
+    concentration_scores,
+    cv,
+    effective_rank,
+    gini,
+    kurtosis,
+    l2,
+    score_names,
+)
 from prism.core.consensus import measure_consensus
 from prism.core.csvfiles import read_table, write_table
 from prism.core.errors import BadInput
@@ -61,7 +71,7 @@ def test_normalised_variants_divide_by_the_root_of_the_parameter_count():
     counts = np.array([4.0, 16.0, 1.0])
     scores = concentration_scores(norms, counts)
     np.testing.assert_allclose(scores["gini_normalised"], gini(norms / [2, 4, 1]))
-    assert tuple(scores) == score_names()
+    assert (*scores, *PROBE_COLUMNS) == score_names()
     paper = {"gini", "kurtosis", "cv", "l2", "gini_normalised", "kurtosis_normalised", "cv_normalised"}
     assert paper <= set(scores)
 
@@ -182,3 +192,21 @@ def test_equal_trajectories_have_no_half_in_common():
     consensus = measure_consensus(np.ones((6, 14)), 9)
     assert (consensus.common, consensus.half, consensus.of_half, consensus.of_union) == (0, 0, 0.0, 0.0)
     assert consensus.p == 1.0
+
+
+def test_the_effective_rank_counts_the_matrices_that_share_a_gradient():
+    assert effective_rank(np.ones((1, 14)))[0] == pytest.approx(14)
+    assert effective_rank(np.array([[0.0, 0, 5, 0]]))[0] == pytest.approx(1)
+    assert effective_rank(np.array([[3.0, 3, 0, 0]]))[0] == pytest.approx(2)
+    norms = np.random.default_rng(0).gamma(2, size=(5, 14))
+    by_scipy = np.exp(entropy(norms, axis=1))
+    assert effective_rank(norms) == pytest.approx(by_scipy)
+    assert effective_rank(1000 * norms) == pytest.approx(by_scipy)
+
+
+def test_lengths_and_losses_are_scores_as_the_probe_recorded_them(tmp_path):
+    shards = [fake_norms(tmp_path / f"{shard}.parquet", [shard, shard + 2], shard, 2) for shard in (0, 1)]
+    compute_scores(shards, None, tmp_path / "scores.csv", ScoresRecipe())
+    table = read_table(tmp_path / "scores.csv")
+    assert table.numbers("loss") == [1.5] * 4
+    assert table.numbers("length") == [1.0] * 4  # one of the two tokens of a made-up row is a response

@@ -107,3 +107,26 @@ def test_broken_split_files(tmp_path):
     path.write_text("id,score,regime\na,1,both\n")
     with pytest.raises(BadInput, match="both"):
         read_split(path)
+
+
+def test_a_random_split_within_length_takes_half_of_every_length(tmp_path):
+    """Long and short trajectories alike, in a share that a plain random split only meets on average."""
+    lengths = {f"t{number:03d}": float(number // 20) for number in range(200)}
+    write_table(tmp_path / "scores.csv", [], ["id", "length"], lengths.items())
+    for seed in (0, 1):
+        make_split(tmp_path / "scores.csv", f"random_in_length-seed{seed}", 50, tmp_path / f"{seed}.csv")
+        regimes = read_split(tmp_path / f"{seed}.csv")
+        routed = [lengths[name] for name, regime in regimes.items() if regime == "rl"]
+        assert [routed.count(length) for length in sorted(set(lengths.values()))] == [10] * 10
+    assert read_split(tmp_path / "0.csv") != read_split(tmp_path / "1.csv")
+    make_split(tmp_path / "scores.csv", "random_in_length-seed0", 30, tmp_path / "30.csv")
+    routed = [lengths[name] for name, regime in read_split(tmp_path / "30.csv").items() if regime == "rl"]
+    assert [routed.count(length) for length in sorted(set(lengths.values()))] == [6] * 10
+
+
+def test_a_corpus_alone_has_no_lengths(tmp_path):
+    step = Step("seen", ("go",), "thought", "go")
+    corpus = [Trajectory(name, "alfworld", "game", "task", "pick", "expert", True, (step,)) for name in "ab"]
+    write_trajectories(tmp_path / "corpus.jsonl", corpus)
+    with pytest.raises(BadInput, match="give the score table"):
+        make_split(tmp_path / "corpus.jsonl", "random_in_length-seed0", 50, tmp_path / "split.csv")

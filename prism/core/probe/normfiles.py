@@ -66,6 +66,10 @@ class NormFile:
                     raise BadInput(self.path, problem, "probe it again")
                 yield ids, norms
 
+    def column(self, name: str) -> np.ndarray:
+        """A column of `FIXED_COLUMNS` as numbers, in the order of the rows."""
+        return pq.read_table(self.path, columns=[name]).column(name).to_numpy().astype(np.float64)
+
     def row(self, identifier: str) -> dict | None:
         """The whole row of one trajectory, or None."""
         rows = pq.read_table(self.path, filters=[("id", "=", identifier)]).to_pylist()
