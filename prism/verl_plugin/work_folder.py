@@ -24,7 +24,8 @@ def locked(work: Path) -> Iterator[None]:
     Raises:
         BadInput: another run works in it, or it is full of something else.
     """
-    if work.exists() and any(work.iterdir()) and not (work / LOCK).exists() and not (work / SETTINGS).exists():
+    # the lock is the first file of a work folder; other programs have a settings.json too
+    if work.exists() and any(work.iterdir()) and not (work / LOCK).exists():
         raise BadInput(work, "is not a work folder of RL and not empty", "name another folder")
     work.mkdir(parents=True, exist_ok=True)
     with (work / LOCK).open("a+", encoding="utf-8") as lock:

@@ -225,11 +225,12 @@ def test_work_folder_of_other_settings_is_emptied(tmp_path):
     assert not (work / "checkpoints").exists()
 
 
-def test_a_folder_of_somebody_else_is_not_emptied(tmp_path):
-    (tmp_path / "thesis.tex").write_text("precious")
+@pytest.mark.parametrize("name", ["thesis.tex", "settings.json"])
+def test_a_folder_of_somebody_else_is_not_emptied(tmp_path, name):
+    (tmp_path / name).write_text("{}")
     with pytest.raises(BadInput, match="not empty"), work_folder.locked(tmp_path):
         pass
-    assert [path.name for path in tmp_path.iterdir()] == ["thesis.tex"]
+    assert [path.name for path in tmp_path.iterdir()] == [name]
 
 
 def test_two_runs_cannot_share_a_work_folder(tmp_path):
