@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from prism.core.errors import BadInput, PrismError
 from prism.core.files import sha256_model, write_json
 from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
-from prism.core.recipes import setting
+from prism.core.recipes import result_settings, setting
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import ALFWORLD, WEBSHOP, EnvironmentFailure, EnvironmentPool
 from prism.generation.base import Generator, Sampling
@@ -75,9 +75,6 @@ def evaluate(
     for line in summarize(episodes):
         say(line)
     say(f"evaluation took {time.monotonic() - started:.1f} s")
-    recorded = asdict(recipe)
-    # neither changes what comes out
-    del recorded["workers"]
     write_json(
         out_json,
         {
@@ -86,7 +83,7 @@ def evaluate(
             "panel_sha256": panel.sha256,
             "model_sha256": model_sha256,
             "prompt_sha256": recipe.prompt.sha256(),
-            "recipe": recorded,
+            "recipe": result_settings(recipe),
             "seed": seed,
             "versions": {name: version(name) for name in libraries(recipe)},
             "episodes": [episode.record() for episode in episodes],

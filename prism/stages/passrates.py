@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_model, write_json
 from prism.core.probe.journal import Journal
 from prism.core.progress import say, track
-from prism.core.recipes import setting
+from prism.core.recipes import result_settings, setting
 from prism.core.seeds import seed_of
 from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
@@ -115,14 +115,11 @@ def measure_pass_rates(
 
 def _facts(model_dir: str | Path, panel: Panel, recipe: PassRatesRecipe, shard: int, shards: int) -> dict[str, str]:
     """What a shard's counts rest on, for its head and its journal."""
-    recorded = asdict(recipe)
-    # it does not change what comes out
-    del recorded["workers"]
     return {
         "model sha256": sha256_model(model_dir),
         "panel sha256": panel.sha256,
         "prompt format": recipe.prompt.sha256(),
-        "recipe": json.dumps(recorded, sort_keys=True),
+        "recipe": json.dumps(result_settings(recipe), sort_keys=True),
         "tasks": str(len(panel.tasks)),
         "shard": str(shard),
         "shards": str(shards),

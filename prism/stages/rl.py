@@ -18,6 +18,7 @@ from typing import Any
 from prism.core.errors import BadInput, PrismError
 from prism.core.files import atomic_folder, sha256_model, write_json, write_jsonl
 from prism.core.progress import following, say
+from prism.core.recipes import result_settings
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
@@ -105,7 +106,8 @@ def train_rl(
             "panel": panel.sha256,
             "model": sha256_model(model),
         }
-        resumed = claim(work, settings)
+        # a killed run goes on also with other threads or less memory
+        resumed = claim(work, {**settings, "recipe": result_settings(recipe)})
         steps = recipe.training_steps(len(tasks), len(panel.tasks))
         say(f"RL: {recipe.algorithm}, {len(tasks)} tasks, {steps} steps, from step {resumed}")
         if resumed < steps:

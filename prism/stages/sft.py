@@ -23,7 +23,7 @@ from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, sha256_model, write_json
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
-from prism.core.recipes import setting
+from prism.core.recipes import result_settings, setting
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
 from prism.core.trajectories import Trajectory, read_trajectories
@@ -169,7 +169,8 @@ def train_sft(
         "seed": seed,
         "versions": {name: version(name) for name in ("llamafactory", "torch", "transformers")},
     }
-    run_dir = Path(work_dir) / sha256_json(facts)[:16]
+    # a killed run goes on also with other threads or less memory
+    run_dir = Path(work_dir) / sha256_json({**facts, "recipe": result_settings(recipe)})[:16]
     data_dir, checkpoints = run_dir / "rows", run_dir / "checkpoints"
     resume = last_checkpoint(checkpoints)
     if resume is None:
