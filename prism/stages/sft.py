@@ -59,7 +59,8 @@ class SftRecipe:
     prompt: PromptFormat
     template: str
     layout: str = setting(
-        "`steps`: a row an environment step; `conversation`: one row a trajectory (P)", choices=LAYOUTS
+        "`steps`: a row an environment step; `conversation`: one row a trajectory, as the times of P's Table 3 demand",
+        choices=LAYOUTS,
     )
 
     learning_rate: float = setting("peak learning rate of AdamW (P)", above=0)
