@@ -104,6 +104,19 @@ def test_the_size_of_the_paired_test_of_several_seeds(study, seed_sd, least):
     assert least <= study.rejected(runs[0] - runs[1]) <= most
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("seeds", "most"), [(3, 0.08), (5, 0.06), (8, 0.06)])
+@pytest.mark.parametrize("seed_sd", [0.02, 0.04, 0.06])
+def test_the_size_of_the_paired_test_where_trainings_scatter(study, seeds, most, seed_sd):
+    """The range in which the test holds its 5%: five seeds or more; with three it errs a little more often."""
+    generator, sizes = np.random.default_rng(3), []
+    for tasks in (140, 500):
+        for _ in range(3):
+            runs = study.simulate_tables(generator, 1000, seeds, tasks, 0.75, seed_sd, 1.0, methods=2)
+            sizes.append(study.rejected(runs[0] - runs[1]))
+    assert np.mean(sizes) <= most
+
+
 def test_the_size_of_the_paired_bootstrap_of_one_seed():
     """One training says nothing about others: the methods' trainings must be equal for the test to hold."""
     generator = np.random.default_rng(2)
