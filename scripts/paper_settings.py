@@ -9,25 +9,16 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 import yaml
-from snakemake.utils import update_config
+from config_tables import ROOT, scale_config
 
 from prism.stages.settings import StageRecipes
 
-ROOT = Path(__file__).resolve().parents[1]
 SETTINGS = ROOT / "resources/paper/v1/settings.yaml"
 PAGE = ROOT / "docs/fidelity.md"
 BEGIN, END = "<!-- made by scripts/paper_settings.py -->\n", "<!-- end of what scripts/paper_settings.py made -->\n"
-
-
-def paper_scale() -> dict[str, Any]:
-    """The config of a run at the paper's scale."""
-    config = yaml.safe_load((ROOT / "config/config.yaml").read_text(encoding="utf-8"))
-    update_config(config, yaml.safe_load((ROOT / "config/paper.yaml").read_text(encoding="utf-8")))
-    return config
 
 
 def paper_settings() -> list[dict[str, Any]]:
@@ -68,7 +59,7 @@ def _walk(node: Any, path: list[str]) -> Any:
 
 def table() -> str:
     """The table as Markdown."""
-    config = paper_scale()
+    config = scale_config("paper")
     lines = ["| paper | setting | it says | here | config key |", "| --- | --- | --- | --- | --- |"]
     for row in paper_settings():
         key = row.get("key")

@@ -16,7 +16,7 @@ WITH_VALUE = [row for row in STATED if "value" in row]
 
 @pytest.fixture(scope="module")
 def config() -> dict:
-    return paper_settings.paper_scale()
+    return paper_settings.scale_config("paper")
 
 
 def test_the_page_holds_the_table_byte_by_byte():
