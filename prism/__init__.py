@@ -3,6 +3,7 @@
 Layers, top to bottom; imports run downwards only:
 
 * ``prism.cli``          the commands, nothing but argument handling; ``prism.api``, the same for Python
+* ``prism.tools``        what people call and no rule runs
 * ``prism.stages``       one file per stage of the workflow: files in, files out
 * ``prism.environments`` the benchmarks, ``prism.generation`` the samplers,
   ``prism.verl_plugin``  what verl loads (agent loop, CPU platform)

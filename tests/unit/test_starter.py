@@ -7,11 +7,12 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import psutil
 import pytest
 
-from prism.core.starter import VARIABLE, announce
+from prism.core.starter import VARIABLE, announce, prepare_jobs
 
 STAGE = "import time; from prism.core.starter import end_with_starter; end_with_starter(); print('up', flush=True); time.sleep(60)"  # noqa: E501
 # a scheduler that starts the stage through a shell, which starts it as a child of its own
@@ -73,3 +74,17 @@ def test_a_stage_whose_scheduler_was_gone_before_it_could_look_ends_at_once(monk
     stage_that_hears_of(os.environ[VARIABLE], 0)
     stage_that_hears_of(f"{gone.pid} pid:[1]", 0)
     stage_that_hears_of("", 0)
+
+
+@pytest.mark.parametrize(
+    ("deployed", "conda", "python", "safe"),
+    [(False, False, True, True), (True, False, False, True), (True, True, False, False)],
+    ids=["here", "in an image", "in a conda environment"],
+)
+def test_jobs_find_an_interpreter_and_the_package(tmp_path, monkeypatch, deployed, conda, python, safe):
+    """An image or a conda environment brings its own Python; Snakemake takes PYTHONPATH from the latter."""
+    monkeypatch.setattr(os, "environ", {"PATH": "/usr/bin", "PYTHONPATH": "/elsewhere"})
+    prepare_jobs(tmp_path, deployed, conda)
+    assert os.environ["PATH"] == (f"{Path(sys.executable).parent}:/usr/bin" if python else "/usr/bin")
+    assert os.environ["PYTHONPATH"] == f"{tmp_path}:/elsewhere"
+    assert ("PYTHONSAFEPATH" in os.environ) == safe
