@@ -234,6 +234,7 @@ def test_other_works_and_other_places(root, findings):
         assert tail < 1e-6
         expect(findings, f"baseline-gigpo-{name}", "note", f"{100 * wins / 128:.2f}")
     expect(findings, "iso-compute", "note", "24944 episodes = 195 RL steps", "12392 episodes = 97 RL")
+    expect(findings, "proxy-difficulty", "note", "none; table 4 compares magnitude-l2 and prism-gini")
     expect(findings, "probe-memory", "note", f"weights {2 * 8.19e9 / 1024**3:.1f} GiB", "no number")
     expect(findings, "loss-tokens", "disagrees", "equation 1: response tokens; appendix A: all tokens")
     expect(findings, "speedup-hybrids", "note", "timed: random", "without a time: hpt and sft-then-rl")
@@ -381,6 +382,7 @@ def write_statements(root, folder, overall, webshop):
     )
     table.loc["score-spread"] = ["published", "", "appendix"]
     table.loc["probe-memory"] = ["published", "", "appendix"]
+    table.loc["score-correlations"] = ["published", "", "appendix"]
     table.loc["figure4-50-score"] = [webshop["Qwen3-8B", "prism-cv"][1], "percent", "appendix"]
     write(folder / "statements.csv", ["id", *table.columns], table.reset_index().to_numpy().tolist())
 

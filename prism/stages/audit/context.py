@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prism.core.statistics import wilson_rate
 from prism.core.tablenames import PAPER_BACKBONE
-from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding
+from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding, names
 from prism.stages.audit.grid import Sample, samples_of
 from prism.stages.audit.ordering import FIRST, shop_rows
 from prism.stages.audit.paper import BENCHMARKS, Paper
@@ -15,7 +15,7 @@ EQUAL_COMPUTE = 0.1
 
 
 def audit_context(paper: Paper) -> list[Finding]:
-    """State of the art, the cited baseline, equal compute, memory, the loss, and Figure 4."""
+    """State of the art, the cited baseline, equal compute, memory, the loss, Figure 4, and difficulty."""
     own = {"alfworld": "table 1, seen", "webshop": "table 2"}
     gigpo = {"alfworld": "gigpo", "webshop": f"{PAPER_BACKBONE} gigpo"}
     samples = samples_of(paper)
@@ -26,6 +26,7 @@ def audit_context(paper: Paper) -> list[Finding]:
         _memory(paper),
         _loss(paper),
         _figure_4(paper),
+        _difficulty(paper),
     ]
 
 
@@ -131,6 +132,26 @@ def _loss(paper: Paper) -> Finding:
         f"equation 1: {equation} tokens; appendix A: {appendix} tokens",
         meaning,
         AGREES if same else DISAGREES,
+    )
+
+
+def _difficulty(paper: Paper) -> Finding:
+    """Section 4.2 asks whether the score proxies difficulty, and answers with the result of another routing."""
+    published = "score-correlations" in paper.statements
+    rows = names([row.method for row in paper.magnitude])
+    meaning = (
+        "two routings that end differently can still rank trajectories alike; correlations of the score with loss, "
+        "length, size and pass rate would answer, and no claim of claims.yaml tests them: no target of the workflow "
+        "measures them yet"
+    )
+    return Finding(
+        "proxy-difficulty",
+        "the score is no proxy of difficulty",
+        "section 4.2, table 4",
+        "is a correlation of the score with a measure of difficulty published?",
+        f"{'published' if published else 'none'}; table 4 compares {rows}",
+        "published" if published else meaning,
+        AGREES if published else NOTE,
     )
 
 
