@@ -237,3 +237,10 @@ def test_the_papers_scale_takes_no_setting_over_unseen(root, config):
     assert paper["sft"]["train_sampling_strategy"] == "random"
     # the CPUs that slurm/config.v9+.yaml asks for an evaluation
     assert paper["evaluation"]["workers"] + paper["evaluation"]["threads"] == 16
+
+
+def test_a_plan_waits_for_no_heavy_library():
+    """Every start of Snakemake builds the recipes."""
+    code = "import sys, prism.stages.settings; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
+    assert {"torch", "transformers", "datasets", "nltk", "scipy", "pandas", "textworld", "verl"} & set(loaded) == set()

@@ -24,6 +24,14 @@ CONFIG_MISTAKES = {
     "an unknown backbone": ('tables={"table1": {"backbones": ["Qwen3-9B"]}}', "did you mean 'Qwen3-8B'"),
     "a type error": ("seeds=three", "seeds"),
     "a negative number": ('scores={"epsilon": -1}', "scores.epsilon"),
+    "RL by passes without their number": ('rl={"steps_rule": "epochs"}', "config rl.epochs: 0.0 is not positive"),
+    "a panel of a broken number of tasks": (
+        'benchmarks={"alfworld": {"panels": {"seen": 47.5}}}', "config benchmarks.alfworld.panels.seen",
+    ),
+    "a folder of the repository for the results": ("results=prism", "'prism' holds other things"),
+    "a template of another family": (
+        'backbones={"tiny-qwen3": {"template": "llama3"}}', "use qwen3 or qwen3_nothink",
+    ),
     "a trajectory file that is not there": (
         'benchmarks={"alfworld": {"trajectories_file": "none.jsonl"}}', "none.jsonl: cannot be read",
     ),
