@@ -11,11 +11,13 @@ needed are kept and used again for other games.
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import signal
 import subprocess
 import sys
+import threading
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -33,6 +35,9 @@ ALFWORLD = "prism.environments.alfworld.engine:AlfworldGames"
 
 WEBSHOP = "prism.environments.webshop.environment:WebshopGames"
 """Source of WebShop's environments; its option is `data_dir`, a compiled catalog."""
+
+SOURCES = {"alfworld": ALFWORLD, "webshop": WEBSHOP}
+"""Where each benchmark's environments come from."""
 
 
 @dataclass(frozen=True)
@@ -134,6 +139,91 @@ class EnvironmentPool:
                 self._workers[index].close()
                 self._workers[index] = _Worker(self._source, self._options)
         return answers
+
+
+@dataclass
+class _Process:
+    """One process of a `ProcessGames`: one request at a time, in the order in which threads get the lock."""
+
+    pool: EnvironmentPool
+    lock: threading.Lock = field(default_factory=threading.Lock)
+    playing: Counter[str] = field(default_factory=Counter)
+    spare: list[ProcessEnvironment] = field(default_factory=list)
+
+
+class ProcessEnvironment:
+    """One environment of a `ProcessGames`, in a slot of its process; any thread may step it."""
+
+    def __init__(self, process: _Process, slot: int):
+        self.process, self._slot = process, slot
+        self.game = self.task = ""
+
+    def load(self, game: str) -> None:
+        """Begin an episode of a game; `reset` gives its first feedback."""
+        with self.process.lock:
+            [(_, self.task, self._first)] = self.process.pool.replace([(self._slot, game)])
+
+    def reset(self) -> Feedback:
+        """The first feedback of the episode that `load` began.
+
+        Raises:
+            PrismError: the game did not open, or the process is gone.
+        """
+        return _raise_failure(self._first)
+
+    def step(self, action: str) -> Feedback:
+        """Send one action.
+
+        Raises:
+            PrismError: the environment broke, or its process is gone.
+        """
+        with self.process.lock:
+            [(_, feedback)] = self.process.pool.step([(self._slot, action)])
+        return _raise_failure(feedback)
+
+
+class ProcessGames:
+    """Environments in processes that are opened, stepped and given back one by one, from many threads.
+
+    Replicas of a game go to the same process, where it is loaded once.
+
+    Args:
+        source, options: as `EnvironmentPool` takes them.
+        processes: number of processes.
+    """
+
+    def __init__(self, source: str, processes: int, options: Mapping[str, Any] | None = None):
+        self._processes = [_Process(EnvironmentPool(source, 1, options)) for _ in range(processes)]
+        self._lock = threading.Lock()
+        self._slots = itertools.count()
+
+    def open(self, game: str) -> ProcessEnvironment:
+        """An environment at the beginning of an episode of `game`; whether it opened is told by its `reset`."""
+        with self._lock:
+            process = min(self._processes, key=lambda one: (not one.playing[game], one.playing.total()))
+            process.playing[game] += 1
+            environment = process.spare.pop() if process.spare else ProcessEnvironment(process, next(self._slots))
+            environment.game = game
+        environment.load(game)
+        return environment
+
+    def give_back(self, environment: ProcessEnvironment) -> None:
+        """Keep an environment whose episode is over, or that broke, for a later episode of its process."""
+        process = environment.process
+        with self._lock:
+            process.playing[environment.game] -= 1
+            process.spare.append(environment)
+
+    def close(self) -> None:
+        """End the processes."""
+        for process in self._processes:
+            process.pool.close()
+
+
+def _raise_failure(feedback: Feedback | EnvironmentFailure) -> Feedback:
+    if isinstance(feedback, EnvironmentFailure):
+        raise PrismError(feedback.message)
+    return feedback
 
 
 def _slots(pairs: Sequence[tuple[int, str]]) -> list[int]:

@@ -16,10 +16,9 @@ from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.recipes import result_settings, setting
 from prism.environments.base import Panel, Task, read_panel
-from prism.environments.pool import ALFWORLD, WEBSHOP, EnvironmentFailure, EnvironmentPool
+from prism.environments.pool import ALFWORLD, SOURCES, EnvironmentFailure, EnvironmentPool
 from prism.generation.base import Generator, Sampling
 
-SOURCES = {"alfworld": ALFWORLD, "webshop": WEBSHOP}
 ROUNDS_BETWEEN_LINES = 5
 
 

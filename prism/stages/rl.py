@@ -21,6 +21,7 @@ from prism.core.progress import following, say
 from prism.core.recipes import result_settings
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
+from prism.environments.pool import SOURCES
 from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
 from prism.verl_plugin.multinode import ray_cluster, read_allocation
 from prism.verl_plugin.overrides import RunPaths, verl_command, verl_overrides
@@ -38,10 +39,6 @@ from prism.verl_plugin.run_logs import (
 from prism.verl_plugin.warm_start import FOLDER_VARIABLE
 from prism.verl_plugin.work_folder import claim, last_checkpoint, locked
 
-GAMES = {
-    "alfworld": "prism.environments.alfworld.engine.AlfworldGames",
-    "webshop": "prism.environments.webshop.environment.WebshopGames",
-}
 UNTRAINED_FILES = (
     "config.json",
     "generation_config.json",
@@ -92,8 +89,8 @@ def train_rl(
     """
     model, work = Path(init_model_dir).resolve(), Path(work_dir).resolve()
     panel = read_panel(panel_path)
-    if panel.benchmark not in GAMES:
-        raise BadInput(panel_path, f"RL knows no benchmark {panel.benchmark!r}", f"use one of {', '.join(GAMES)}")
+    if panel.benchmark not in SOURCES:
+        raise BadInput(panel_path, f"RL knows no benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
     tasks = subset_tasks(panel, split_path, regime)
     for path in excluded_panels:
         check_disjoint(panel.benchmark, tasks, path)
@@ -190,7 +187,7 @@ def _run_verl(
         )
         write_tasks(paths.tasks, tasks, benchmark)
         # YAML is a superset of JSON
-        loop = agent_loop_config(recipe, benchmark, GAMES[benchmark], games_dir, paths.rollouts, seed)
+        loop = agent_loop_config(recipe, benchmark, SOURCES[benchmark], games_dir, paths.rollouts, seed)
         write_json(paths.agent_loops, [loop])
         variables = verl_environment(recipe.platform, recipe.threads, work, metrics_log)
         with (

@@ -12,6 +12,7 @@ import importlib
 import json
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -20,9 +21,11 @@ from typing import Any
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
 
 from prism.core.episodes import Episode, Feedback, next_prompts
+from prism.core.errors import PrismError
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.seeds import seed_of
 from prism.environments.base import Environment
+from prism.environments.pool import ProcessGames
 from prism.verl_plugin.run_logs import RolloutLog
 
 EXCERPT_CHARACTERS = 300
@@ -46,14 +49,17 @@ def environment_threads(count: int) -> ThreadPoolExecutor:
     return ThreadPoolExecutor(max_workers=count, thread_name_prefix="environment")
 
 
-class Games:
-    """The worker process's environments: opened one at a time, used again by later episodes.
+class ThreadGames:
+    """The worker process's environments, stepped by its own threads: opened one at a time, used again later.
 
     Opening is guarded by a lock because planners and parsers under an engine keep state in globals; stepping is not.
     """
 
-    def __init__(self, dotted_name: str, data_dir: str):
-        self.source = load_class(dotted_name)(data_dir)
+    clock = staticmethod(time.thread_time)
+
+    def __init__(self, source: str, data_dir: str):
+        module, _, name = source.partition(":")
+        self.source = getattr(importlib.import_module(module), name)(data_dir)
         self.spare: list[Environment] = []
         self.lock = threading.Lock()
 
@@ -66,23 +72,40 @@ class Games:
             except Exception as error:
                 return None, Feedback("", ()), _excerpt(error)
 
-    def give_back(self, environment: Environment) -> None:
-        """Keep an environment whose episode is over for the next one."""
-        with self.lock:
-            self.spare.append(environment)
+    def finish(self, environment: Environment, broken: bool) -> None:
+        """Keep an environment whose episode is over for the next one, unless it broke."""
+        if not broken:
+            with self.lock:
+                self.spare.append(environment)
+
+
+class RemoteGames:
+    """The worker process's environments in processes of their own, which its threads wait for."""
+
+    # the time that an episode waits: what its process takes, and those before it in the process
+    clock = staticmethod(time.perf_counter)
+
+    def __init__(self, source: str, data_dir: str, processes: int):
+        self.source = ProcessGames(source, processes, {"data_dir": data_dir})
+
+    def start(self, game: str) -> tuple[Environment | None, Feedback, str]:
+        """Load a game and start its episode; a broken game is an error text, not an exception."""
+        environment = self.source.open(game)
+        try:
+            return environment, environment.reset(), ""
+        except PrismError as error:
+            self.source.give_back(environment)
+            return None, Feedback("", ()), _excerpt(error)
+
+    def finish(self, environment: Environment, broken: bool) -> None:
+        """The process keeps what can be used again."""
+        self.source.give_back(environment)
 
 
 @cache
-def load_games(dotted_name: str, data_dir: str) -> Games:
-    """The worker process's one `Games` of a benchmark."""
-    return Games(dotted_name, data_dir)
-
-
-@cache
-def load_class(dotted_name: str) -> type:
-    """Import a class by its dotted name."""
-    module, name = dotted_name.rsplit(".", 1)
-    return getattr(importlib.import_module(module), name)
+def load_games(source: str, data_dir: str, processes: int) -> ThreadGames | RemoteGames:
+    """The worker process's one set of games of a benchmark."""
+    return RemoteGames(source, data_dir, processes) if processes else ThreadGames(source, data_dir)
 
 
 def sampling_seed(seed: int, training_step: int, task_id: str, session: int, step: int) -> int:
@@ -90,14 +113,14 @@ def sampling_seed(seed: int, training_step: int, task_id: str, session: int, ste
     return seed_of(json.dumps([seed, training_step, task_id, session, step]))
 
 
-def timed_step(environment: Environment, action: str) -> tuple[Feedback | None, str, float]:
-    """One environment step: feedback or error text, and the CPU seconds it took."""
-    started = time.thread_time()
+def timed_step(environment: Environment, action: str, clock: Callable[[], float]) -> tuple[Feedback | None, str, float]:
+    """One environment step: feedback or error text, and the seconds it took by a clock."""
+    started = clock()
     try:
         feedback, error = environment.step(action), ""
     except Exception as problem:
         feedback, error = None, _excerpt(problem)
-    return feedback, error, time.thread_time() - started
+    return feedback, error, clock() - started
 
 
 class EpisodeAgentLoop(AgentLoopBase):
@@ -110,9 +133,10 @@ class EpisodeAgentLoop(AgentLoopBase):
 
     Args:
         benchmark: ``alfworld`` or ``webshop``.
-        games: dotted name of the benchmark's source of environments (`AlfworldGames`).
+        source: the benchmark's entry in `prism.environments.pool.SOURCES`.
         games_dir: folder that the tasks' game files are relative to.
         environment_threads: threads a worker process steps its environments with.
+        environment_processes: processes that hold them; 0: the worker process itself does.
         prompt: fields of `PromptFormat`.
         max_env_steps: environment steps after which an episode ends.
         success_reward: reward of a solved task.
@@ -125,9 +149,10 @@ class EpisodeAgentLoop(AgentLoopBase):
         self,
         *args: Any,
         benchmark: str,
-        games: str,
+        source: str,
         games_dir: str,
         environment_threads: int,
+        environment_processes: int,
         prompt: dict[str, Any],
         max_env_steps: int,
         success_reward: float,
@@ -139,7 +164,7 @@ class EpisodeAgentLoop(AgentLoopBase):
         # verl's builder of multi-turn token streams is not used here; the one for Qwen refuses small tokenizers
         super().__init__(*args, **{**kwargs, "hf_model_type": None})
         self.benchmark, self.threads = benchmark, environment_threads
-        self.games = load_games(games, games_dir)
+        self.games = load_games(source, games_dir, environment_processes)
         self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**prompt))
         self.max_env_steps, self.seed = max_env_steps, seed
         self.success_reward, self.invalid_action_penalty = success_reward, invalid_action_penalty
@@ -184,13 +209,13 @@ class EpisodeAgentLoop(AgentLoopBase):
             samples.append(
                 StepSample(anchor, prompt_ids, response_ids, log_probs, reply.valid, dict(output.extra_fields))
             )
-            feedback, error, seconds = await self._in_thread(timed_step, environment, reply.action)
+            feedback, error, seconds = await self._in_thread(timed_step, environment, reply.action, self.games.clock)
             environment_seconds += seconds
             episode.advance(feedback or Feedback("", ()))
             if error:
                 episode.fail(error)
-        if environment and not error:
-            self.games.give_back(environment)
+        if environment:
+            self.games.finish(environment, broken=bool(error))
         if not samples:
             # verl counts a group's trajectories by their rows: a game that does not open still gives one, without loss
             end = [self.tokenizer.eos_token_id]

@@ -107,8 +107,15 @@ class RlRecipe:
         "GPUs that share one copy of the rollout engine", 1, at_least=1, only={"rollout_engine": ("vllm",)}
     )
     threads: int = setting("CPU threads of training and of the sampler, which take turns", 2, at_least=1, machine=True)
-    environment_threads: int = setting("threads that step environments, a worker", 4, at_least=1, machine=True)
     agent_workers: int = setting("processes that run agent loops", 1, at_least=1, machine=True)
+    environment_threads: int = setting("threads of such a process that step environments", 4, at_least=1, machine=True)
+    environment_processes: int = setting(
+        "processes of such a process that hold its environments, which its threads then wait for; 0: the threads step "
+        "them themselves, one at a time in effect",
+        0,
+        at_least=0,
+        machine=True,
+    )
     gpu_memory_utilization: float = setting("share of GPU memory for vLLM", 0.6, at_least=0, at_most=1, machine=True)
     warm_workers: bool = setting(
         "start Ray's workers by forking one warmed-up process (CPU platform only)", True, machine=True

@@ -40,16 +40,17 @@ def write_tasks(path: Path, tasks: Sequence[Task], benchmark: str) -> None:
 
 
 def agent_loop_config(
-    recipe: RlRecipe, benchmark: str, games: str, games_dir: Path, rollouts: Path, seed: int
+    recipe: RlRecipe, benchmark: str, source: str, games_dir: Path, rollouts: Path, seed: int
 ) -> dict[str, Any]:
     """verl's entry for the agent loop: its class and arguments."""
     return {
         "name": AGENT_NAME,
         "_target_": "prism.verl_plugin.agent_loop.EpisodeAgentLoop",
         "benchmark": benchmark,
-        "games": games,
+        "source": source,
         "games_dir": str(games_dir),
         "environment_threads": recipe.environment_threads,
+        "environment_processes": recipe.environment_processes,
         "prompt": asdict(recipe.prompt),
         "max_env_steps": recipe.max_env_steps,
         "success_reward": recipe.success_reward,

@@ -174,6 +174,7 @@ MACHINE = {
     }),
     "rl": ("rl", {
         "save_every": 4, "keep_checkpoints": 3, "threads": 2, "environment_threads": 9, "agent_workers": 10,
+        "environment_processes": 11,
         "gpu_memory_utilization": 0.7, "warm_workers": False,
     }),
     "evaluation": ("evaluate", {"batch_size": 63, "workers": 2, "threads": 2}),

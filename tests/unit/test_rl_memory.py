@@ -22,7 +22,8 @@ def recipe(root, benchmark: str, **changes) -> RlRecipe:
     """The recipe of the paper's scale for a benchmark."""
     paper = yaml.safe_load((root / "config/paper.yaml").read_text())
     own = paper["benchmarks"][benchmark]
-    values = {**paper["rl"], **own.get("rl", {}), "prompt": own["prompt"], "max_env_steps": own["max_steps"]}
+    settings = {key: value for key, value in paper["rl"].items() if key != "algorithms"}
+    values = {**settings, **own.get("rl", {}), "prompt": own["prompt"], "max_env_steps": own["max_steps"]}
     return build_recipe(RlRecipe, {**values, **changes}, "paper.yaml")
 
 

@@ -341,5 +341,5 @@ def test_refuses_a_benchmark_without_environments(tmp_path):
 
 
 def test_agent_loop_gets_the_prompt_format_of_the_recipe():
-    loop = run_inputs.agent_loop_config(recipe(), "alfworld", "a.B", Path("/games"), Path("/rolls"), 0)
+    loop = run_inputs.agent_loop_config(recipe(), "alfworld", "a:B", Path("/games"), Path("/rolls"), 0)
     assert loop["prompt"] == asdict(recipe().prompt) == PROMPT

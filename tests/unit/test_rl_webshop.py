@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import time
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from prism.environments.alfworld.engine import AlfworldGames
+from prism.environments.pool import SOURCES
 from prism.environments.webshop import rewards
 from prism.environments.webshop.environment import WebshopGames
-from prism.stages import rl
 
 
-def test_every_benchmark_of_rl_has_a_source_of_environments():
-    pytest.importorskip("verl")
-    from prism.verl_plugin.agent_loop import load_class
-
-    assert load_class(rl.GAMES["webshop"]) is WebshopGames
-    assert {"alfworld", "webshop"} == set(rl.GAMES)
+@pytest.mark.parametrize(("benchmark", "expected"), [("alfworld", AlfworldGames), ("webshop", WebshopGames)])
+def test_every_benchmark_has_a_source_of_environments(benchmark, expected):
+    module, name = SOURCES[benchmark].split(":")
+    assert getattr(importlib.import_module(module), name) is expected
 
 
 def test_titles_are_tagged_by_one_thread_at_a_time(monkeypatch):
