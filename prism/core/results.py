@@ -69,6 +69,8 @@ class Results:
             rules, tail = [f"{rest[0]}_row" if rest[0] in TABLES_BY_ROW else f"{rest[0]}_cell"], rest[1:]
         elif first == "passrates":
             rules = ["pass_rates" if rest[-1].startswith("shard-") else "pass_rate_table"]
+        elif first == "data" and rest[1] == "prompts":
+            rules, tail = ["prompt_lengths"], [rest[0], *rest[2:]]
         elif first == "data":
             benchmark, *tail = rest
             rules = [f"{benchmark}_{kind}" for kind in DATA_RULES.get(tail[0], tail[:1])]

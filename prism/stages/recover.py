@@ -45,7 +45,7 @@ def recover_run(cancel: bool) -> None:
         time.sleep(SECONDS_BETWEEN_LOOKS)
         alive = living_jobs(Path.cwd())
     result = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--unlock"], capture_output=True, text=True, check=False
+        [sys.executable, "-P", "-m", "snakemake", "--unlock"], capture_output=True, text=True, check=False
     )
     if result.returncode != 0:
         raise PrismError(f"snakemake --unlock failed: {result.stderr.strip()}")
