@@ -37,12 +37,12 @@ import torch.nn.functional as F
 from torch import nn
 from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
-from prism.core.probe.architecture import Projection, find_projections
-from prism.core.probe.corpus import load_corpus
-from prism.core.probe.packing import plan_packs
-from prism.core.probe.prober import GradientProber
-from prism.core.probe.samples import Sample, useful_length
 from prism.core.prompts import PromptFormat, Row
+from prism.gradients.corpus import load_corpus
+from prism.gradients.packing import plan_packs
+from prism.gradients.prober import GradientProber
+from prism.gradients.projections import Projection, find_projections
+from prism.gradients.samples import Sample, useful_length
 
 BATCH = 4
 VOCABULARY = 2048

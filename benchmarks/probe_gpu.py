@@ -26,10 +26,10 @@ from probe import Size, encode, floor_flops, hooks, naive, ours, spread, write_r
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
-from prism.core.probe.architecture import find_projections
-from prism.core.probe.prober import GradientProber
-from prism.core.probe.samples import Sample
 from prism.core.prompts import PromptFormat
+from prism.gradients.prober import GradientProber
+from prism.gradients.projections import find_projections
+from prism.gradients.samples import Sample
 
 LARGE = {
     "num_attention_heads": 32,

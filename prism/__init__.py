@@ -6,7 +6,7 @@ Layers, top to bottom; imports run downwards only:
 * ``prism.tools``        what people call and no rule runs
 * ``prism.stages``       one file per stage of the workflow: files in, files out
 * ``prism.environments`` the benchmarks, ``prism.generation`` the samplers,
-  ``prism.verl_plugin``  what verl loads (agent loop, CPU platform)
+  ``prism.rl.in_verl``  what verl loads (agent loop, CPU platform)
 * ``prism.core``         the science and the formats; imports nothing from above
 """
 

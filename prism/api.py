@@ -17,16 +17,16 @@ from torch import nn
 
 from prism.core.chats import Chat, parse_chat
 from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
-from prism.core.csvfiles import missing_column
+from prism.core.csv_files import missing_column
 from prism.core.errors import BadInput, NotFinite
-from prism.core.probe.architecture import find_projections, parameter_counts
-from prism.core.probe.models import check_samples
-from prism.core.probe.packing import plan_packs
-from prism.core.probe.prober import GradientProber
-from prism.core.probe.samples import Sample
 from prism.core.progress import track
 from prism.core.prompts import encode_chat
 from prism.core.splits import Split, split_by_quantile
+from prism.gradients.models import check_samples
+from prism.gradients.packing import plan_packs
+from prism.gradients.prober import GradientProber
+from prism.gradients.projections import find_projections, parameter_counts
+from prism.gradients.samples import Sample
 
 
 @dataclass(frozen=True)

@@ -29,12 +29,12 @@ from prism.core.config import check_config_file
 from prism.core.errors import PrismError
 from prism.core.methods import BASE, COUNTED, RANDOM, build_methods, parse_slice
 from prism.core.recipes import machine_settings, result_settings
-from prism.core.stagesources import stage_sources
+from prism.core.stage_sources import stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
-from prism.stages.containers import check_image
-from prism.stages.settings import ETO, StageRecipes, check_config
+from prism.tools.containers import check_image
+from prism.settings import ETO, StageRecipes, check_config
 
 
 def shipped(path):

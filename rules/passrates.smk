@@ -34,7 +34,7 @@ rule pass_rate_table:
         shards=lambda wildcards: pass_rate_shards(
             wildcards.benchmark, wildcards.backbone
         ),
-        source=source("passrate_table"),
+        source=source("pass_rate_table"),
     output:
         "<results>/passrates/{benchmark}/{backbone}.csv",
     log:

@@ -17,7 +17,7 @@ import yaml
 from snakemake.utils import update_config
 
 from prism.core.recipes import setting_of
-from prism.stages.settings import STAGES, read_schema
+from prism.settings import STAGES, read_schema
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "config/README.md"

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from prism.stages.containers import renew_lock_hash
+from prism.tools.containers import renew_lock_hash
 
 ENVS = Path(__file__).resolve().parent.parent / "envs"
 ROLES = {

@@ -14,7 +14,7 @@ from typing import Any
 import yaml
 from config_tables import ROOT, scale_config
 
-from prism.stages.settings import StageRecipes
+from prism.settings import StageRecipes
 
 SETTINGS = ROOT / "resources/paper/v1/settings.yaml"
 PAGE = ROOT / "docs/fidelity.md"

@@ -33,7 +33,7 @@ def audit_table(
     out_csv: Annotated[Path | None, typer.Option(parser=output_file, help="Also one line a finding (CSV).")] = None,
 ) -> None:
     """Check the success rates of any paper: sample sizes, panels, rows that stand twice, differences beyond chance."""
-    from prism.stages.audit.table import audit_tables
+    from prism.tools.audit_table import audit_tables
 
     for finding in audit_tables(tables, out_csv):
         typer.echo(f"{finding.verdict:9}  {finding.place}, {finding.claim}\n           {finding.result}")

@@ -18,7 +18,7 @@ def tiny_backbone(
 ) -> None:
     """Pre-train a tiny backbone on random play."""
     from prism.core.recipes import build_recipe
-    from prism.stages.backbones import BackboneRecipe, train_tiny_backbone
+    from prism.stages.tiny_backbone import BackboneRecipe, train_tiny_backbone
 
     settings = build_recipe(BackboneRecipe, recipe, "--recipe")
     train_tiny_backbone(settings, family, transcripts, out)

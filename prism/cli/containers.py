@@ -35,7 +35,7 @@ def check(
 ) -> None:
     """Check every definition, and that the given images were made from today's locks."""
     from prism.core.errors import BadInput
-    from prism.stages.containers import ROLES, check_image, definition_problems
+    from prism.tools.containers import ROLES, check_image, definition_problems
 
     problems = [problem for role in ROLES for problem in definition_problems(ROOT, role)]
     if problems:
@@ -62,7 +62,7 @@ def build(
     compression: Annotated[Compression, typer.Option(help="gzip, or lz4 for quick builds.")] = Compression.gzip,
 ) -> None:
     """Build an image and record its sha256 beside it."""
-    from prism.stages.containers import build_image
+    from prism.tools.containers import build_image
 
     target = out or ROOT / "containers" / f"{role.value}.sif"
     build_image(ROOT, role.value, target, without_post, compression.value)

@@ -13,7 +13,7 @@ def doctor(
     work: Annotated[Path | None, typer.Option(help="Keep what --gpu writes, logs included, in this folder.")] = None,
 ) -> None:
     """Say what works on this machine, in one table; exit code 1 if something needed does not."""
-    from prism.stages.doctor import OK, examine, exercise, gpus, is_sound, table
+    from prism.tools.doctor import OK, examine, exercise, gpus, is_sound, table
 
     findings = gpus() if gpu else examine()
     if gpu and any(found.state != OK for found in findings):
@@ -38,7 +38,7 @@ def check_plan(
     ] = None,
 ) -> None:
     """Check every command of a plan with the parsers of those who get it, before anything is submitted."""
-    from prism.stages.plan_check import check_plan as run
+    from prism.tools.check_plan import check_plan as run
     from prism.tools.snakemake_plan import CLUSTER, settings_for
 
     run(targets, settings_for(targets, profile, configfile or [], otherwise=CLUSTER))

@@ -28,7 +28,7 @@ def plan(
     ] = False,
 ) -> None:
     """Say what a target will cost: jobs, GPU-hours, wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
-    from prism.stages.plan import plan_power, plan_target
+    from prism.tools.plan import plan_power, plan_target
     from prism.tools.snakemake_plan import CLUSTER, settings_for
 
     settings = settings_for([target] if target else [], profile, configfile or [], otherwise=CLUSTER)
@@ -43,6 +43,6 @@ def recover(
     cancel: Annotated[bool, typer.Option("--cancel", help="Cancel the jobs instead of waiting for them.")] = False,
 ) -> None:
     """After Snakemake was killed: wait for the SLURM jobs that it left, then remove its lock."""
-    from prism.stages.recover import recover_run
+    from prism.tools.recover import recover_run
 
     recover_run(cancel)

@@ -29,7 +29,7 @@ def play(
     """Play one episode in the terminal; you see what an agent sees."""
     from rich.console import Console
 
-    from prism.stages.play import first_game, open_games, play_episode
+    from prism.tools.play import first_game, open_games, play_episode
 
     folder = games or Path("results/demo/data") / benchmark.value / "games"
     source = open_games(benchmark.value, folder)
@@ -53,7 +53,7 @@ def replay(
     from rich.console import Console
 
     from prism.core.progress import printable
-    from prism.stages.episode_pages import load_episode, read_recording, show_episode, write_page
+    from prism.tools.episode_pages import load_episode, read_recording, show_episode, write_page
 
     if list_:
         for line in read_recording(episode).overview():

@@ -71,7 +71,7 @@ def route(
 ) -> None:
     """Send concentrated trajectories to RL, the others to SFT."""
     from prism.core.errors import BadInput
-    from prism.stages.route import route as route_corpus
+    from prism.tools.route import route as route_corpus
 
     if not 0 < rl_share < 1:
         remedy = f"for {rl_share:g} percent give {rl_share / 100:g}" if 1 < rl_share < 100 else "0.5 is one half"
@@ -87,7 +87,7 @@ def explain(
 ) -> None:
     """Draw one trajectory's gradient profile and name the matrices that dominate it."""
     from prism.core.progress import printable
-    from prism.stages.explain import explain as explain_sample
+    from prism.tools.explain import explain as explain_sample
 
     typer.echo(printable(explain_sample(norms, sample, out)))
 

@@ -53,6 +53,6 @@ def pack_records(
     out: Annotated[Path, typer.Option(help="Folder of the records.")],
 ) -> None:
     """Copy from a finished run what its tables and figures can be rebuilt from without training."""
-    from prism.stages.replay import pack_records as pack
+    from prism.tools.records import pack_records as pack
 
     pack(results, out)

@@ -14,7 +14,7 @@ Scale = Annotated[str, typer.Option(help="Scale of the run; results say what it 
 
 def show(file: Annotated[Path, typer.Argument(help="A table of results (CSV).")]) -> None:
     """Print a table of results in the terminal, and where it is."""
-    from prism.stages.tables import print_table
+    from prism.tools.show import print_table
 
     print_table(file)
 

@@ -52,7 +52,7 @@ def pass_rates(
 ) -> None:
     """Count how often the untrained backbone solves each training task (HPT)."""
     from prism.core.recipes import build_recipe
-    from prism.stages.passrates import PassRatesRecipe, measure_pass_rates
+    from prism.stages.pass_rates import PassRatesRecipe, measure_pass_rates
 
     settings = build_recipe(PassRatesRecipe, recipe, "--recipe", machine)
     measure_pass_rates(model, games, panel, out, settings, shard, shards, loop_time)
@@ -65,6 +65,6 @@ def pass_rate_table(
     ],
 ) -> None:
     """Join counted rollouts into pass rates and rank them."""
-    from prism.stages.passrate_table import merge_pass_rates
+    from prism.stages.pass_rate_table import merge_pass_rates
 
     merge_pass_rates(counts, out)

@@ -18,8 +18,8 @@ def backbone(
 ) -> None:
     """Take over a backbone: safetensors, configuration and tokenizer."""
     from prism.core.errors import BadInput
+    from prism.stages.backbone import copy_backbone
     from prism.stages.hub import download_backbone
-    from prism.stages.sources import copy_backbone
 
     if source == "local":
         copy_backbone(Path(location), out)

@@ -17,7 +17,7 @@ def trace(
     check: Annotated[bool, typer.Option(help="Hash the files and compare with what was recorded.")] = True,
 ) -> None:
     """Print everything that a number rests on: data, norms, split, checkpoints, commands, versions, seeds, times."""
-    from prism.stages.trace import CHANGED, MISSING, print_trace, trace_cell
+    from prism.tools.trace import CHANGED, MISSING, print_trace, trace_cell
 
     step = trace_cell(cell, check)
     if as_json:

@@ -18,8 +18,8 @@ def why(
     ] = None,
 ) -> None:
     """Say in words what would run for a target, and because of which edit. Nothing is run."""
-    from prism.stages.why import describe, explain
     from prism.tools.snakemake_plan import planned_jobs, settings_for
+    from prism.tools.why import describe, explain
 
     targets = targets or []
     settings = settings_for(targets, profile, configfile or [])

@@ -23,7 +23,7 @@ if _absent:
 
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
-from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
+from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 from prism.core.tokenizers import check_template  # noqa: E402
 
 # what lies in the repository's root beside the results; a folder of results is deleted with ease

@@ -12,7 +12,7 @@ import numpy as np
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
-from prism.core.tablenames import Measure
+from prism.core.paper_tables import Measure
 
 REBUILD = "rebuild it with its rule"
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prism.core.csvfiles import read_table
+from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 
 SFT, RL = "sft", "rl"

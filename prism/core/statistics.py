@@ -214,8 +214,8 @@ def difference_interval(differences: np.ndarray, seed: int = 0) -> tuple[float, 
 def difference_p(differences: np.ndarray) -> float:
     """Two-sided p value of "the mean difference is 0" for several seeds: agrees with `difference_interval`.
 
-    Size of the test at 5%, simulated with successes on 140 and 500 tasks (tests/unit/test_statistics.py): with three
-    seeds 3 to 7.5%, most where trainings scatter by 3 to 6 points of success rate; with five or more 2.5 to 5.5%.
+    Size of the test at 5%, simulated with successes on 140 and 500 tasks (tests/unit/core/test_statistics.py): with
+    three seeds 3 to 7.5%, most where trainings scatter by 3 to 6 points of success rate; with five or more 2.5 to 5.5%.
 
     Args:
         differences: shape (seeds, tasks), at least two seeds.

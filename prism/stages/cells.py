@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from prism.core.csvfiles import read_frame
+from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.core.evaluations import Evaluation, read_seeds, value_matrix
 from prism.core.files import write_json
+from prism.core.paper_tables import PAPER_BACKBONE, TABLES, TableLayout
 from prism.core.progress import say
 from prism.core.statistics import CONFIDENCE, estimate_mean
-from prism.core.tablenames import PAPER_BACKBONE, TABLES, TableLayout
 
 PAPER = "arXiv 2601.07224"
 

@@ -19,7 +19,7 @@ from rocrate.model.contextentity import ContextEntity
 from rocrate.rocrate import ROCrate
 
 import prism
-from prism.core.csvfiles import read_table
+from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
 from prism.core.progress import say

@@ -12,7 +12,7 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, sha256_file, sha256_model, write_json
 from prism.core.progress import say
-from prism.stages.sources import MODEL_FILES, check_needs_no_code
+from prism.stages.backbone import MODEL_FILES, check_needs_no_code
 
 SOURCE_RECORD = "source.json"
 _COMMIT = re.compile(r"[0-9a-f]{40}")

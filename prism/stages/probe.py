@@ -13,17 +13,17 @@ import torch
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file, write_json
-from prism.core.probe.architecture import find_projections, parameter_counts
-from prism.core.probe.corpus import Corpus, load_corpus
-from prism.core.probe.journal import Journal
-from prism.core.probe.models import DTYPES, load_model, resolve_model
-from prism.core.probe.normfiles import write_norms
-from prism.core.probe.packing import plan_packs
-from prism.core.probe.prober import GradientProber, ProbedSample
-from prism.core.probe.recipe import ProbeRecipe
-from prism.core.probe.samples import Sample
 from prism.core.progress import counted, say, track
 from prism.core.tokenizers import load_tokenizer
+from prism.gradients.corpus import Corpus, load_corpus
+from prism.gradients.journal import Journal
+from prism.gradients.models import DTYPES, load_model, resolve_model
+from prism.gradients.norm_files import write_norms
+from prism.gradients.packing import plan_packs
+from prism.gradients.prober import GradientProber, ProbedSample
+from prism.gradients.projections import find_projections, parameter_counts
+from prism.gradients.recipe import ProbeRecipe
+from prism.gradients.samples import Sample
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 

@@ -22,12 +22,12 @@ from prism.core.recipes import result_settings
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import SOURCES
-from prism.verl_plugin.launch import run_watched, short_folder, verl_environment
-from prism.verl_plugin.multinode import ray_cluster, read_allocation
-from prism.verl_plugin.overrides import RunPaths, verl_command, verl_overrides
-from prism.verl_plugin.recipe import RlRecipe
-from prism.verl_plugin.run_inputs import agent_loop_config, write_tasks
-from prism.verl_plugin.run_logs import (
+from prism.rl.launch import run_watched, short_folder, verl_environment
+from prism.rl.multinode import ray_cluster, read_allocation
+from prism.rl.overrides import RunPaths, verl_command, verl_overrides
+from prism.rl.recipe import RlRecipe
+from prism.rl.run_inputs import agent_loop_config, write_tasks
+from prism.rl.run_logs import (
     BEFORE_SAVING,
     check_subset,
     drop_rollouts_after,
@@ -36,8 +36,8 @@ from prism.verl_plugin.run_logs import (
     read_verl_metrics,
     write_metrics,
 )
-from prism.verl_plugin.warm_start import FOLDER_VARIABLE
-from prism.verl_plugin.work_folder import claim, last_checkpoint, locked
+from prism.rl.warm_start import FOLDER_VARIABLE
+from prism.rl.work_folder import claim, last_checkpoint, locked
 
 UNTRAINED_FILES = (
     "config.json",

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 
 from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
-from prism.core.csvfiles import read_table, write_table
+from prism.core.csv_files import read_table, write_table
 from prism.core.errors import BadInput
-from prism.core.probe.normfiles import NormFile, open_norms
 from prism.core.progress import counted
 from prism.core.recipes import setting
+from prism.gradients.norm_files import NormFile, open_norms
 
 PASS_RATE = "pass_rate"
 

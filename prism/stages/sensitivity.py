@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
-from prism.core.csvfiles import Table, read_table, write_table
+from prism.core.csv_files import Table, read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.splits import split_by_quantile
 from prism.stages.tables import scale_note

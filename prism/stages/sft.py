@@ -27,7 +27,7 @@ from prism.core.recipes import result_settings, setting
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
 from prism.core.trajectories import Trajectory, read_trajectories
-from prism.verl_plugin.multinode import read_allocation, rendezvous_command, rendezvous_environment
+from prism.rl.multinode import read_allocation, rendezvous_command, rendezvous_environment
 
 REGIMES = ("sft", "rl")
 IGNORED_LABEL = -100

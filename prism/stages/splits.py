@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from prism.core.csvfiles import Table, read_table, write_table
+from prism.core.csv_files import Table, read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.methods import DRAWN, RANDOM_IN_LENGTH
 from prism.core.progress import say

@@ -13,9 +13,9 @@ from scipy.stats import sem, t
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
+from prism.core.paper_tables import TABLE3_COLUMNS
 from prism.core.progress import say
 from prism.core.statistics import CONFIDENCE
-from prism.core.tablenames import TABLE3_COLUMNS
 from prism.stages.cells import CellRecipe, PaperRow, cell_head, config_slice, write_cells
 
 PHASES = ("probe", "rollouts", "sft", "rl")

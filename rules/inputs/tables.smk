@@ -2,7 +2,7 @@
 import os
 
 from prism.core.methods import RANDOM
-from prism.core.tablenames import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
+from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
 
 CELL_SOURCES = source("cells")
 # the method that Table 3's speed-ups are relative to

@@ -15,7 +15,7 @@ from prism.core.config import TAKEN, check_config_file
 from prism.core.errors import BadInput
 from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting_of
-from prism.stages.settings import STAGES, check_config
+from prism.settings import STAGES, check_config
 
 OVERLAYS = ("smoke", "laptop", "learning", "paper")
 # key (dots for levels), value to put there, what the message names
@@ -241,6 +241,6 @@ def test_the_papers_scale_takes_no_setting_over_unseen(root, config):
 
 def test_a_plan_waits_for_no_heavy_library():
     """Every start of Snakemake builds the recipes."""
-    code = "import sys, prism.stages.settings; print(*sys.modules)"
+    code = "import sys, prism.settings; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split()
     assert {"torch", "transformers", "datasets", "nltk", "scipy", "pandas", "textworld", "verl"} & set(loaded) == set()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from prism.core.errors import PrismError
-from prism.stages.containers import check_image
+from prism.tools.containers import check_image
 
 TOOLS = {"mmdebstrap": "mmdebstrap", "mksquashfs": "squashfs-tools", "squashfuse": "squashfuse", "newuidmap": "uidmap"}
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from prism.core.errors import BadInput
-from prism.stages.containers import check_image
+from prism.tools.containers import check_image
 
 pytestmark = pytest.mark.container
 

@@ -10,7 +10,7 @@ import torch
 
 HERE = Path(__file__).parent
 # random models and the reference in float64 are those of the CPU's tests
-sys.path.insert(0, str(HERE.parent / "unit"))
+sys.path.insert(0, str(HERE.parent / "helpers"))
 
 
 def pytest_collection_modifyitems(items):

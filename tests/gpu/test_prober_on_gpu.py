@@ -10,12 +10,12 @@ import pytest
 import torch
 from probe_models import random_model, random_row, random_samples, reference_norms
 
-from prism.core.probe.attention import block_causal_attention
-from prism.core.probe.packing import plan_packs
-from prism.core.probe.prober import GradientProber
-from prism.core.probe.samples import Sample
-from prism.core.probe.varlen import varlen_attention
-from prism.verl_plugin.packed_attention import packed_attention
+from prism.gradients.attention import block_causal_attention
+from prism.gradients.packing import plan_packs
+from prism.gradients.prober import GradientProber
+from prism.gradients.samples import Sample
+from prism.gradients.varlen import varlen_attention
+from prism.rl.in_verl.packed_attention import packed_attention
 
 SAMPLES = random_samples(6, rows=(1, 3))
 SMALL = {"num_hidden_layers": 2}

@@ -145,9 +145,9 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     from pathlib import Path
 
     from prism.core.recipes import build_recipe
-    from prism.stages.plan_check import compose_verl, convert_verl
-    from prism.verl_plugin.overrides import RunPaths, verl_overrides
-    from prism.verl_plugin.recipe import RlRecipe
+    from prism.rl.overrides import RunPaths, verl_overrides
+    from prism.rl.recipe import RlRecipe
+    from prism.tools.check_plan import compose_verl, convert_verl
 
     paper = yaml.safe_load((root / "config/paper.yaml").read_text())
     prompt = paper["benchmarks"]["alfworld"]["prompt"]

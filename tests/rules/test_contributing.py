@@ -52,6 +52,6 @@ def test_the_new_method_is_planned(follower):
 
 def test_the_tests_of_the_scores_still_hold(follower):
     """A contributor is not told to mend tests of other scores."""
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/test_concentration.py"]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/core/test_concentration.py"]
     result = subprocess.run(command, cwd=follower, text=True, capture_output=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]

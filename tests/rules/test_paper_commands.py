@@ -18,13 +18,13 @@ from prism.core.methods import share_percent
 from prism.core.prompts import PromptEncoder
 from prism.core.recipes import build_recipe
 from prism.core.trajectories import Step, Trajectory
-from prism.stages import plan_check
-from prism.stages.plan_check import RECIPES, Command, check_commands, parse, planned_commands
+from prism.rl.recipe import RlRecipe
+from prism.settings import check_config
 from prism.stages.probe import ProbeRecipe
-from prism.stages.settings import check_config
 from prism.stages.sft import SftRecipe
+from prism.tools import check_plan as plan_check
+from prism.tools.check_plan import RECIPES, Command, check_commands, parse, planned_commands
 from prism.tools.snakemake_plan import Job
-from prism.verl_plugin.recipe import RlRecipe
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import config_tables
 from snakemake_plan import dry_run, job_counts, planned_jobs, planned_recipes, run_snakemake
 
-from prism.stages.settings import read_schema
+from prism.settings import read_schema
 
 CONFIG_MISTAKES = {
     "an unknown key": ("learning_rat=1", "unknown key 'learning_rat'"),

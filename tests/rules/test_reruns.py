@@ -30,7 +30,7 @@ from rerun_edits import (
 )
 from snakemake_plan import dry_run, planned_jobs, planned_recipes, run_snakemake
 
-from prism.stages.settings import read_schema
+from prism.settings import read_schema
 
 pytestmark = pytest.mark.demo
 RESULTS = Path("results/demo")
@@ -183,8 +183,8 @@ SOURCES = {
     ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1},
     # heavy stages, what they rest on, and how every stage reads and writes
     (
-        "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/core/probe/prober.py",
-        "prism/stages/sft.py", "prism/stages/rl.py", "prism/verl_plugin/trainer.py", "prism/stages/evaluate.py",
+        "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/gradients/prober.py",
+        "prism/stages/sft.py", "prism/stages/rl.py", "prism/rl/in_verl/trainer.py", "prism/stages/evaluate.py",
         "prism/core/prompts.py", "prism/core/files.py", "prism/core/progress.py", "prism/cli/rl.py",
     ): NOTHING,
 }  # fmt: skip

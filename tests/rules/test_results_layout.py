@@ -9,8 +9,8 @@ from snakemake_plan import dry_run
 
 from prism.core.files import write_json, write_text
 from prism.core.results import Results
-from prism.stages.trace import trace_cell
 from prism.tools.snakemake_plan import Job
+from prism.tools.trace import trace_cell
 
 # what a number may rest on
 FOLDERS = ("backbones", "cells", "data", "eval", "gradnorms", "passrates", "rl", "scores", "sft", "splits")

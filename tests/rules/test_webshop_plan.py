@@ -4,7 +4,7 @@ import json
 
 from snakemake_plan import dry_run, job_counts, planned_recipes, run_snakemake
 
-from prism.stages.plan_check import check_commands, parse, planned_commands
+from prism.tools.check_plan import check_commands, parse, planned_commands
 
 EVALUATION = "results/demo/eval/webshop/tiny-qwen3/sft/seed0/test.json"
 TRAINING_PANEL = "results/demo/data/webshop/panels/train.json"

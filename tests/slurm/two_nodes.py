@@ -4,8 +4,8 @@ import os
 import sys
 from pathlib import Path
 
-from prism.verl_plugin.launch import verl_environment
-from prism.verl_plugin.multinode import Allocation, ray_cluster, read_allocation
+from prism.rl.launch import verl_environment
+from prism.rl.multinode import Allocation, ray_cluster, read_allocation
 
 
 def gather(allocation: Allocation, folder: Path) -> None:

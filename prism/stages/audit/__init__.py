@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from prism.core.csvfiles import write_table
+from prism.core.csv_files import write_table
 from prism.core.files import write_text
 from prism.core.progress import say
 from prism.stages.audit import versions

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from prism.core.paper_tables import PAPER_BACKBONE
 from prism.core.statistics import wilson_rate
-from prism.core.tablenames import PAPER_BACKBONE
 from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding, names
 from prism.stages.audit.grid import Sample, samples_of
 from prism.stages.audit.ordering import FIRST, shop_rows

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from prism.core.tablenames import TABLE1_PANELS, TASK_TYPES
+from prism.core.paper_tables import TABLE1_PANELS, TASK_TYPES
 from prism.stages.audit.findings import AGREES, DISAGREES, NOTE, Finding, names
 from prism.stages.audit.grid import Sample, samples_of, successes_of
 from prism.stages.audit.paper import Paper, Row

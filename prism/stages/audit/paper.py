@@ -9,9 +9,9 @@ from pathlib import Path
 
 import yaml
 
-from prism.core.csvfiles import Table, missing_column, read_table
+from prism.core.csv_files import Table, missing_column, read_table
 from prism.core.errors import BadInput
-from prism.core.tablenames import TABLE1_PANELS, TASK_TYPES
+from prism.core.paper_tables import TABLE1_PANELS, TASK_TYPES
 
 REMEDY = "copy the value from the paper again"
 CLAIM_KEYS = {"id", "place", "statement", "quantity", "threshold", "below", "paper"}

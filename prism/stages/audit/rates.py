@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from prism.core.csvfiles import Table, read_table
+from prism.core.csv_files import Table, read_table
 from prism.core.errors import BadInput
 
 PRINTED = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?")

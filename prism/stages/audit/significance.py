@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from scipy.stats import fisher_exact, norm
 from statsmodels.stats.proportion import proportions_ztest
 
+from prism.core.paper_tables import TABLE1_PANELS
 from prism.core.statistics import wilson_rate
-from prism.core.tablenames import TABLE1_PANELS
 from prism.stages.audit.findings import AGREES, NOT_SHOWN, NOTE, Finding
 from prism.stages.audit.grid import Sample, samples_of
 from prism.stages.audit.ordering import FIRST, SECOND, alfworld_rates, shop_rows

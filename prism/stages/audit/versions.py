@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from prism.core.csvfiles import read_table
+from prism.core.csv_files import read_table
 from prism.stages.audit.findings import Finding
 from prism.stages.audit.paper import read_claims
 

@@ -11,12 +11,12 @@ import numpy as np
 from scipy.stats import norm
 
 from prism.core.consensus import measure_consensus
-from prism.core.csvfiles import Table, read_table
+from prism.core.csv_files import Table, read_table
 from prism.core.errors import BadInput
 from prism.core.evaluations import read_seeds, value_matrix
-from prism.core.probe.normfiles import read_shards
+from prism.core.paper_tables import Measure
 from prism.core.statistics import CONFIDENCE, difference_interval
-from prism.core.tablenames import Measure
+from prism.gradients.norm_files import read_shards
 from prism.stages.audit.paper import Claim
 from prism.stages.comparison.outcomes import Estimate, Outcome
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from prism.core.csvfiles import write_table
+from prism.core.csv_files import write_table
 from prism.core.files import sha256_file, write_json, write_text
 from prism.stages.audit.paper import Version
 from prism.stages.comparison.outcomes import NOT_BUILT, PAPER_SCALE, Estimate, Outcome

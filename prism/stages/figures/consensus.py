@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib_venn import venn3
 
 from prism.core.consensus import METRICS, measure_consensus
-from prism.core.probe.normfiles import read_shards
 from prism.core.progress import say
+from prism.gradients.norm_files import read_shards
 from prism.stages.figures.style import (
     BLUE,
     COLUMN,

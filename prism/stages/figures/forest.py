@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prism.core.csvfiles import read_frame
+from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.stages.figures.style import BLUE, LABEL_SIZE, PAGE, VERMILION, finish, new_figure, panel_title
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from prism.core.csvfiles import read_frame
+from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 
 METRICS = ("gini", "kurtosis", "cv")

@@ -10,7 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from prism.core.csvfiles import read_frame
+from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.stages.figures.style import MARKERS, PAGE, SERIES, finish, new_figure, panel_title
 

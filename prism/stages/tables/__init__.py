@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from prism.core.csvfiles import read_frame
+from prism.core.csv_files import read_frame
 from prism.core.files import write_text
 from prism.core.progress import say
 from prism.stages.tables.frames import build_frame
 from prism.stages.tables.notes import scale_note
 from prism.stages.tables.render import as_csv, as_latex, as_markdown
-from prism.stages.tables.terminal import print_table
 
-__all__ = ["build_table", "print_table", "scale_note"]
+__all__ = ["build_table", "scale_note"]
 
 
 def build_table(

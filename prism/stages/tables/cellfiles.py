@@ -8,7 +8,7 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
-from prism.core.tablenames import TABLES
+from prism.core.paper_tables import TABLES
 
 Cells = dict[str, dict[str, Any]]
 REBUILD = "rebuild it with its rule"

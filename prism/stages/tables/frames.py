@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from prism.core.tablenames import TABLE1_COLUMNS, TABLE3_COLUMNS, TABLES
+from prism.core.paper_tables import TABLE1_COLUMNS, TABLE3_COLUMNS, TABLES
 from prism.stages.tables.cellfiles import Cells, read_rows
 
 

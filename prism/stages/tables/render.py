@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from prism.core.tablenames import TABLES
+from prism.core.paper_tables import TABLES
 from prism.stages.tables.frames import Shown, TableFrame
 from prism.stages.tables.notes import scale_note
 

@@ -14,8 +14,8 @@ from prism.core.comparisons import ALPHA, compare, holm
 from prism.core.errors import BadInput
 from prism.core.evaluations import read_seeds, value_matrix
 from prism.core.files import sha256_file, write_text
+from prism.core.paper_tables import TABLES
 from prism.core.progress import say
-from prism.core.tablenames import TABLES
 from prism.stages.tables.cellfiles import REBUILD, read_rows
 from prism.stages.tables.notes import scale_note
 

@@ -1,0 +1,97 @@
+"""Block-causal attention: every row of a pack attends to itself alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+from transformers import AttentionInterface
+
+from prism.core.errors import BadInput
+from prism.gradients.varlen import varlen_attention
+
+IMPLEMENTATION = "prism_block_causal"
+
+
+def block_causal_attention(
+    module: nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    attention_mask: torch.Tensor | None,
+    scaling: float | None = None,
+    dropout: float = 0.0,
+    sliding_window: int | None = None,
+    row_ends: Sequence[int] = (),
+    row_queries: Sequence[torch.Tensor] = (),
+    **options: Any,
+) -> tuple[torch.Tensor, None]:
+    """Attention function in the interface of transformers.
+
+    Args:
+        query: (1, heads, T, d); `key` and `value` may have fewer heads (GQA).
+        row_ends: cumulative row boundaries, starting with 0.
+        row_queries: for each row, the positions whose output is needed where `module.only_row_queries` is set; the
+            output of the others is zero there.
+
+    Returns:
+        (1, T, heads, d), and no attention weights.
+    """
+    for name in ("softcap", "s_aux"):
+        if options.get(name) is not None:
+            raise BadInput(
+                type(module).__name__, f"attention with {name} is not supported", "probe another architecture"
+            )
+    if query.is_cuda and query.dtype in (torch.bfloat16, torch.float16):
+        return varlen_attention(query, key, value, row_ends, scaling, sliding_window), None
+    lengths = [end - start for start, end in pairwise(row_ends)]
+    # split, not slices: the backward of a slice fills a whole pack with zeros, once a row
+    rows = list(zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True))
+    if getattr(module, "only_row_queries", False):
+        outputs = [
+            _some_queries(*row, positions, scaling, sliding_window)
+            for row, positions in zip(rows, row_queries, strict=True)
+        ]
+    else:
+        outputs = [_whole_row(*row, scaling, sliding_window) for row in rows]
+    return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _whole_row(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, window: int | None
+) -> torch.Tensor:
+    length = query.shape[2]
+    mask = None
+    if window is not None and length > window:
+        mask = _causal_mask(torch.arange(length, device=query.device), length, window)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+    )
+
+
+def _some_queries(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    positions: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    mask = _causal_mask(positions, key.shape[2], window)
+    output = F.scaled_dot_product_attention(
+        query[:, :, positions], key, value, attn_mask=mask, scale=scaling, enable_gqa=True
+    )
+    return torch.zeros_like(query).index_copy_(2, positions, output)
+
+
+def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> torch.Tensor:
+    """True where a query at `positions` sees a key: (queries, length)."""
+    distance = positions[:, None] - torch.arange(length, device=positions.device)[None, :]
+    return distance >= 0 if window is None else (distance >= 0) & (distance < window)
+
+
+AttentionInterface.register(IMPLEMENTATION, block_causal_attention)

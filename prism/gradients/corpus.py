@@ -1,0 +1,104 @@
+"""The corpus to probe: expert trajectories of the workflow, or a person's own chats."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Protocol
+
+from prism.core.chats import FORMATS, Chat, read_chats
+from prism.core.errors import BadInput
+from prism.core.files import read_records, sha256_json
+from prism.core.prompts import (
+    PROMPT_VERSION,
+    PromptEncoder,
+    PromptFormat,
+    conversation_messages,
+    encode_chat,
+)
+from prism.core.trajectories import Trajectory, read_trajectories
+from prism.gradients.samples import Sample
+
+
+class Corpus(Protocol):
+    """Trajectories by id, how each becomes token rows, and how it reads as a chat."""
+
+    ids: list[str]
+
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
+        """Token rows of one trajectory; see `PromptEncoder.encode_trajectory`."""
+
+    def chat(self, identifier: str) -> Chat:
+        """One trajectory as a chat."""
+
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
+        """What the token stream depends on, for the metadata."""
+
+
+class ExpertCorpus:
+    """Expert trajectories in the workflow's format."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self._trajectories: dict[str, Trajectory] = {one.id: one for one in read_trajectories(path)}
+        self.ids = list(self._trajectories)
+        self._encoder: PromptEncoder | None = None
+
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
+        """Token rows of one trajectory, as SFT sees them in the same layout."""
+        if self._encoder is None or self._encoder.form != prompt or self._encoder.tokenizer is not tokenizer:
+            self._encoder = PromptEncoder(tokenizer, prompt)
+        encoded = self._encoder.encode_trajectory(self._trajectories[identifier], layout, loss_on)
+        return Sample.of(identifier, encoded)
+
+    def chat(self, identifier: str) -> Chat:
+        """One trajectory as a chat with instructions in words."""
+        messages = conversation_messages(self._trajectories[identifier], "full")
+        return Chat(identifier, tuple(messages), None, f"{self.path} ({identifier})")
+
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
+        """Prompt format, layout and loss, and their hash."""
+        return {
+            "prompt_format": f"{prompt}, layout={layout}, loss_on={loss_on}",
+            "prompt_sha256": prompt.sha256(layout=layout, loss_on=loss_on),
+            "prompt_version": str(PROMPT_VERSION),
+        }
+
+
+class ChatCorpus:
+    """Chats in OpenAI's or ShareGPT's format; their layout is the chat template's own."""
+
+    def __init__(self, path: Path):
+        self._chats = {chat.id: chat for chat in read_chats(path)}
+        self.ids = list(self._chats)
+
+    def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
+        """Token rows of one chat under the tokenizer's chat template."""
+        chat = self._chats[identifier]
+        encoded = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools, loss_on)
+        return Sample.of(identifier, encoded)
+
+    def chat(self, identifier: str) -> Chat:
+        """One chat."""
+        return self._chats[identifier]
+
+    def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
+        """Chat template, context length and loss, hashed."""
+        form = {"chat_template": tokenizer.chat_template, "context_length": prompt.context_length, "loss_on": loss_on}
+        return {
+            "prompt_format": f"chat template, context_length={prompt.context_length}, loss_on={loss_on}",
+            "prompt_sha256": sha256_json({**form, "version": PROMPT_VERSION}),
+            "prompt_version": str(PROMPT_VERSION),
+        }
+
+
+def load_corpus(path: str | Path) -> Corpus:
+    """Read a corpus; its first record tells the format.
+
+    Raises:
+        BadInput: names file and line of what cannot be used.
+    """
+    path = Path(path)
+    first = next((record for _, _, record in read_records(path)), None)
+    if first is None:
+        raise BadInput(path, "is empty", FORMATS)
+    return ExpertCorpus(path) if "steps" in first else ChatCorpus(path)

@@ -1,0 +1,98 @@
+"""Packs rows of several trajectories into one sequence without padding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from prism.gradients.samples import Sample, useful_length
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Rows of several trajectories in one sequence of T tokens.
+
+    Attributes:
+        input_ids: (1, T) token ids.
+        position_ids: (1, T) positions, counted from 0 in every row.
+        row_ends: cumulative row boundaries, starting with 0; attention never crosses them.
+        spans: (start, end) of each trajectory; its rows lie side by side.
+        predictors: positions whose next token is a response token, R of them.
+        predictor_spans: (start, end) of each trajectory within the R predictors.
+        row_predictors: for each row, its predictors' positions within the row.
+        targets: (R,) the response tokens.
+        weights: (R,) float64, 1 / response tokens of the trajectory.
+    """
+
+    input_ids: torch.Tensor
+    position_ids: torch.Tensor
+    row_ends: tuple[int, ...]
+    spans: tuple[tuple[int, int], ...]
+    predictors: torch.Tensor
+    predictor_spans: tuple[tuple[int, int], ...]
+    row_predictors: tuple[torch.Tensor, ...]
+    targets: torch.Tensor
+    weights: torch.Tensor
+
+
+def build_pack(samples: Sequence[Sample], device: torch.device, denominators: Sequence[int] | None = None) -> Pack:
+    """Lay the rows of `samples` side by side.
+
+    Args:
+        denominators: response tokens each loss is divided by; by default those of the sample. Differs where a
+            trajectory is probed in several parts.
+    """
+    ids: list[int] = []
+    positions: list[int] = []
+    predictors: list[int] = []
+    targets: list[int] = []
+    weights: list[float] = []
+    row_ends, spans, predictor_spans, row_predictors = [0], [], [], []
+    for index, sample in enumerate(samples):
+        start, first = len(ids), len(predictors)
+        weight = 1.0 / (denominators[index] if denominators else sample.response_tokens)
+        for row in sample.rows:
+            length = useful_length(row)
+            if not length:
+                continue
+            offset = len(ids)
+            in_row = [token for token in range(length) if row.response_mask[token + 1]]
+            predictors += [offset + token for token in in_row]
+            targets += [row.input_ids[token + 1] for token in in_row]
+            weights += [weight] * len(in_row)
+            row_predictors.append(torch.tensor(in_row, device=device))
+            ids += row.input_ids[:length]
+            positions += range(length)
+            row_ends.append(len(ids))
+        spans.append((start, len(ids)))
+        predictor_spans.append((first, len(predictors)))
+    return Pack(
+        input_ids=torch.tensor([ids], device=device),
+        position_ids=torch.tensor([positions], device=device),
+        row_ends=tuple(row_ends),
+        spans=tuple(spans),
+        predictors=torch.tensor(predictors, device=device),
+        predictor_spans=tuple(predictor_spans),
+        row_predictors=tuple(row_predictors),
+        targets=torch.tensor(targets, device=device),
+        weights=torch.tensor(weights, dtype=torch.float64, device=device),
+    )
+
+
+def plan_packs(samples: Sequence[Sample], tokens_per_pack: int) -> list[list[Sample]]:
+    """Group samples into packs of at most `tokens_per_pack` tokens, deterministically.
+
+    Longest first, so that memory runs out at once or never. A longer sample is a pack of its own.
+    """
+    ordered = sorted(samples, key=lambda sample: (-sample.tokens, sample.id))
+    packs: list[list[Sample]] = []
+    filled = 0
+    for sample in ordered:
+        if not packs or filled + sample.tokens > tokens_per_pack:
+            packs.append([])
+            filled = 0
+        packs[-1].append(sample)
+        filled += sample.tokens
+    return packs

@@ -1,0 +1,188 @@
+"""verl's synchronous trainer with this project's advantages.
+
+Registered as trainer mode ``prism`` (`register_trainer`). Five things differ from verl's ``sync`` trainer:
+
+- advantages come from `prism.core.advantages`, row by row (verl's own multi-row GRPO knows one score a trajectory and
+  cannot charge an invalid action to its row);
+- rows are put in the order (task, trajectory, step), which verl leaves to the order in which episodes finish, so
+  that a run repeats;
+- a training step's rows are cut into mini-batches of equally many real rows. verl 0.9.1 multiplies
+  ``ppo_mini_batch_size`` by ``rollout.n``, counts the product in rows and fills the last mini-batch up with empty rows:
+  with one row an environment step the number of rows changes at every training step, and the last optimizer step could
+  rest on a single real row;
+- a training step's metrics are logged before it is saved as well as after: verl logs after saving alone, so that a kill
+  between the two would lose the numbers of a step that is never repeated;
+- the trainer looks for finished episodes ten times a second, not every two seconds.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+import transfer_queue as tq
+from omegaconf import open_dict
+from tensordict import TensorDict
+from verl.trainer.ppo.v1.replay_buffer import DAPO_FILTERED_REWARD_COUNTS_KEY
+from verl.trainer.ppo.v1.trainer_base import register_trainer
+from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
+from verl.utils import tensordict_utils
+from verl.workers.utils.padding import response_to_nested
+
+from prism.core.advantages import gigpo_advantages, grpo_advantages
+from prism.rl.run_logs import BEFORE_SAVING
+
+POLL_SECONDS = 0.1
+
+
+def mini_batch_rows(rows: int, wanted: int, multiple: int) -> int:
+    """Rows of a mini-batch, empty ones included, so that a step's mini-batches are equally large and nearly `wanted`.
+
+    Args:
+        rows: real rows of the training step.
+        wanted: rows a mini-batch should have.
+        multiple: verl counts mini-batches in groups of ``rollout.n`` rows and deals them out to all ranks: the least
+            common multiple of the two.
+    """
+    batches = max(1, round(rows / wanted))
+    return math.ceil(rows / batches / multiple) * multiple
+
+
+def spread_padding(padding: Sequence[bool], ranks: int, batches: int) -> list[int]:
+    """A new order of a training step's rows, by index, in which all mini-batches have equally many empty rows.
+
+    verl deals out the rows in `ranks` equal blocks, and each rank cuts its block into `batches` mini-batches, in order.
+    No row changes its rank. Over all ranks mini-batches differ by one empty row at most, and so they do on each rank.
+
+    Args:
+        padding: which rows are empty, in verl's order: rank after rank.
+    """
+    share = len(padding) // ranks
+    size = share // batches
+    order: list[int] = []
+    placed = 0
+    for start in range(0, len(padding), share):
+        block = range(start, start + share)
+        real, empty = ([index for index in block if padding[index] == wanted] for wanted in (False, True))
+        counts = [0] * batches
+        for _ in empty:
+            counts[placed % batches] += 1
+            placed += 1
+        for count in counts:
+            order += [*real[: size - count], *empty[:count]]
+            real, empty = real[size - count :], empty[count:]
+    return order
+
+
+def _plain(stack: Any) -> list[Any]:
+    """Values of a non-tensor field of TransferQueue, which wraps them or not, depending on its backend."""
+    return [getattr(value, "data", value) for value in stack]
+
+
+def _padding(batch: Any) -> list[bool]:
+    """Which rows verl put in to fill a batch up."""
+    return [bool(tag.get("is_padding", False)) for tag in batch.tags]
+
+
+@register_trainer("prism")
+class PrismTrainer(PPOTrainerSync):
+    """Synchronous PPO-clip training on rows of environment steps."""
+
+    def __init__(self, config: Any):
+        # verl chooses trainer class, replay buffer and checkpoint contents by this name; all but the class are "sync"
+        with open_dict(config):
+            config.trainer.v1.trainer_mode = "sync"
+        super().__init__(config)
+        self.settings = config.prism
+
+    def _build_replay_buffer(self) -> Any:
+        buffer = super()._build_replay_buffer()
+        buffer.poll_interval = POLL_SECONDS
+        return buffer
+
+    def step(self, metrics: dict, timing_raw: dict) -> Any:
+        """One training step; what it found out is kept for the record written before saving."""
+        started = time.perf_counter()
+        batch = super().step(metrics, timing_raw)
+        self._unsaved = (batch, metrics, {**timing_raw, "step": time.perf_counter() - started})
+        return batch
+
+    def _save_checkpoint(self) -> None:
+        batch, metrics, timing = self._unsaved
+        known = {**metrics, BEFORE_SAVING: 1}
+        epoch = (self.global_steps - 1) // self.steps_per_epoch
+        self._compute_metrics(batch, known, timing, global_steps=self.global_steps, epoch=epoch)
+        known.pop(DAPO_FILTERED_REWARD_COUNTS_KEY, None)
+        self.logger.log(data=known, step=self.global_steps)
+        super()._save_checkpoint()
+
+    def _fetch_one_gen_batch(self) -> TensorDict:
+        # verl's random uids would put the groups of a step in another order at every run
+        batch = super()._fetch_one_gen_batch()
+        uids = [f"{self.global_steps:06d}-{position:05d}" for position in range(len(batch))]
+        tensordict_utils.assign_non_tensor_stack(batch, "uid", uids)
+        return batch
+
+    def _balance_batch(self, batch: Any, metrics: dict, **options: Any) -> Any:
+        def place(index: int) -> tuple[str, int, int]:
+            uid, session, step = batch.keys[index].rsplit("_", 2)
+            return uid, int(session), int(step)
+
+        batch.reorder(sorted(range(len(batch.keys)), key=place))
+        actor, rollout = self.config.actor_rollout_ref.actor, self.config.actor_rollout_ref.rollout
+        ranks = self.resource_pool_manager.get_n_gpus()
+        rows = mini_batch_rows(len(batch.keys), self.settings.mini_batch_rows, math.lcm(rollout.n, ranks))
+        actor.ppo_mini_batch_size = rows // rollout.n
+        metrics["prism/rows"] = len(batch.keys)
+        batch = super()._balance_batch(batch, metrics, **options)
+        batches = len(batch.keys) // rows
+        metrics["prism/mini_batches"] = batches
+        batch.reorder(spread_padding(_padding(batch), ranks, batches))
+        return batch
+
+    def _compute_advantage(self, batch: Any, metrics: dict) -> Any:
+        fields = ["uid", "response_mask", "extra_fields"]
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
+        response_mask = data["response_mask"]
+        groups = np.array(_plain(data["uid"]))
+        rows = [extra["prism"] for extra in _plain(data["extra_fields"])]
+        real = ~np.array(_padding(batch))
+        advantages = np.zeros(len(rows))
+        advantages[real] = self._advantages(groups[real], [row for row, kept in zip(rows, real, strict=True) if kept])
+        mask = response_mask.to_padded_tensor(0).float()
+        spread = torch.as_tensor(advantages, dtype=torch.float32).unsqueeze(-1) * mask
+        nested = response_to_nested(spread, response_mask)
+        output = TensorDict({"advantages": nested, "returns": nested}, batch_size=len(batch.keys))
+        return tq.kv_batch_put(keys=batch.keys, partition_id=batch.partition_id, fields=output)
+
+    def _advantages(self, groups: np.ndarray, rows: list[dict[str, Any]]) -> np.ndarray:
+        """Advantage of each real row; `rows` hold what the agent loop wrote."""
+
+        def column(name: str) -> np.ndarray:
+            return np.array([row[name] for row in rows])
+
+        if self.settings.algorithm == "gigpo":
+            return gigpo_advantages(
+                groups,
+                column("trajectory"),
+                column("step"),
+                column("step_reward"),
+                column("penalty"),
+                column("anchor"),
+                gamma=self.settings.gigpo.gamma,
+                weight=self.settings.gigpo.weight,
+                mode=self.settings.gigpo.mode,
+                statistics=self.settings.group_statistics,
+            )
+        return grpo_advantages(
+            groups,
+            column("trajectory"),
+            column("reward"),
+            column("penalty"),
+            statistics=self.settings.group_statistics,
+            norm_by_std=self.config.algorithm.norm_adv_by_std_in_grpo,
+        )

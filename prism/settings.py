@@ -1,0 +1,210 @@
+"""The recipe of every stage, from the config: what a plan checks, and what the rules hand to the commands.
+
+Nothing here needs torch: it is imported wherever Snakemake plans.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from prism.core.config import check_values
+from prism.core.errors import BadInput
+from prism.core.methods import ALGORITHMS
+from prism.core.prompts import PromptFormat
+from prism.core.recipes import build_recipe, schema_of
+from prism.environments.webshop.generator import CatalogRecipe
+from prism.gradients.recipe import ProbeRecipe
+from prism.rl.recipe import RlRecipe
+from prism.stages.eto import EtoRecipe
+from prism.stages.evaluate import EvaluationRecipe
+from prism.stages.games import GamesRecipe
+from prism.stages.panels import PanelRecipe
+from prism.stages.pass_rates import PassRatesRecipe
+from prism.stages.scores import ScoresRecipe
+from prism.stages.sft import SftRecipe
+from prism.stages.trajectories import TrajectoriesRecipe
+from prism.stages.webshop_catalog import StoreRecipe
+from prism.stages.webshop_trajectories import WebshopPanelRecipe, WebshopTrajectoriesRecipe
+
+GENERATED, DATASET = "generated", "dataset"
+# the published expert trajectories that the paper trains on
+ETO = "eto"
+# sections of the config that are a stage's settings: the recipe, and what of it comes from elsewhere in the config
+STAGES: dict[str, tuple[type, tuple[str, ...]]] = {
+    "probe": (ProbeRecipe, ("prompt",)),
+    "scores": (ScoresRecipe, ()),
+    "pass_rates": (
+        PassRatesRecipe,
+        ("prompt", "max_steps", "top_p", "max_new_tokens", "batch_size", "workers", "threads", "generator"),
+    ),
+    "sft": (SftRecipe, ("prompt", "template")),
+    "rl": (RlRecipe, ("prompt", "algorithm", "max_env_steps")),
+    "evaluation": (EvaluationRecipe, ("prompt", "max_steps")),
+}
+# what a benchmark may lay its own settings over, and what an RL algorithm may
+OVERLAID = ("sft", "rl", "evaluation")
+
+
+def read_schema(path: str | Path) -> dict[str, Any]:
+    """The schema of the whole config: that of the file, and the stages' settings, which their recipes know."""
+    schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+    properties, definitions = schema["properties"], schema["$defs"]
+    for name, (kind, elsewhere) in STAGES.items():
+        made = schema_of(kind, elsewhere)
+        stated = properties.get(name, {"properties": {}, "required": []})
+        made["properties"] |= stated["properties"]
+        made["required"] += stated["required"]
+        properties[name] = made
+    definitions["prompt"] = schema_of(PromptFormat)
+    return schema
+
+
+class StageRecipes:
+    """The recipe of each stage, for the benchmarks, backbones and algorithms of a config.
+
+    Each is built and checked when it is asked for.
+
+    Raises:
+        BadInput: no job could use the settings; names the config key.
+    """
+
+    def __init__(self, config: Mapping[str, Any]):
+        self.config = config
+        self._benchmarks = config["benchmarks"]
+
+    def _laid_over(self, stage: str, benchmark: str, **more: Any) -> dict[str, Any]:
+        """A stage's settings with the benchmark's own over them, and its prompt."""
+        own = self._benchmarks[benchmark]
+        settings = {key: value for key, value in self.config[stage].items() if key != "algorithms"}
+        return {**settings, **own.get(stage, {}), **more, "prompt": own["prompt"]}
+
+    def prompt(self, benchmark: str) -> PromptFormat:
+        """Of what a benchmark's agent is told."""
+        return _build(PromptFormat, self._benchmarks[benchmark]["prompt"], f"benchmarks.{benchmark}.prompt")
+
+    def probe(self, benchmark: str) -> ProbeRecipe:
+        """Of the gradient norms."""
+        settings = self._laid_over("probe", benchmark)
+        del settings["shards"]
+        return _build(ProbeRecipe, settings, "probe")
+
+    def scores(self) -> ScoresRecipe:
+        """Of the concentration scores."""
+        return _build(ScoresRecipe, self.config["scores"], "scores")
+
+    def sft(self, benchmark: str, backbone: str) -> SftRecipe:
+        """Of supervised fine-tuning."""
+        template = self.config["backbones"][backbone]["template"]
+        return _build(SftRecipe, self._laid_over("sft", benchmark, template=template), "sft")
+
+    def rl(self, benchmark: str, algorithm: str) -> RlRecipe:
+        """Of reinforcement learning with one algorithm, whose own settings are laid over the stage's."""
+        own = self.config["rl"].get("algorithms", {}).get(algorithm, {})
+        limits = {"algorithm": algorithm, "max_env_steps": self._benchmarks[benchmark]["max_steps"]}
+        recipe = _build(RlRecipe, self._laid_over("rl", benchmark, **own, **limits), "rl")
+        with _named("rl"):
+            recipe.check_batches()
+        return recipe
+
+    def evaluation(self, benchmark: str) -> EvaluationRecipe:
+        """Of playing a panel once."""
+        steps = self._benchmarks[benchmark]["max_steps"]
+        return _build(EvaluationRecipe, self._laid_over("evaluation", benchmark, max_steps=steps), "evaluation")
+
+    def pass_rates(self, benchmark: str) -> PassRatesRecipe:
+        """Of the rollouts that are counted: an evaluation's, and its own."""
+        own = {key: value for key, value in self.config["pass_rates"].items() if key != "shards"}
+        steps = self._benchmarks[benchmark]["max_steps"]
+        return _build(PassRatesRecipe, self._laid_over("evaluation", benchmark, **own, max_steps=steps), "pass_rates")
+
+    def games(self) -> GamesRecipe:
+        """Of ALFWorld's generated games."""
+        return _build(GamesRecipe, self._benchmarks["alfworld"]["games"], "benchmarks.alfworld.games")
+
+    def catalog(self) -> CatalogRecipe:
+        """Of WebShop's generated catalog."""
+        return _build(CatalogRecipe, self._benchmarks["webshop"]["catalog"], "benchmarks.webshop.catalog")
+
+    def store(self) -> StoreRecipe:
+        """Of WebShop's compiled catalog."""
+        own = self._benchmarks["webshop"]
+        settings = {"seed": own["catalog"]["seed"], "goals": [own["goals"]]}
+        return _build(StoreRecipe, settings, "benchmarks.webshop")
+
+    def _goals(self, benchmark: str) -> dict[str, Any]:
+        """The goal list and its parts; ALFWorld has games instead."""
+        own = self._benchmarks[benchmark]
+        return {key: own[key] for key in ("goals", "split") if key in own}
+
+    def expert(self, benchmark: str) -> TrajectoriesRecipe | WebshopTrajectoriesRecipe:
+        """Of a benchmark's own expert."""
+        kind = TrajectoriesRecipe if benchmark == "alfworld" else WebshopTrajectoriesRecipe
+        settings = {**self._benchmarks[benchmark]["expert"], **self._goals(benchmark)}
+        return _build(kind, settings, f"benchmarks.{benchmark}.expert")
+
+    def eto(self, benchmark: str) -> EtoRecipe:
+        """Of ETO's expert, played again."""
+        settings = {"max_steps": self._benchmarks[benchmark]["expert"]["max_steps"], **self._goals(benchmark)}
+        return _build(EtoRecipe, settings, f"benchmarks.{benchmark}.expert")
+
+    def panel(self, benchmark: str, panel: str) -> PanelRecipe | WebshopPanelRecipe:
+        """Of a fixed list of tasks; the training panel is every task that has a trajectory."""
+        kind = PanelRecipe if benchmark == "alfworld" else WebshopPanelRecipe
+        size = self._benchmarks[benchmark]["panels"].get(panel, 0)
+        settings = {"size": size, "seed": 0, **self._goals(benchmark)}
+        return _build(kind, settings, f"benchmarks.{benchmark}.panels.{panel}")
+
+    def all_of_them(self) -> Iterator[Callable[[], Any]]:
+        """Every recipe that a job of this config may get, to be built one by one."""
+        yield self.scores
+        for name, own in self._benchmarks.items():
+            for build in (self.probe, self.evaluation, self.pass_rates, self.expert, self.eto):
+                yield lambda build=build, name=name: build(name)
+            for algorithm in ALGORITHMS:
+                yield lambda name=name, algorithm=algorithm: self.rl(name, algorithm)
+            for backbone in self.config["backbones"]:
+                yield lambda name=name, backbone=backbone: self.sft(name, backbone)
+            for panel in own["panels"]:
+                yield lambda name=name, panel=panel: self.panel(name, panel)
+        if "alfworld" in self._benchmarks:
+            yield self.games
+        if "webshop" in self._benchmarks:
+            yield self.catalog
+            yield self.store
+
+
+def check_config(config: Mapping[str, Any], schema_path: str | Path, commanded: Sequence[str] = ()) -> None:
+    """Check a config, and build every recipe that a job may get of it; nothing is changed.
+
+    Args:
+        commanded: keys that ``--config`` set.
+
+    Raises:
+        BadInput: one line with the key, what is wrong with it and what to do.
+    """
+    check_values(config, read_schema(schema_path), OVERLAID, commanded)
+    for build in StageRecipes(config).all_of_them():
+        build()
+
+
+def _build(kind: type, settings: Mapping[str, Any], section: str) -> Any:
+    """A recipe of a section of the config."""
+    with _named(section):
+        return build_recipe(kind, settings, f"config {section}")
+
+
+@contextmanager
+def _named(section: str) -> Iterator[None]:
+    """Let errors name a key of the config: a recipe knows the setting's own name, or that of its stage too."""
+    try:
+        yield
+    except BadInput as error:
+        place = error.place.removeprefix("config ")
+        if place.split(".")[0] not in (section.split(".")[0], "prompt"):
+            place = f"{section}.{place}"
+        raise BadInput(f"config {place}", error.problem, error.remedy) from error

@@ -1,0 +1,247 @@
+"""Stage: every command of a plan, checked before anything is submitted.
+
+A dry run of Snakemake says which commands a target needs. Each is parsed by the command line without running it; its
+recipe is built; and what it would hand on is checked by those who get it: an SFT's YAML by LLaMA-Factory's own parser,
+an RL run's overrides by Hydra against verl's config tree and by verl's dataclasses. The batch arithmetic is asserted.
+Nothing here needs a GPU, a model or data.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from prism.core.errors import BadInput
+from prism.core.progress import say
+from prism.core.recipes import build_recipe
+from prism.rl.overrides import RunPaths, verl_overrides
+from prism.rl.recipe import RlRecipe
+from prism.stages.sft import SftRecipe, llamafactory_arguments
+from prism.tools.snakemake_plan import Job, Settings, planned_jobs
+
+_PROGRAM = ["python", "-m", "prism"]
+# the group of the commands that rules alone call; no two commands share a name
+_STAGE = "stage"
+# tasks of a run whose number is not known before its split exists; more than any step takes
+MANY_TASKS = 3000
+
+# what the JSON of a command's option becomes
+RECIPES = {
+    ("probe", "recipe"): "prism.stages.probe:ProbeRecipe",
+    ("sft", "recipe"): "prism.stages.sft:SftRecipe",
+    ("rl", "recipe"): "prism.rl.recipe:RlRecipe",
+    ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
+    ("learning-curve", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
+    ("pass-rates", "recipe"): "prism.stages.pass_rates:PassRatesRecipe",
+    ("panel", "recipe"): "prism.stages.panels:PanelRecipe",
+    ("webshop-panel", "recipe"): "prism.stages.webshop_trajectories:WebshopPanelRecipe",
+    ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
+    ("webshop-store", "recipe"): "prism.stages.webshop_catalog:StoreRecipe",
+    ("eto-trajectories", "recipe"): "prism.stages.eto:EtoRecipe",
+    ("trajectories", "recipe"): "prism.stages.trajectories:TrajectoriesRecipe",
+    ("webshop-trajectories", "recipe"): "prism.stages.webshop_trajectories:WebshopTrajectoriesRecipe",
+    ("score", "recipe"): "prism.stages.scores:ScoresRecipe",
+    ("games", "recipe"): "prism.stages.games:GamesRecipe",
+    ("webshop-catalog", "recipe"): "prism.environments.webshop.generator:CatalogRecipe",
+    ("cells", "row"): "prism.stages.cells:CellRecipe",
+    ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
+    ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
+    ("compare", "recipe"): "prism.stages.comparison:ComparisonRecipe",
+}
+# JSON that is written down as it is
+RECORDED = {("crate", "config")}
+
+
+@dataclass(frozen=True)
+class Command:
+    """One prism command of a plan: its name and arguments."""
+
+    name: str
+    arguments: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return shlex.join(["prism", self.name, *self.arguments])
+
+
+def check_plan(targets: Sequence[str], settings: Settings) -> Counter[str]:
+    """Check every command that a target needs, done or not; returns how many commands of each kind there are.
+
+    Raises:
+        BadInput: the target cannot be planned, or a command would be refused; names it.
+    """
+    commands = planned_commands(planned_jobs(targets, settings.options, everything=True))
+    counts = check_commands(commands)
+    say(f"{len(commands)} commands are sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
+    return counts
+
+
+def planned_commands(jobs: Iterable[Job]) -> list[Command]:
+    """The distinct commands of a plan, in its order.
+
+    Raises:
+        BadInput: a command is not a prism command: nothing would check it.
+    """
+    commands: dict[Command, None] = {}
+    for job in jobs:
+        # a rule that only gathers files, such as `all`, has none
+        for part in _split_commands(shlex.split(job.command)) if job.command else ():
+            words = [word for word in part if not re.fullmatch(r"[A-Z_]+=.*", word)]
+            if words[:3] != _PROGRAM:
+                raise BadInput("plan", f"{shlex.join(words)[:100]!r} is not a prism command", "write rules with prism")
+            name, *arguments = words[4:] if words[3:4] == [_STAGE] else words[3:]
+            commands[Command(name, tuple(arguments))] = None
+    return list(commands)
+
+
+def _split_commands(words: Sequence[str]) -> list[list[str]]:
+    parts: list[list[str]] = [[]]
+    for word in words:
+        if word in ("&&", ";"):
+            parts.append([])
+        else:
+            parts[-1].append(word)
+    return parts
+
+
+def check_commands(commands: Iterable[Command]) -> Counter[str]:
+    """Check each command; what only differs in seed or paths is handed to the others' parsers once.
+
+    Raises:
+        BadInput: the first command that would be refused.
+    """
+    counts: Counter[str] = Counter()
+    seen: set[tuple[str, str, str, str]] = set()
+    for command in commands:
+        counts[command.name] += 1
+        options = dict(parse(command))
+        machine = options.pop("machine", "{}")
+        for option, text in options.items():
+            told = (command.name, option, text, machine)
+            if isinstance(text, str) and text.startswith("{") and told not in seen:
+                seen.add(told)
+                _check_recipe(*told)
+    return counts
+
+
+def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
+    """Build what a command is told in JSON, and hand it to those who get it."""
+    place = f"{name} --{option}"
+    if (name, option) in RECORDED:
+        return
+    if (name, option) not in RECIPES:
+        raise BadInput(place, "is JSON that nothing checks", "add it to prism.tools.check_plan")
+    module, _, attribute = RECIPES[name, option].partition(":")
+    recipe = build_recipe(getattr(import_module(module), attribute), text, place, machine)
+    if name in CHECKERS:
+        CHECKERS[name](recipe)
+
+
+def parse(command: Command) -> Mapping[str, Any]:
+    """A command's options as the command line understands them; nothing is run.
+
+    Raises:
+        BadInput: no such command, or an option that it refuses.
+    """
+    parser = _command_parsers().get(command.name)
+    if parser is None:
+        raise BadInput(str(command)[:120], "is no command of prism", "see prism --help")
+    try:
+        return parser.make_context(command.name, list(command.arguments)).params
+    except Exception as error:
+        message = error.format_message() if hasattr(error, "format_message") else str(error)
+        raise BadInput(str(command)[:120], message.rstrip("."), f"see prism {command.name} --help") from error
+
+
+@cache
+def _command_parsers() -> Mapping[str, Any]:
+    """The command line's own parser of each command."""
+    # typer brings its own click where none is installed
+    from typer.main import get_command
+
+    from prism.cli import app
+
+    people = get_command(app).commands
+    return {**people[_STAGE].commands, **people}
+
+
+def check_sft(recipe: SftRecipe) -> None:
+    """An SFT's YAML, through LLaMA-Factory's own parser.
+
+    The parser looks for GPUs: the YAML is parsed without ``deepspeed`` and ``bf16``, on the CPU. The names of the
+    DeepSpeed keys are checked by the config's schema.
+    """
+    from llamafactory.hparams import get_train_args
+
+    with tempfile.TemporaryDirectory() as folder:
+        here = Path(folder)
+        arguments = llamafactory_arguments(recipe, 0, here / "model", here / "rows", here / "out", None, here)
+        arguments = {key: value for key, value in arguments.items() if key not in ("deepspeed", "bf16")}
+        try:
+            get_train_args({**arguments, "use_cpu": True})
+        except (ValueError, TypeError, OSError) as error:
+            raise BadInput(
+                "sft", f"LLaMA-Factory refuses its settings: {_first_line(error)}", "mend config sft"
+            ) from error
+
+
+def check_rl(recipe: RlRecipe) -> None:
+    """The overrides of an RL run, composed by Hydra against verl's config tree and converted to verl's dataclasses."""
+    recipe.check_batches()
+    paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
+    config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, recipe.training_steps(MANY_TASKS, MANY_TASKS), 0))
+    convert_verl(config)
+
+
+def compose_verl(overrides: Sequence[str]) -> Any:
+    """verl's config with overrides, composed by Hydra from the installed verl's own config tree.
+
+    Raises:
+        BadInput: Hydra refuses an override: a key is misspelt, or a value cannot be read.
+    """
+    import verl
+    from hydra import compose, initialize_config_dir
+    from hydra.errors import HydraException
+
+    tree = str(Path(verl.__file__).parent / "trainer" / "config")
+    of_hydra_itself = [override for override in overrides if override.startswith("hydra.")]
+    try:
+        with initialize_config_dir(tree, version_base=None):
+            return compose("ppo_trainer", [override for override in overrides if override not in of_hydra_itself])
+    except HydraException as error:
+        raise BadInput("rl", f"verl refuses its settings: {_first_line(error)}", "mend the override") from error
+
+
+def convert_verl(config: Any) -> dict[str, Any]:
+    """The parts of verl's config that have a dataclass, as such; their own checks run.
+
+    Raises:
+        BadInput: a part is refused.
+    """
+    from hydra.errors import InstantiationException
+    from omegaconf import OmegaConf
+    from verl.utils.config import omega_conf_to_dataclass
+
+    parts = ("actor_rollout_ref.actor", "actor_rollout_ref.rollout", "algorithm")
+    converted = {}
+    for place in parts:
+        part = OmegaConf.select(config, place)
+        try:
+            converted[place] = omega_conf_to_dataclass(part)
+        except (InstantiationException, TypeError, ValueError, AssertionError, NotImplementedError) as error:
+            raise BadInput("rl", f"verl refuses {place}: {_first_line(error)}", "mend the override") from error
+    return converted
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+CHECKERS: dict[str, Callable[[Any], None]] = {"sft": check_sft, "rl": check_rl}

@@ -1,0 +1,303 @@
+"""`prism plan`: the table, the CSV and the Gantt chart of what a target will cost."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import yaml
+
+from prism.core.errors import BadInput
+from prism.core.files import atomic_path
+from prism.core.progress import say
+from prism.tools.plan.costs import Cost, CostModel, gpu_hours
+from prism.tools.plan.power import PowerAssumptions, power_sentence, print_power
+from prism.tools.plan.schedule import GPUS_PER_NODE, Slot, simulate, wall_clock
+from prism.tools.snakemake_plan import BASE_CONFIG, Job, Settings, ancestors, planned_jobs
+
+ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
+CLUSTER_SIZES = (1, 2, 4)
+STAGE_ORDER = ("probe", "pass_rates", "sft", "rl", "evaluate")
+# Okabe-Ito: told apart with every common form of colour blindness
+COLOURS = {"probe": "#CC79A7", "pass_rates": "#F0E442", "sft": "#0072B2", "rl": "#E69F00", "evaluate": "#009E73"}
+
+
+@dataclass(frozen=True)
+class Line:
+    """One line of a plan: the cost of a set of jobs.
+
+    Attributes:
+        kind: ``total``, ``rule``, ``table``, ``figure`` or ``cell``.
+        name: which one.
+        jobs: number of jobs.
+        gpu_hours: GPUs times hours, summed.
+        hours_1_node: simulated wall-clock on one node of eight GPUs; of a table, figure or cell: built alone.
+        hours_2_nodes: on two.
+        hours_4_nodes: on four.
+        storage_gb: what stays on disk.
+        energy_kwh: electricity.
+        co2_kg: CO2.
+        measured: share of the GPU-hours that rests on benchmark files.
+        from_table3: share of the GPU-hours that the paper's Table 3 states.
+    """
+
+    kind: str
+    name: str
+    jobs: int
+    gpu_hours: float
+    hours_1_node: float
+    hours_2_nodes: float
+    hours_4_nodes: float
+    storage_gb: float
+    energy_kwh: float
+    co2_kg: float
+    measured: float
+    from_table3: float
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Jobs, their costs, and the model that energy comes from."""
+
+    jobs: list[Job]
+    costs: dict[int, Cost]
+    model: CostModel
+
+    def schedule(self, jobs: Sequence[Job], nodes: int) -> list[Slot]:
+        """The simulated run of some of the jobs."""
+        return simulate(jobs, {job.id: self.costs[job.id].hours for job in jobs}, nodes)
+
+    def line(self, kind: str, name: str, jobs: Sequence[Job]) -> Line:
+        """The line of some of the jobs."""
+        hours = gpu_hours(jobs, self.costs)
+        by_basis = {
+            basis: gpu_hours([job for job in jobs if self.costs[job.id].basis == basis], self.costs)
+            for basis in ("measured", "table 3")
+        }
+        return Line(
+            kind,
+            name,
+            len(jobs),
+            hours,
+            *(wall_clock(self.schedule(jobs, nodes)) for nodes in CLUSTER_SIZES),
+            sum(self.costs[job.id].storage_gb for job in jobs),
+            self.model.energy_kwh(hours),
+            self.model.co2_kg(hours),
+            *(part / hours if hours else 0.0 for part in by_basis.values()),
+        )
+
+    def lines(self) -> Iterator[Line]:
+        """The whole target, its rules, and each table, figure and cell in it as if built alone."""
+        yield self.line("total", "all jobs", self.jobs)
+        for rule in sorted({job.rule for job in self.jobs}, key=_stage_rank):
+            yield self.line("rule", rule, [job for job in self.jobs if job.rule == rule])
+        for kind, folder, suffix in (("table", "tables", ".csv"), ("figure", "figures", ".svg"), ("cell", "cells", "")):
+            yield from self._products(kind, folder, suffix)
+
+    def _products(self, kind: str, folder: str, suffix: str) -> Iterator[Line]:
+        # cells that one job writes cost the same: they are summed up once
+        for job in self.jobs:
+            names = [path for path in job.outputs if f"/{folder}/" in f"/{path}" and path.endswith(suffix)]
+            if not names:
+                continue
+            line = self.line(kind, names[0], ancestors(self.jobs, job))
+            for name in names:
+                yield Line(**{**vars(line), "name": name})
+
+
+def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool) -> None:
+    """Write and print what a target will cost.
+
+    Args:
+        target: a file or rule of the workflow, as Snakemake is told it.
+        out_dir: gets ``{target's name}.csv``, ``.svg`` and ``.png``.
+        settings: the profile, whose requests decide how many GPUs a job has, and the config's overlays, instead of the
+            profile's.
+        everything: also what has been built already.
+
+    Raises:
+        BadInput: the target cannot be planned, or a file is missing.
+    """
+    assumptions = read_assumptions()
+    say(f"plan: asking Snakemake for the jobs of {target}")
+    jobs = planned_jobs([target], settings.options, everything)
+    if not jobs:
+        say(f"plan: nothing is left to do for {target}; --everything plans it from scratch")
+        return
+    sizes = panel_sizes(settings)
+    model = CostModel(assumptions, sizes)
+    plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
+    lines = list(plan.lines())
+    stem = plan_name(target)
+    write_lines(out_dir / f"{stem}.csv", lines)
+    draw_gantt(plan, target, out_dir / f"{stem}.svg", out_dir / f"{stem}.png")
+    print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
+    print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(settings), _evaluated(sizes)))
+    say(f"plan: {out_dir / stem}.csv, .svg and .png")
+
+
+def plan_power(settings: Settings) -> None:
+    """Print how many seeds and tasks a claimed gain needs on the config's panels.
+
+    Raises:
+        BadInput: a file is missing.
+    """
+    print_power(PowerAssumptions(**read_assumptions()["power"]), _evaluated(panel_sizes(settings)))
+
+
+def read_assumptions() -> dict:
+    """What a plan assumes where nothing was measured.
+
+    Raises:
+        BadInput: the file is not there: the command was given elsewhere.
+    """
+    if not ASSUMPTIONS.is_file():
+        raise BadInput(ASSUMPTIONS, "not found", "run `prism plan` in the root of the repository")
+    return yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))
+
+
+def plan_name(target: str) -> str:
+    """Name of a target's plan: a table's or figure's own; a cell's with its folders, since many are called the same."""
+    path = Path(target)
+    if path.parent.name in ("", "tables", "figures"):
+        return path.stem
+    return "-".join([*path.parent.parts[1:], path.stem])
+
+
+def panel_sizes(settings: Settings) -> dict[str, dict[str, int]]:
+    """Episodes of each panel, read from the config files that Snakemake merges, the later over the earlier."""
+    sizes: dict[str, dict[str, int]] = {}
+    for config in _configs(settings):
+        for benchmark, settings in (config.get("benchmarks") or {}).items():
+            sizes.setdefault(benchmark, {}).update(settings.get("panels", {}))
+    return sizes
+
+
+def _evaluated(sizes: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    """Tasks of each panel that a claim is about."""
+    panels = {f"{benchmark} {panel}": tasks for benchmark, by in sizes.items() for panel, tasks in by.items()}
+    return {name: tasks for name, tasks in panels.items() if not name.endswith(" train")}
+
+
+def _seeds(settings: Settings) -> int:
+    return len([config["seeds"] for config in _configs(settings) if config.get("seeds")][-1])
+
+
+def _configs(settings: Settings) -> list[dict]:
+    """The config files that Snakemake merges, the later over the earlier."""
+    files = [BASE_CONFIG, *(settings.configfiles or _profile_configfiles(settings.profile))]
+    return [yaml.safe_load(path.read_text(encoding="utf-8")) for path in files]
+
+
+def _profile_configfiles(profile: str | None) -> list[Path]:
+    """The config files that a profile of this repository names."""
+    for path in sorted(Path(profile).glob("config*.yaml")) if profile else ():
+        named = yaml.safe_load(path.read_text(encoding="utf-8")).get("configfile") or []
+        return [Path(name) for name in ([named] if isinstance(named, str) else named)]
+    return []
+
+
+def _stage_rank(rule: str) -> tuple[int, str]:
+    return (STAGE_ORDER.index(rule) if rule in STAGE_ORDER else len(STAGE_ORDER), rule)
+
+
+def write_lines(path: Path, lines: Sequence[Line]) -> None:
+    """Write the plan as CSV."""
+    names = [field.name for field in fields(Line)]
+    with atomic_path(path) as temporary, Path(temporary).open("w", encoding="utf-8", newline="") as out:
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow(names)
+        for line in lines:
+            values = (getattr(line, name) for name in names)
+            writer.writerow([f"{value:.4g}" if isinstance(value, float) else value for value in values])
+
+
+def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
+    """Print the plan; cells and the rules without GPUs stay in the CSV."""
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(title=f"What {target} will cost", title_justify="left")
+    table.add_column("")
+    for heading in ("jobs", "GPU-hours", "1 node", "2 nodes", "4 nodes", "disk GB", "kWh", "kg CO2", "from Table 3"):
+        table.add_column(heading, justify="right")
+    shown = [line for line in lines if line.kind != "cell" and not _is_small(line)]
+    small = sum(line.jobs for line in lines if _is_small(line))
+    for line in shown:
+        alone = " (alone)" if line.kind in ("table", "figure") else ""
+        table.add_row(
+            line.name + alone,
+            str(line.jobs),
+            f"{line.gpu_hours:,.1f}",
+            *(f"{hours:,.1f} h" for hours in (line.hours_1_node, line.hours_2_nodes, line.hours_4_nodes)),
+            f"{line.storage_gb:,.0f}",
+            f"{line.energy_kwh:,.0f}",
+            f"{line.co2_kg:,.0f}",
+            f"{100 * line.from_table3:.0f}%",
+            style="bold" if line.kind == "total" else None,
+            end_section=line.kind == "total",
+        )
+    console = Console(width=140, soft_wrap=False)
+    console.print(table)
+    console.print(
+        f"{small} jobs without GPUs are not listed. Nodes have {GPUS_PER_NODE} A100s to themselves.\n"
+        f"A running training needs up to {work_gb:.0f} GB more. Assumptions: {ASSUMPTIONS}"
+    )
+
+
+def _is_small(line: Line) -> bool:
+    """Whether a line is a rule that uses no GPU: it stays in the CSV."""
+    return line.kind == "rule" and line.gpu_hours == 0
+
+
+def draw_gantt(plan: Plan, target: str, out_svg: Path, out_png: Path) -> None:
+    """Draw the simulated schedules, one panel a cluster size, a row a GPU."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    import matplotlib.pyplot as plt
+    from matplotlib.patches import Patch
+
+    plt.rcParams.update({"font.size": 8, "svg.hashsalt": "prism", "svg.fonttype": "none", "savefig.bbox": "tight"})
+    plt.rcParams["text.parse_math"] = False  # targets may hold dollar signs
+    figure, axes = plt.subplots(
+        len(CLUSTER_SIZES), 1, figsize=(9, 6.5), height_ratios=CLUSTER_SIZES, layout="constrained"
+    )
+    for axis, nodes in zip(axes, CLUSTER_SIZES, strict=True):
+        slots = plan.schedule(plan.jobs, nodes)
+        for slot in slots:
+            _draw_slot(axis, slot)
+        axis.set_title(f"{nodes} x 8 A100: {wall_clock(slots):,.1f} h", loc="left")
+        axis.set_ylim(nodes * GPUS_PER_NODE, 0)
+        axis.set_yticks(
+            [GPUS_PER_NODE * (node + 0.5) for node in range(nodes)], [f"node {node + 1}" for node in range(nodes)]
+        )
+        axis.set_xlim(0, wall_clock(slots) or 1)
+        for node in range(1, nodes):
+            axis.axhline(node * GPUS_PER_NODE, color="0.4", linewidth=0.6)
+    axes[-1].set_xlabel("hours since the first job")
+    used = [rule for rule in STAGE_ORDER if any(job.rule == rule and job.gpus for job in plan.jobs)]
+    figure.legend(
+        handles=[Patch(color=COLOURS[rule], label=rule) for rule in used], loc="outside lower center", ncols=len(used)
+    )
+    figure.suptitle(f"{target}: simulated from the paper's Table 3 and a model, not measured", x=0.01, ha="left")
+    for path, metadata in ((out_svg, {"Date": None}), (out_png, {"Software": None})):
+        with atomic_path(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata)
+    plt.close(figure)
+
+
+def _draw_slot(axis, slot: Slot) -> None:
+    """One bar a run of neighbouring GPUs."""
+    if not slot.gpus:
+        return
+    gpus = sorted(slot.gpus)
+    starts = [gpu for gpu in gpus if gpu - 1 not in gpus]
+    for first in starts:
+        height = next(count for count in range(1, len(gpus) + 1) if first + count not in gpus)
+        colour = COLOURS.get(slot.job.rule, "0.6")
+        axis.broken_barh(
+            [(slot.start, slot.hours)], (first, height), facecolor=colour, edgecolor="white", linewidth=0.3
+        )
