@@ -96,8 +96,9 @@ def test_one_step_gives_a_model_a_rollout_log_and_metrics(root, games, tmp_path)
 
 
 def test_a_killed_run_continues_and_ends_with_the_same_number_of_steps(root, games, tmp_path):
-    # GiGPO with a reference policy: the other algorithm and the other models that a run may hold
-    changes = {"algorithm": "gigpo", "kl_coefficient": 0.01, "steps": 3}
+    # GiGPO with a reference policy: the other algorithm and the other models that a run may hold; and environments in
+    # processes, which have to end with it
+    changes = {"algorithm": "gigpo", "kl_coefficient": 0.01, "steps": 3, "environment_processes": 2}
     run = subprocess.Popen(command(root, games, tmp_path, **changes), env=ENVIRONMENT)
     tracker = tmp_path / "work" / "checkpoints" / "latest_checkpointed_iteration.txt"
     while not tracker.exists():
