@@ -27,8 +27,9 @@ sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
-from prism.core.methods import BASE, COUNTED, RANDOM, build_methods, parse_slice
+from prism.core.methods import BASE, COUNTED, build_methods, parse_slice
 from prism.core.recipes import machine_settings, result_settings
+from prism.core.splits import RANDOM
 from prism.core.stage_sources import stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories

@@ -12,14 +12,12 @@ from dataclasses import dataclass
 
 from prism.core.concentration import score_names
 from prism.core.errors import BadInput
+from prism.core.splits import DRAWN
 
 ALL = "all"
 BASE = "base"
-# scores whose split depends on more than the gradient norms
-RANDOM, PASS_RATE = "random", "pass_rate"
-# random within bins of equal length, and p (1 - p) of the pass rate
-RANDOM_IN_LENGTH, PASS_RATE_VARIANCE = "random_in_length", "pass_rate_variance"
-DRAWN, COUNTED = (RANDOM, RANDOM_IN_LENGTH), (PASS_RATE, PASS_RATE_VARIANCE)
+# scores that come from rollouts: the pass rate p, and p (1 - p)
+PASS_RATE, PASS_RATE_VARIANCE = COUNTED = ("pass_rate", "pass_rate_variance")
 ALGORITHMS = ("grpo", "gigpo")
 _SUBSET = re.compile(r"(?P<score>[a-z0-9_]+(?:-seed\d+)?)-(?P<side>low|high)(?P<percent>\d{1,2})")
 

@@ -12,6 +12,8 @@ from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 
 SFT, RL = "sft", "rl"
+# scores that are drawn anew for every seed: uniform numbers, and these within bins of equal length
+RANDOM, RANDOM_IN_LENGTH = DRAWN = ("random", "random_in_length")
 
 
 @dataclass(frozen=True)

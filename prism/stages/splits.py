@@ -18,9 +18,8 @@ import numpy as np
 
 from prism.core.csv_files import Table, read_table, write_table
 from prism.core.errors import BadInput
-from prism.core.methods import DRAWN, RANDOM_IN_LENGTH
 from prism.core.progress import say
-from prism.core.splits import RL, SFT, Split, split_by_quantile
+from prism.core.splits import DRAWN, RANDOM_IN_LENGTH, RL, SFT, Split, split_by_quantile
 from prism.core.trajectories import read_trajectories
 
 _RANDOM_SCORE = re.compile(rf"({'|'.join(DRAWN)})-seed(\d+)")

@@ -1,8 +1,8 @@
 # What the cells and tables are made of: which evaluations, splits, checkpoints and run times a config asks for.
 import os
 
-from prism.core.methods import RANDOM
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
+from prism.core.splits import RANDOM
 
 CELL_SOURCES = source("cells")
 # the method that Table 3's speed-ups are relative to

@@ -31,8 +31,11 @@ SCORE_FIGURES = {"figure_case_study": 1, "figure_consensus": 1, "figure_score_di
 GINI = {
     "split": 1, "sft": 1, "rl": 1, "figure_training_curves": 1, "evaluate": 2,
 } | TABLE | {"table1_row": 2}  # fmt: skip
-FROM_SCORES = {"scores": 2, "sensitivity": 1} | GINI | SCORE_FIGURES
-FROM_PROBE = {"probe": 2} | FROM_SCORES
+FROM_SCORES = {
+    "scores": 2, "sensitivity": 1, "figure_case_study": 1, "figure_score_distributions": 1,
+} | GINI  # fmt: skip
+# figure 5 scores the norms itself, with the epsilon of eq. 5-7
+FROM_PROBE = {"probe": 2, "figure_consensus": 1} | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
     FROM_PROBE
