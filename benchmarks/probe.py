@@ -39,10 +39,9 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
 
 from prism.core.prompts import PromptFormat, Row
 from prism.gradients.corpus import load_corpus
-from prism.gradients.packing import plan_packs
+from prism.gradients.packs import Sample, plan_packs, useful_length
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import Projection, find_projections
-from prism.gradients.samples import Sample, useful_length
 
 BATCH = 4
 VOCABULARY = 2048

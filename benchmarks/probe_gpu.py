@@ -27,9 +27,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
 from prism.core.prompts import PromptFormat
+from prism.gradients.packs import Sample
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections
-from prism.gradients.samples import Sample
 
 LARGE = {
     "num_attention_heads": 32,

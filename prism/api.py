@@ -22,11 +22,9 @@ from prism.core.errors import BadInput, NotFinite
 from prism.core.progress import track
 from prism.core.prompts import encode_chat
 from prism.core.splits import Split, split_by_quantile
-from prism.gradients.models import check_samples
-from prism.gradients.packing import plan_packs
+from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections, parameter_counts
-from prism.gradients.samples import Sample
 
 
 @dataclass(frozen=True)
@@ -79,7 +77,7 @@ def probe(
         NotFinite: a loss or norm is NaN or infinite; names the chat.
     """
     samples = [_encode(chat, tokenizer, context_length) for chat in _parse(chats)]
-    check_samples("model", model, samples)
+    check_samples(model, samples, "model")
     with _stand_in(model) as network:
         counts = tuple(parameter_counts(find_projections(network)))
         prober = GradientProber(network)

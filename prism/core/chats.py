@@ -61,6 +61,18 @@ class Chat:
     place: str
 
 
+def holds_trajectories(path: str | Path) -> bool:
+    """Whether a file holds expert trajectories, not chats; its first record tells.
+
+    Raises:
+        BadInput: the file cannot be read or holds no record.
+    """
+    first = next((record for _, _, record in read_records(path)), None)
+    if first is None:
+        raise BadInput(path, "is empty", FORMATS)
+    return "steps" in first
+
+
 def read_chats(path: str | Path) -> list[Chat]:
     """Read and check a file of chats.
 

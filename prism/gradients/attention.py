@@ -1,7 +1,12 @@
-"""Block-causal attention: every row of a pack attends to itself alone."""
+"""Block-causal attention: every row of a pack attends to itself alone.
+
+On GPUs in half precision all rows go through one launch of FlashAttention (`varlen_attention`), with torch's own
+kernels, so that nothing has to be compiled against torch; elsewhere row by row.
+"""
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -12,7 +17,6 @@ from torch import nn
 from transformers import AttentionInterface
 
 from prism.core.errors import BadInput
-from prism.gradients.varlen import varlen_attention
 
 IMPLEMENTATION = "prism_block_causal"
 
@@ -92,6 +96,45 @@ def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> to
     """True where a query at `positions` sees a key: (queries, length)."""
     distance = positions[:, None] - torch.arange(length, device=positions.device)[None, :]
     return distance >= 0 if window is None else (distance >= 0) & (distance < window)
+
+
+def varlen_attention(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    row_ends: Sequence[int],
+    scaling: float | None,
+    window: int | None,
+) -> torch.Tensor:
+    """Attention in which every row sees itself alone.
+
+    Args:
+        query: (1, heads, T, d), bfloat16 or float16 on a GPU; `key` and `value` may have fewer heads (GQA).
+        row_ends: cumulative row boundaries, starting with 0.
+        scaling: of the scores; by default 1 / sqrt(d).
+        window: keys that a query sees, itself included; None for all before it.
+
+    Returns:
+        (1, T, heads, d).
+    """
+    from torch.nn.attention.varlen import varlen_attn
+
+    ends = torch.tensor(row_ends, dtype=torch.int32, device=query.device)
+    longest = max(end - start for start, end in pairwise(row_ends))
+    tokens_first = [tensor[0].transpose(0, 1).contiguous() for tensor in (query, key, value)]
+    # torch 2.11 takes fewer key heads as they are, later versions want to be told
+    grouped = {"enable_gqa": True} if "enable_gqa" in inspect.signature(varlen_attn).parameters else {}
+    output = varlen_attn(
+        *tokens_first,
+        ends,
+        ends,
+        longest,
+        longest,
+        scale=scaling,
+        window_size=(window - 1 if window else -1, 0),
+        **grouped,
+    )
+    return output[None]
 
 
 AttentionInterface.register(IMPLEMENTATION, block_causal_attention)

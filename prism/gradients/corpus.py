@@ -5,30 +5,28 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Protocol
 
-from prism.core.chats import FORMATS, Chat, read_chats
-from prism.core.errors import BadInput
-from prism.core.files import read_records, sha256_json
+from prism.core.chats import holds_trajectories, read_chats
+from prism.core.files import sha256_json
 from prism.core.prompts import (
     PROMPT_VERSION,
     PromptEncoder,
     PromptFormat,
-    conversation_messages,
     encode_chat,
 )
 from prism.core.trajectories import Trajectory, read_trajectories
-from prism.gradients.samples import Sample
+from prism.gradients.packs import Sample
 
 
 class Corpus(Protocol):
-    """Trajectories by id, how each becomes token rows, and how it reads as a chat."""
+    """Trajectories by id, where each stands, and how it becomes token rows."""
 
     ids: list[str]
 
     def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
         """Token rows of one trajectory; see `PromptEncoder.encode_trajectory`."""
 
-    def chat(self, identifier: str) -> Chat:
-        """One trajectory as a chat."""
+    def place(self, identifier: str) -> str:
+        """Where a trajectory stands, for errors."""
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
         """What the token stream depends on, for the metadata."""
@@ -50,10 +48,9 @@ class ExpertCorpus:
         encoded = self._encoder.encode_trajectory(self._trajectories[identifier], layout, loss_on)
         return Sample.of(identifier, encoded)
 
-    def chat(self, identifier: str) -> Chat:
-        """One trajectory as a chat with instructions in words."""
-        messages = conversation_messages(self._trajectories[identifier], "full")
-        return Chat(identifier, tuple(messages), None, f"{self.path} ({identifier})")
+    def place(self, identifier: str) -> str:
+        """File and id."""
+        return f"{self.path} ({identifier})"
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
         """Prompt format, layout and loss, and their hash."""
@@ -77,9 +74,9 @@ class ChatCorpus:
         encoded = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools, loss_on)
         return Sample.of(identifier, encoded)
 
-    def chat(self, identifier: str) -> Chat:
-        """One chat."""
-        return self._chats[identifier]
+    def place(self, identifier: str) -> str:
+        """File and line."""
+        return self._chats[identifier].place
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
         """Chat template, context length and loss, hashed."""
@@ -98,7 +95,4 @@ def load_corpus(path: str | Path) -> Corpus:
         BadInput: names file and line of what cannot be used.
     """
     path = Path(path)
-    first = next((record for _, _, record in read_records(path)), None)
-    if first is None:
-        raise BadInput(path, "is empty", FORMATS)
-    return ExpertCorpus(path) if "steps" in first else ChatCorpus(path)
+    return ExpertCorpus(path) if holds_trajectories(path) else ChatCorpus(path)

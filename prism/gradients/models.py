@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -12,7 +11,6 @@ from transformers import AutoModelForCausalLM
 
 from prism.core.errors import BadInput
 from prism.core.files import sha256_model
-from prism.gradients.samples import Sample
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
 _FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
@@ -42,11 +40,11 @@ def _download(model: str) -> Path:
         raise BadInput(model, "is neither a model folder nor a model id that can be downloaded", "check it") from error
 
 
-def load_model(folder: Path, dtype: torch.dtype, device: torch.device, samples: Sequence[Sample]) -> nn.Module:
-    """Load the weights and check that the model can read the samples.
+def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:
+    """Load the weights onto a device.
 
     Raises:
-        BadInput: a weight is NaN or infinite, a row is longer than the model's positions, or a token id is unknown.
+        BadInput: the folder holds no causal language model, or a weight is NaN or infinite.
     """
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
@@ -57,30 +55,4 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device, samples: 
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             raise BadInput(folder, f"{name} holds NaN or infinite weights", "use an intact checkpoint")
-    check_samples(folder, model, samples)
     return model
-
-
-def check_samples(folder: str | Path, model: nn.Module, samples: Sequence[Sample]) -> None:
-    """Check that a model has positions and tokens for all samples.
-
-    Args:
-        folder: what to call the model in an error.
-
-    Raises:
-        BadInput: a row is longer than the model's positions, or a token id is unknown.
-    """
-    positions = getattr(model.config, "max_position_embeddings", None)
-    vocabulary = model.get_input_embeddings().num_embeddings
-    for sample in samples:
-        longest = max(len(row.input_ids) for row in sample.rows)
-        if positions is not None and longest > positions:
-            raise BadInput(
-                folder,
-                f"has {positions} positions, trajectory {sample.id!r} has {longest} tokens",
-                "lower the context length",
-            )
-        if max(max(row.input_ids) for row in sample.rows) >= vocabulary:
-            raise BadInput(
-                folder, f"does not know a token of trajectory {sample.id!r}", "use the model's own tokenizer"
-            )

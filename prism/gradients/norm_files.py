@@ -18,6 +18,9 @@ from prism.core.files import atomic_path
 if TYPE_CHECKING:  # scoring must not wait for torch
     from prism.gradients.prober import ProbedSample
 
+# the projections of a decoder layer, in the order of the norm columns
+MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
 ROWS_PER_GROUP = 4096
 FIXED_COLUMNS = ("id", "loss", "response_tokens", "rows", "truncated")
 FACTS = (

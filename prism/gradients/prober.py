@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from prism.core.errors import NotFinite, PrismError
 from prism.core.progress import say
 from prism.gradients.attention import IMPLEMENTATION
+from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import (
     direct_norm,
     frobenius,
@@ -28,10 +29,9 @@ from prism.gradients.norms import (
     gram_norm,
     weight_gradient,
 )
-from prism.gradients.packing import Pack, build_pack, plan_packs
+from prism.gradients.packs import Pack, Sample, build_pack, plan_packs, useful_length
 from prism.gradients.projections import INPUT_GROUPS, Projection, decoder_layers, find_projections
 from prism.gradients.rms_norm import replace_rms_norms
-from prism.gradients.samples import MODULES, Sample, useful_length
 
 
 @dataclass(frozen=True)

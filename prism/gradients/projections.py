@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from prism.core.errors import BadInput
-from prism.gradients.samples import MODULES
+from prism.gradients.norm_files import MODULES
 
 # Projections that read the same input share the Gram matrix of that input.
 INPUT_GROUPS = (("q_proj", "k_proj", "v_proj"), ("o_proj",), ("gate_proj", "up_proj"), ("down_proj",))

@@ -19,11 +19,10 @@ from prism.gradients.corpus import Corpus, load_corpus
 from prism.gradients.journal import Journal
 from prism.gradients.models import DTYPES, load_model, resolve_model
 from prism.gradients.norm_files import write_norms
-from prism.gradients.packing import plan_packs
+from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber, ProbedSample
 from prism.gradients.projections import find_projections, parameter_counts
 from prism.gradients.recipe import ProbeRecipe
-from prism.gradients.samples import Sample
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -65,7 +64,8 @@ def probe_shard(
     tokenizer = load_tokenizer(folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, shards, strict)
     torch_device = _pick_device(device)
-    network = load_model(folder, DTYPES[recipe.dtype], torch_device, samples)
+    network = load_model(folder, DTYPES[recipe.dtype], torch_device)
+    check_samples(network, samples, str(folder))
     projections = find_projections(network)
     facts = {
         "dtype": recipe.dtype,
@@ -107,13 +107,13 @@ def _encode_shard(
     for sample in samples:
         if strict and sample.truncated:
             raise BadInput(
-                corpus.chat(sample.id).place,
+                corpus.place(sample.id),
                 f"trajectory {sample.id!r} is longer than the context of {prompt.context_length} tokens",
                 "raise the context length, shorten it, or drop --strict",
             )
         if not sample.response_tokens:
             raise BadInput(
-                corpus.chat(sample.id).place,
+                corpus.place(sample.id),
                 f"trajectory {sample.id!r} has no response token within {prompt.context_length} tokens",
                 "raise the context length or remove it",
             )

@@ -16,8 +16,7 @@ import numpy as np
 from prism.core.concentration import concentration_scores
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path
-from prism.gradients.norm_files import NormFile, open_norms
-from prism.gradients.samples import MODULES
+from prism.gradients.norm_files import MODULES, NormFile, open_norms
 
 FORMATS = (".svg", ".png")
 DOMINANT = 5

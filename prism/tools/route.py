@@ -11,13 +11,14 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prism.core.chats import Chat
+from prism.core.chats import Chat, holds_trajectories, read_chats
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, check_apart, check_folder_output, sha256_file, write_json
 from prism.core.progress import say
+from prism.core.prompts import conversation_messages
 from prism.core.splits import RL, SFT
-from prism.gradients.corpus import Corpus, load_corpus
+from prism.core.trajectories import read_trajectories
 from prism.stages.splits import route_table, score_table, write_split
 
 LLAMAFACTORY_DATASET = "prism_sft"
@@ -52,13 +53,13 @@ def route(
     beside = Path(out_csv).parent
     halves = {}
     if emit:
-        corpus, source = _scored_corpus(Path(scores_csv), data)
+        chats, source = _scored_corpus(Path(scores_csv), data)
         regimes = dict(zip(table.column("id"), split.regimes, strict=True))
         for name in emit:
             check_folder_output(beside / name)
             for given in (scores_csv, source):
                 check_apart(beside / name, given)
-            halves[beside / name] = EMITTERS[name](corpus, regimes)
+            halves[beside / name] = EMITTERS[name](chats, regimes)
     # nothing was written so far, and all of it appears together
     with ExitStack() as outputs:
         for folder, files in halves.items():
@@ -72,16 +73,26 @@ def route(
         say(f"wrote {folder}: {', '.join(files)}")
 
 
-def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[Corpus, str | Path]:
-    """The corpus that was scored, and its file."""
+def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[list[Chat], str | Path]:
+    """The corpus that was scored, as chats, and its file."""
     table = read_table(scores_csv)
     path = data or table.note("data")
     if path is None:
         raise BadInput(scores_csv, "does not name the corpus it was made from", "name it with --data")
-    corpus = load_corpus(path)
+    chats = _read_corpus(path)
     if sha256_file(path) != table.note("data_sha256"):
         raise BadInput(path, f"is not the corpus that {scores_csv} was made from", "probe and score it again")
-    return corpus, path
+    return chats, path
+
+
+def _read_corpus(path: str | Path) -> list[Chat]:
+    """A corpus as chats; expert trajectories with instructions in words."""
+    if not holds_trajectories(path):
+        return read_chats(path)
+    return [
+        Chat(one.id, tuple(conversation_messages(one, "full")), None, f"{path} ({one.id})")
+        for one in read_trajectories(path)
+    ]
 
 
 def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
@@ -92,13 +103,13 @@ def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
             write_json(folder / name, content)
 
 
-def llamafactory_files(corpus: Corpus, regimes: Mapping[str, str]) -> dict[str, Any]:
+def llamafactory_files(chats: Sequence[Chat], regimes: Mapping[str, str]) -> dict[str, Any]:
     """The SFT half as a LLaMA-Factory dataset named ``prism_sft``: contents by file name.
 
     LLaMA-Factory drops chats that do not alternate between user (or tool) and assistant with no more than a warning;
     they are refused here.
     """
-    records = [_llamafactory_record(corpus.chat(name)) for name in _ids(corpus, regimes, SFT)]
+    records = [_llamafactory_record(chat) for chat in _half(chats, regimes, SFT)]
     tags = {
         "role_tag": "role",
         "content_tag": "content",
@@ -145,13 +156,13 @@ def _llamafactory_message(message: Mapping[str, Any], chat: Chat) -> dict[str, s
     return {"role": "function_call", "content": json.dumps(calls, ensure_ascii=False)}
 
 
-def verl_files(corpus: Corpus, regimes: Mapping[str, str]) -> dict[str, Any]:
+def verl_files(chats: Sequence[Chat], regimes: Mapping[str, str]) -> dict[str, Any]:
     """The RL half as verl's parquet: one prompt a trajectory, the messages before its first answer.
 
     ``reward_model.ground_truth`` is the last answer, ``extra_info.trajectory`` the whole chat as JSON: how they are
     turned into a reward is up to the reward function of the task.
     """
-    records = [_verl_record(corpus.chat(name), index) for index, name in enumerate(_ids(corpus, regimes, RL))]
+    records = [_verl_record(chat, index) for index, chat in enumerate(_half(chats, regimes, RL))]
     return {VERL_FILE: pa.Table.from_pylist(records)}
 
 
@@ -173,15 +184,15 @@ def _verl_record(chat: Chat, index: int) -> dict[str, Any]:
     }
 
 
-def _ids(corpus: Corpus, regimes: Mapping[str, str], regime: str) -> list[str]:
-    """Ids of one half, in the order of the corpus."""
-    ids = [identifier for identifier in corpus.ids if regimes.get(identifier) == regime]
-    if not ids:
+def _half(chats: Sequence[Chat], regimes: Mapping[str, str], regime: str) -> list[Chat]:
+    """The chats of one half, in the order of the corpus."""
+    half = [chat for chat in chats if regimes.get(chat.id) == regime]
+    if not half:
         raise BadInput("split", f"routes nothing to {regime}", "choose another share or score")
-    return ids
+    return half
 
 
-EMITTERS: dict[str, Callable[[Corpus, Mapping[str, str]], dict[str, Any]]] = {
+EMITTERS: dict[str, Callable[[Sequence[Chat], Mapping[str, str]], dict[str, Any]]] = {
     "llamafactory": llamafactory_files,
     "verl": verl_files,
 }

@@ -10,11 +10,9 @@ import pytest
 import torch
 from probe_models import random_model, random_row, random_samples, reference_norms
 
-from prism.gradients.attention import block_causal_attention
-from prism.gradients.packing import plan_packs
+from prism.gradients.attention import block_causal_attention, varlen_attention
+from prism.gradients.packs import Sample, plan_packs
 from prism.gradients.prober import GradientProber
-from prism.gradients.samples import Sample
-from prism.gradients.varlen import varlen_attention
 from prism.rl.in_verl.packed_attention import packed_attention
 
 SAMPLES = random_samples(6, rows=(1, 3))

@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 
 from prism.core.prompts import Row
-from prism.gradients.norm_files import write_norms
+from prism.gradients.norm_files import MODULES, write_norms
+from prism.gradients.packs import Sample
 from prism.gradients.prober import ProbedSample
-from prism.gradients.samples import MODULES, Sample
 
 LAYERS = 2
 NAMES = [f"layers.{layer}.{module}" for layer in range(LAYERS) for module in MODULES]

@@ -11,7 +11,8 @@ from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, MistralConfig, Qwen2Config, Qwen3Config
 
 from prism.core.prompts import Row
-from prism.gradients.samples import MODULES, Sample
+from prism.gradients.norm_files import MODULES
+from prism.gradients.packs import Sample
 
 VOCABULARY = 97
 CONFIGS = {"qwen3": Qwen3Config, "qwen2": Qwen2Config, "llama": LlamaConfig, "mistral": MistralConfig}

@@ -11,12 +11,12 @@ from probe_models import random_model, random_row, random_samples, reference_nor
 
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.prompts import Row
+from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import direct_norm, frobenius, gram_blocks, gram_is_cheaper, gram_norm, product
-from prism.gradients.packing import build_pack, plan_packs
+from prism.gradients.packs import Sample, build_pack, plan_packs, useful_length
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections
 from prism.gradients.rms_norm import FrozenRMSNorm, replace_rms_norms
-from prism.gradients.samples import MODULES, Sample, useful_length
 
 TOLERANCE = 1e-12
 SAMPLES = random_samples(6, rows=(1, 3))

@@ -1,4 +1,4 @@
-"""Packs rows of several trajectories into one sequence without padding."""
+"""Trajectories as the prober sees them, and packs: rows of several trajectories in one sequence without padding."""
 
 from __future__ import annotations
 
@@ -6,8 +6,73 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
+from torch import nn
 
-from prism.gradients.samples import Sample, useful_length
+from prism.core.errors import BadInput
+from prism.core.prompts import Encoded, Row
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One trajectory as the prober sees it.
+
+    Attributes:
+        id: unique in the corpus.
+        rows: its token rows; the loss is the mean over the tokens with loss of all of them.
+        truncated: number of rows that were cut at the context length (or dropped because nothing was left).
+        response_tokens_cut: tokens with loss that were cut off.
+    """
+
+    id: str
+    rows: tuple[Row, ...]
+    truncated: int = 0
+    response_tokens_cut: int = 0
+
+    @classmethod
+    def of(cls, identifier: str, encoded: Encoded) -> Sample:
+        """A trajectory's rows under its id."""
+        return cls(identifier, tuple(encoded.rows), encoded.truncated, encoded.response_tokens_cut)
+
+    @property
+    def response_tokens(self) -> int:
+        """Tokens that carry loss. The first token of a row is never predicted, so it cannot."""
+        return sum(sum(row.response_mask[1:]) for row in self.rows)
+
+    @property
+    def tokens(self) -> int:
+        """Tokens that the prober computes: every row up to its last predictor."""
+        return sum(useful_length(row) for row in self.rows)
+
+
+def useful_length(row: Row) -> int:
+    """Input tokens of a row that can influence its loss: all before its last response token.
+
+    The last response token is only a target, and what follows it is seen by no loss.
+    """
+    for index in range(len(row.response_mask) - 1, 0, -1):
+        if row.response_mask[index]:
+            return index
+    return 0
+
+
+def check_samples(model: nn.Module, samples: Sequence[Sample], name: str) -> None:
+    """Check that a model has positions and tokens for all samples.
+
+    Args:
+        name: what to call the model in an error.
+
+    Raises:
+        BadInput: a row is longer than the model's positions, or a token id is unknown.
+    """
+    positions = getattr(model.config, "max_position_embeddings", None)
+    vocabulary = model.get_input_embeddings().num_embeddings
+    for sample in samples:
+        longest = max(len(row.input_ids) for row in sample.rows)
+        if positions is not None and longest > positions:
+            problem = f"has {positions} positions, trajectory {sample.id!r} has {longest} tokens"
+            raise BadInput(name, problem, "lower the context length")
+        if max(max(row.input_ids) for row in sample.rows) >= vocabulary:
+            raise BadInput(name, f"does not know a token of trajectory {sample.id!r}", "use the model's own tokenizer")
 
 
 @dataclass(frozen=True)
