@@ -20,7 +20,6 @@ PAPER_FILES = [
 rule audit:
     input:
         paper=PAPER_FILES,
-        source=source("audit"),
     output:
         csv="results/audit/paper.csv",
         md=report(
@@ -35,6 +34,7 @@ rule audit:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("audit"),
         folder=PAPER,
     message:
         "audit of the paper's published numbers"
@@ -52,7 +52,6 @@ rule comparison:
         ),
         norms=consensus_norms(),
         evaluations=compared_evaluations(),
-        source=source("comparison"),
     output:
         csv="<results>/comparison.csv",
         md=report(
@@ -68,6 +67,7 @@ rule comparison:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("comparison"),
         folder=PAPER,
         out=lambda wildcards, output: os.path.dirname(output.csv),
         options=lambda wildcards, input: [

@@ -30,7 +30,7 @@ from prism.core.errors import PrismError
 from prism.core.methods import BASE, COUNTED, build_methods, parse_slice
 from prism.core.recipes import machine_settings, result_settings
 from prism.core.splits import RANDOM
-from prism.core.stage_sources import stage_sources
+from prism.core.stage_sources import code_of, stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
@@ -126,8 +126,13 @@ def machine(stage, *names):
     return json_text(machine_settings(getattr(RECIPES, stage)(*names)))
 
 
+def code(*stages, others=()):
+    """The hash of light stages' code: their jobs rerun when it changes. Heavy stages have a version."""
+    return code_of(ROOT, stages, others)
+
+
 def source(name):
-    """A light stage's own source and what it imports: its jobs rerun when that changes. Heavy stages have a version."""
+    """Source files of a light stage."""
     return [shipped(path) for path in stage_sources(ROOT, name)]
 
 

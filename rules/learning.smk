@@ -36,7 +36,6 @@ rule learning_table:
         evaluations=learning_evaluations(
             ["base", "sft", "sft-then-rl"], config["seeds"]
         ),
-        source=source("learning"),
     output:
         "<results>/tables/learning.csv",
     log:
@@ -46,6 +45,7 @@ rule learning_table:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("learning"),
         scale=config["scale"],
     message:
         "learning: base, SFT and SFT-then-RL on the same tasks"
@@ -60,7 +60,6 @@ rule figure_learning:
         evaluations=lambda wildcards: learning_evaluations(
             ["base", "sft"], [wildcards.seed]
         ),
-        source=source("learning_figure"),
     output:
         svg="<results>/figures/learning-seed{seed}.svg",
         png="<results>/figures/learning-seed{seed}.png",
@@ -71,6 +70,7 @@ rule figure_learning:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("learning_figure"),
         title=lambda wildcards: f"GRPO from the SFT checkpoint, {LEARNING_BENCHMARK}, {LEARNING_BACKBONE}, seed {wildcards.seed}",
         curves=lambda wildcards, input: " ".join(
             f"--curve {folder}" for folder in input.curves

@@ -34,7 +34,6 @@ rule pass_rate_table:
         shards=lambda wildcards: pass_rate_shards(
             wildcards.benchmark, wildcards.backbone
         ),
-        source=source("pass_rate_table"),
     output:
         "<results>/passrates/{benchmark}/{backbone}.csv",
     log:
@@ -43,6 +42,8 @@ rule pass_rate_table:
         "<benchmarks>/pass_rate_table/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/cpu.yaml"
+    params:
+        code=code("pass_rate_table"),
     message:
         "pass rates: {wildcards.backbone} on {wildcards.benchmark}, all shards"
     shell:

@@ -9,10 +9,6 @@ rule index_page:
         [everything_of(table) for table in config["targets"]["tables"]],
         "<results>/benchmarks/summary.csv",
         captions=collect(shipped("report/{name}.rst"), name=REPORTED),
-        source=[
-            source("index_page"),
-            shipped("prism/stages/templates/index.html.jinja"),
-        ],
     output:
         "<results>/index.html",
     log:
@@ -20,6 +16,7 @@ rule index_page:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("index_page", others=["prism/stages/templates/index.html.jinja"]),
         results=lambda wildcards, output: os.path.dirname(output[0]),
         tables=",".join(config["targets"]["tables"]),
         figures=",".join(config["targets"]["figures"]),
@@ -38,7 +35,6 @@ rule crate:
     input:
         "<results>/index.html",
         licences=shipped("resources/licences.csv"),
-        source=source("crate"),
     output:
         metadata="<results>/ro-crate-metadata.json",
         workflow=directory("<results>/workflow"),
@@ -47,6 +43,7 @@ rule crate:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("crate"),
         results=lambda wildcards, output: os.path.dirname(output[0]),
         workflow=shipped("."),
         # what names the run; every evaluation and training records its own settings

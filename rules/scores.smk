@@ -4,7 +4,6 @@
 rule scores:
     input:
         norms=lambda wildcards: shard_files_of(wildcards.benchmark, wildcards.backbone),
-        source=source("scores"),
     output:
         "<results>/scores/{benchmark}/{backbone}.csv",
     log:
@@ -14,6 +13,7 @@ rule scores:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("scores"),
         recipe=recipe("scores"),
     message:
         "scores: {wildcards.benchmark} under {wildcards.backbone}"
@@ -28,7 +28,6 @@ rule sensitivity:
             benchmark=config["tables"]["appendix_g"]["benchmarks"],
             backbone=config["tables"]["appendix_g"]["backbones"],
         ),
-        source=source("sensitivity"),
     output:
         report(
             "<results>/tables/appendix_g.csv",
@@ -42,6 +41,7 @@ rule sensitivity:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("sensitivity"),
         scale=config["scale"],
     message:
         "appendix G: does normalising the norms change the ranking?"

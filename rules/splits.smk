@@ -6,7 +6,6 @@ rule split:
         scores=lambda wildcards: score_file(
             wildcards.score, wildcards.benchmark, wildcards.backbone
         ),
-        source=source("splits"),
     output:
         "<results>/splits/{benchmark}/{backbone}/{score}-{percent}.csv",
     log:
@@ -15,6 +14,8 @@ rule split:
         "<benchmarks>/split/{benchmark}/{backbone}/{score}-{percent}.tsv"
     conda:
         "../envs/cpu.yaml"
+    params:
+        code=code("splits"),
     message:
         "split: {wildcards.percent}% to RL by {wildcards.score}"
     shell:

@@ -14,7 +14,6 @@ rule table1_row:
             wildcards.panel,
         ),
         paper=f"{PAPER}/table1.csv",
-        source=CELL_SOURCES,
     output:
         collect(
             "<results>/cells/table1/{{panel}}/{{method}}/{column}.json",
@@ -27,6 +26,7 @@ rule table1_row:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("cells"),
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
             "table1",
@@ -50,7 +50,6 @@ rule table2_row:
             TABLE2_PANEL,
         ),
         paper=f"{PAPER}/table2.csv",
-        source=CELL_SOURCES,
     output:
         collect(
             "<results>/cells/table2/{{backbone}}/{{method}}/{column}.json",
@@ -63,6 +62,7 @@ rule table2_row:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("cells"),
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
             "table2",
@@ -82,7 +82,6 @@ rule table3_row:
         # what was timed; the times themselves lie in Snakemake's benchmark files, which are no outputs
         timed=lambda wildcards: timed_outputs(wildcards.benchmark, wildcards.method),
         paper=f"{PAPER}/table3.csv",
-        source=source("timings"),
     output:
         collect(
             "<results>/cells/table3/{{benchmark}}/{{method}}/{column}.json",
@@ -95,6 +94,7 @@ rule table3_row:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("timings"),
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
             "table3",
@@ -120,7 +120,6 @@ rule table4_cell:
             TABLE4_PANELS[wildcards.benchmark],
         ),
         paper=f"{PAPER}/table4.csv",
-        source=CELL_SOURCES,
     output:
         "<results>/cells/table4/{method}/{benchmark}.json",
     log:
@@ -130,6 +129,7 @@ rule table4_cell:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("cells"),
         out=lambda wildcards, output: os.path.dirname(output[0]),
         row=lambda wildcards: cell_recipe(
             "table4",
@@ -149,7 +149,6 @@ rule table_statistics:
     input:
         cells=lambda wildcards: tested_cells_of(f"table{wildcards.number}"),
         evaluations=lambda wildcards: evaluations_of(f"table{wildcards.number}"),
-        source=[*source("tables"), shipped("prism/stages/cells.py")],
     output:
         "<results>/tables/table{number}_statistics.csv",
     log:
@@ -159,6 +158,7 @@ rule table_statistics:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("tables", "cells"),
         scale=config["scale"],
     message:
         "paired tests of table {wildcards.number}"
@@ -171,7 +171,6 @@ rule table1:
     input:
         cells=cells_of("table1"),
         tests="<results>/tables/table1_statistics.csv",
-        source=source("tables"),
     output:
         csv="<results>/tables/table1.csv",
         md=report(
@@ -187,6 +186,7 @@ rule table1:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("tables"),
         table="table1",
         tests=lambda wildcards, input: f"--tests {input.tests}",
         scale=config["scale"],
@@ -201,7 +201,6 @@ use rule table1 as table2 with:
     input:
         cells=cells_of("table2"),
         tests="<results>/tables/table2_statistics.csv",
-        source=source("tables"),
     output:
         csv="<results>/tables/table2.csv",
         md=report(
@@ -215,6 +214,7 @@ use rule table1 as table2 with:
     benchmark:
         "<benchmarks>/table2/table2.tsv"
     params:
+        code=code("tables"),
         table="table2",
         tests=lambda wildcards, input: f"--tests {input.tests}",
         scale=config["scale"],
@@ -225,7 +225,6 @@ use rule table1 as table2 with:
 use rule table1 as table3 with:
     input:
         cells=cells_of("table3"),
-        source=source("tables"),
     output:
         csv="<results>/tables/table3.csv",
         md=report(
@@ -239,6 +238,7 @@ use rule table1 as table3 with:
     benchmark:
         "<benchmarks>/table3/table3.tsv"
     params:
+        code=code("tables"),
         table="table3",
         tests="",
         scale=config["scale"],
@@ -250,7 +250,6 @@ use rule table1 as table4 with:
     input:
         cells=cells_of("table4"),
         tests="<results>/tables/table4_statistics.csv",
-        source=source("tables"),
     output:
         csv="<results>/tables/table4.csv",
         md=report(
@@ -264,6 +263,7 @@ use rule table1 as table4 with:
     benchmark:
         "<benchmarks>/table4/table4.tsv"
     params:
+        code=code("tables"),
         table="table4",
         tests=lambda wildcards, input: f"--tests {input.tests}",
         scale=config["scale"],
@@ -276,7 +276,6 @@ rule benchmark_summary:
         # everything else: the summary comes last
         collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
         collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
-        source=source("summary"),
     output:
         "<results>/benchmarks/summary.csv",
     log:
@@ -284,6 +283,7 @@ rule benchmark_summary:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("summary"),
         folder=lambda wildcards, output: os.path.dirname(output[0]),
     message:
         "summary: seconds by rule"

@@ -80,7 +80,6 @@ rule alfworld_training_panel:
     input:
         games="<results>/data/alfworld/games",
         trajectories="<results>/data/alfworld/trajectories.jsonl",
-        source=source("panels"),
     output:
         "<results>/data/alfworld/panels/train.json",
     log:
@@ -89,6 +88,8 @@ rule alfworld_training_panel:
         "<benchmarks>/alfworld_panel/train.tsv"
     conda:
         "../envs/cpu.yaml"
+    params:
+        code=code("panels"),
     message:
         "panel train: the tasks that have a trajectory"
     shell:
@@ -99,7 +100,6 @@ rule alfworld_training_panel:
 rule alfworld_panel:
     input:
         games="<results>/data/alfworld/games",
-        source=source("panels"),
     output:
         "<results>/data/alfworld/panels/{panel}.json",
     log:
@@ -111,6 +111,7 @@ rule alfworld_panel:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("panels"),
         recipe=lambda wildcards: recipe("panel", "alfworld", wildcards.panel),
     message:
         "panel {wildcards.panel}: a fixed list of tasks"
@@ -123,7 +124,6 @@ rule prompt_lengths:
     input:
         model="<results>/backbones/{backbone}",
         trajectories="<results>/data/{benchmark}/trajectories.jsonl",
-        source=source("prompt_lengths"),
     output:
         "<results>/data/{benchmark}/prompts/{backbone}.json",
     log:
@@ -133,6 +133,7 @@ rule prompt_lengths:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("prompt_lengths"),
         recipe=lambda wildcards: recipe("prompt", wildcards.benchmark),
     message:
         "prompts of {wildcards.benchmark} that are too long for {wildcards.backbone}"

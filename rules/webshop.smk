@@ -100,7 +100,6 @@ rule webshop_training_panel:
     input:
         store="<results>/data/webshop/games",
         trajectories="<results>/data/webshop/trajectories.jsonl",
-        source=source("webshop_trajectories"),
     output:
         "<results>/data/webshop/panels/train.json",
     log:
@@ -110,6 +109,7 @@ rule webshop_training_panel:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("webshop_trajectories"),
         recipe=recipe("panel", "webshop", "train"),
     message:
         "panel train: the goals that have a trajectory"
@@ -121,7 +121,6 @@ rule webshop_training_panel:
 rule webshop_panel:
     input:
         store="<results>/data/webshop/games",
-        source=source("webshop_trajectories"),
     output:
         "<results>/data/webshop/panels/test.json",
     log:
@@ -131,6 +130,7 @@ rule webshop_panel:
     conda:
         "../envs/cpu.yaml"
     params:
+        code=code("webshop_trajectories"),
         recipe=recipe("panel", "webshop", "test"),
     message:
         "panel test: a fixed list of goals"

@@ -1,6 +1,7 @@
-"""Which files a light stage's output comes from: its own source, and what that imports of ours.
+"""What code a light stage's output comes from: its own module, and what that imports of ours.
 
-A rule of a light stage takes them as inputs, so that its jobs rerun when one of them changes. They are read off the
+A rule of a light stage has the hash of that code among its parameters, so that its jobs rerun when the code changes.
+Comments, docstrings and the layout of the lines are left out of the hash. What belongs to the code is read off the
 imports: a module that a stage begins to use cannot be forgotten.
 """
 
@@ -8,7 +9,8 @@ from __future__ import annotations
 
 import ast
 import functools
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 # how a stage reads, writes and speaks, not what it computes
@@ -23,7 +25,37 @@ VERSIONED = (
     "prism.stages.rl",
     "prism.stages.trajectories",
 )
+DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+# how the parameter of a rule begins
+CODE_OF = "code of "
 FOLLOWED = ("prism.core", "prism.stages")
+
+
+def code_of(root: str | Path, stages: Sequence[str], others: Sequence[str] = ()) -> str:
+    """What a rule of a light stage is told of its code: ``code of {stage}: {hash}``.
+
+    Args:
+        root: the repository.
+        stages: modules or packages of `prism.stages`, with ``/`` between names: ``scores``, ``figures/forest``.
+        others: files beside the modules, relative to `root`, whose bytes count as they are.
+    """
+    root = Path(root)
+    digest = hashlib.sha256()
+    for name in sorted({name for stage in stages for name in stage_sources(root, stage)}):
+        digest.update(f"{name}\n{_code(root / name)}\n".encode())
+    for name in others:
+        digest.update((root / name).read_bytes())
+    return f"{CODE_OF}{', '.join(stages)}: {digest.hexdigest()[:16]}"
+
+
+@functools.cache
+def _code(path: Path) -> str:
+    """The code of a file without its comments and docstrings, in one form for every layout of the lines."""
+    tree = ast.parse(path.read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+            node.body = node.body[1:] or [ast.Pass()]
+    return ast.unparse(tree)
 
 
 def stage_sources(root: str | Path, stage: str) -> list[str]:
@@ -60,10 +92,10 @@ def _is_in(module: str, packages: tuple[str, ...]) -> bool:
 
 
 def _imports(root: Path, path: Path) -> Iterator[str]:
-    """Modules of ours from which a file imports names."""
+    """Modules of ours that a file imports, or from which it imports names."""
     for module, name in _imported_names(path):
         if module.startswith("prism."):
-            yield _home(root, module, name)
+            yield _home(root, module, name) if name else module
 
 
 def _home(root: Path, module: str, name: str) -> str:
@@ -84,7 +116,11 @@ def _file(root: Path, module: str) -> Path:
 
 @functools.cache
 def _imported_names(path: Path) -> tuple[tuple[str, str], ...]:
-    """What a file imports with ``from MODULE import NAME``, at any depth; our code imports in no other way."""
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    froms = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) and node.module]
-    return tuple((node.module, alias.name) for node in froms for alias in node.names)
+    """What a file imports at any depth, as (module, name); the name is empty for ``import MODULE``."""
+    found = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found += [(node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            found += [(alias.name, "") for alias in node.names]
+    return tuple(found)

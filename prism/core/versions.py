@@ -1,7 +1,7 @@
 """Versions of the heavy stages: raised when a change of code changes results.
 
 A heavy stage's jobs do not rerun because its source was edited (a comment must not cost 300 GPU-hours); they rerun
-because its number here was raised. Light stages need no number: their source is an input of their rule.
+because its number here was raised. Light stages need no number: the hash of their code is a parameter of their rule.
 """
 
 STAGE_VERSIONS = {

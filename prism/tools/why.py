@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from prism.core.stage_sources import CODE_OF
 from prism.tools.snakemake_plan import Job
 
 _REASONS = re.compile(r"; (?=[A-Z])")
@@ -77,10 +78,13 @@ def changed_settings(detail: str) -> list[str]:
     if match is None:
         return []
     before, now = _values(match["before"]), _values(match["now"])
+    code = [value for value in now if str(value).startswith(CODE_OF)]
+    causes = [f"changed: the {value.rpartition(':')[0]}" for value in code]
+    before, now = ([value for value in values if not str(value).startswith(CODE_OF)] for values in (before, now))
     recipes_before, recipes_now = _recipe(before), _recipe(now)
     if recipes_before is not None and recipes_now is not None:
-        return [f"{key}: {old} -> {new}" for key, old, new in _differences(recipes_before, recipes_now)]
-    return [f"setting {_shown(before)} -> {_shown(now)}"]
+        return causes + [f"{key}: {old} -> {new}" for key, old, new in _differences(recipes_before, recipes_now)]
+    return causes + ([f"setting {_shown(before)} -> {_shown(now)}"] if before != now else [])
 
 
 def _values(text: str) -> list[Any]:

@@ -4,7 +4,6 @@ import os
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
 from prism.core.splits import RANDOM
 
-CELL_SOURCES = source("cells")
 # the method that Table 3's speed-ups are relative to
 BASELINE = "grpo"
 

@@ -163,13 +163,13 @@ def test_edits_of_what_the_demo_does_not_use_rerun_nothing(finished):
 
 
 @contextmanager
-def commented(folder: Path, *names: str) -> Iterator[None]:
-    """A comment more in some sources of ours."""
+def edited(folder: Path, line: str, *names: str) -> Iterator[None]:
+    """A line more in some sources of ours."""
     paths = [folder / name for name in names]
     before = [(path.read_bytes(), path.stat()) for path in paths]
     try:
         for path in paths:
-            path.write_text(path.read_text() + "# a comment\n")
+            path.write_text(path.read_text() + f"{line}\n")
         yield
     finally:
         for path, (content, status) in zip(paths, before, strict=True):
@@ -192,8 +192,14 @@ SOURCES = {
 
 @pytest.mark.parametrize("names", SOURCES, ids=lambda names: names[0])
 def test_an_edit_of_code_reruns_light_stages_alone_of_their_own(finished, names):
-    with commented(finished, *names):
+    with edited(finished, "EDITED = True", *names):
         assert counts_with(finished, "{}") == SOURCES[names]
+
+
+def test_a_comment_reruns_nothing(finished):
+    names = [name for edit in SOURCES for name in edit]
+    with edited(finished, "# a comment", *names):
+        assert counts_with(finished, "{}") == NOTHING
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja"])
@@ -207,12 +213,12 @@ def test_replaced_weights_rerun_all_that_rests_on_them(finished, name):
         path.write_bytes(before)
 
 
-def test_a_comment_costs_no_training(finished):
+def test_an_edit_that_changes_no_split_costs_no_training(finished):
     """What comes after a light stage is planned with it; made first, and made of the same bytes, it ends there."""
     light = [f"{RESULTS}/splits/alfworld/tiny-qwen3/{name}.csv" for name in ("gini-50", "random-seed0-50")]
     light.append(f"{RESULTS}/tables/appendix_g.csv")
     try:
-        with commented(finished, "prism/core/splits.py"):
+        with edited(finished, "EDITED = True", "prism/core/splits.py"):
             assert run_snakemake(finished, *light).returncode == 0
             assert counts_with(finished, "{}") == NOTHING
     finally:

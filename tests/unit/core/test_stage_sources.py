@@ -2,34 +2,58 @@
 
 from __future__ import annotations
 
-import ast
 import importlib
+import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
-from prism.core.stage_sources import PLUMBING, VERSIONED, is_followed, stage_sources
+from prism.core.stage_sources import CODE_OF, PLUMBING, VERSIONED, code_of, is_followed, stage_sources
 
-HEAD = r"^ *(?:use rule \w+ as|rule) "
-RULE = re.compile(rf"{HEAD}(\w+)\b(.*?)(?={HEAD}|\Z)", re.MULTILINE | re.DOTALL)
-NAMED = re.compile(r"\bsource\(\"([\w/]+)\"\)|\bfigure_sources\(([^)]*)\)")
+FORMATTED = """import os
 
 
-def rules(root: Path) -> dict[str, str]:
-    """The text of every rule of the workflow, by its name."""
-    texts = [path.read_text() for path in sorted((root / "rules").rglob("*.smk"))]
-    return {name: body for text in texts for name, body in RULE.findall(text)}
+def add(first, second):
+    # a comment
+    return (
+        first + second
+    )
+"""
+DOCUMENTED = '''"""What it is."""
+import os
+def add(first, second):
+    """The sum."""
+    return first + second
+'''
 
 
-def light_stages(root: Path) -> set[str]:
-    """Stages that some rule names as its source."""
-    text = "".join(path.read_text() for path in (root / "rules").rglob("*.smk"))
-    stages = set()
-    for stage, figures in NAMED.findall(text):
-        stages |= {stage} - {""} | {f"figures/{name}" for name in re.findall(r'"(\w+)"', figures)}
-    return stages
+@pytest.fixture(scope="module")
+def rules(root, tmp_path_factory) -> dict[str, dict[str, str]]:
+    """Parameters and inputs of every rule of the workflow that say what it is made by, by the rule's name."""
+    outer = tmp_path_factory.mktemp("outer") / "Snakefile"
+    outer.write_text(
+        f'include: "{root}/Snakefile"\n'
+        "told = {made.name: {**dict(made.input.items()), **dict(made.params.items())} for made in workflow.rules}\n"
+        'kept = ("code", "version", "source")\n'
+        "said = {name: {key: str(values[key]) for key in kept if key in values} for name, values in told.items()}\n"
+        'print("RULES", json.dumps(said), file=sys.stderr)\n'
+    )
+    command = [sys.executable, "-m", "snakemake", "-n", "-s", str(outer), "--cores", "1", "--", "audit"]
+    result = subprocess.run(command, cwd=root, text=True, capture_output=True, check=False)
+    line = next((line for line in result.stderr.splitlines() if line.startswith("RULES ")), None)
+    assert line, result.stderr[-2000:]
+    return json.loads(line.removeprefix("RULES "))
+
+
+@pytest.fixture(scope="module")
+def light_stages(rules) -> set[str]:
+    """Stages whose code some rule names."""
+    named = [values["code"].split(": ")[0] for values in rules.values() if "code" in values]
+    return {stage for name in named for stage in name.removeprefix(CODE_OF).split(", ")}
 
 
 def used_modules(module: ModuleType) -> set[str]:
@@ -42,20 +66,17 @@ def used_modules(module: ModuleType) -> set[str]:
     return used
 
 
-def test_every_rule_has_a_source_or_a_version(root):
+def test_every_rule_names_its_code_or_a_version(rules):
     """Else an edit of its code would rerun nothing, in silence."""
-    found = rules(root)
-    assert {"scores", "split", "table4", "alfworld_panel", "figure_forest", "sft", "fetch"} <= set(found)
-    without = [name for name, body in found.items() if "source=" not in body and "version=STAGE_VERSIONS" not in body]
-    assert without == []
+    assert {"scores", "split", "table4", "alfworld_panel", "figure_forest", "sft"} <= set(rules)
+    assert [name for name, values in rules.items() if not values and name != "all"] == []
 
 
-def test_what_a_stage_uses_once_it_is_loaded_is_among_its_sources(root):
+def test_what_a_stage_uses_once_it_is_loaded_is_among_its_sources(root, light_stages):
     """Another way to the same answer: the names that the loaded modules hold, rather than their text."""
-    stages = light_stages(root)
-    assert {"scores", "splits", "panels", "tables", "cells", "figures/consensus"} <= stages
+    assert {"scores", "splits", "panels", "tables", "cells"} <= light_stages
     missing = []
-    for stage in sorted(stages):
+    for stage in sorted(light_stages):
         sources = stage_sources(root, stage)
         for path in sources:
             module = importlib.import_module(path.removesuffix(".py").removesuffix("/__init__").replace("/", "."))
@@ -66,17 +87,48 @@ def test_what_a_stage_uses_once_it_is_loaded_is_among_its_sources(root):
     assert missing == []
 
 
+def stage_of(folder: Path, code: str) -> str:
+    """What a rule is told of a stage with this code, in a repository of its own."""
+    (folder / "prism/stages").mkdir(parents=True)
+    (folder / "prism/stages/sums.py").write_text(code)
+    (folder / "prism/stages/page.html").write_text("<p>")
+    return code_of(folder, ["sums"], ["prism/stages/page.html"])
+
+
+@pytest.mark.parametrize("code", [FORMATTED, DOCUMENTED])
+def test_a_comment_a_docstring_and_the_layout_cost_nothing(tmp_path, code):
+    plain = "import os\n\n\ndef add(first, second):\n    return first + second\n"
+    told = stage_of(tmp_path / "plain", plain)
+    assert re.fullmatch("code of sums: [0-9a-f]{16}", told)
+    assert stage_of(tmp_path / "other", code) == told
+    assert stage_of(tmp_path / "changed", code.replace("+", "-")) != told
+
+
+def test_a_file_beside_the_modules_counts_as_it_is(tmp_path):
+    told = stage_of(tmp_path, FORMATTED)
+    (tmp_path / "prism/stages/page.html").write_text("<p >")
+    assert code_of(tmp_path, ["sums"], ["prism/stages/page.html"]) != told
+
+
+@pytest.mark.parametrize("line", ["import prism.core.more", "from prism.core import more"])
+def test_code_that_is_imported_in_any_way_counts(tmp_path, line):
+    (tmp_path / "prism/core").mkdir(parents=True)
+    (tmp_path / "prism/core/more.py").write_text("MORE = 1\n")
+    stage_of(tmp_path, line)
+    assert stage_sources(tmp_path, "sums") == ["prism/core/more.py", "prism/stages/sums.py"]
+
+
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("scores", {"core/concentration.py", "core/csvfiles.py", "stages/scores.py"}),
-        ("splits", {"core/splits.py", "core/csvfiles.py", "stages/splits.py"}),
+        ("scores", {"core/concentration.py", "core/csv_files.py", "stages/scores.py"}),
+        ("splits", {"core/splits.py", "core/csv_files.py", "stages/splits.py"}),
         # games and trajectories are heavy stages, whose version says when their results change
         ("panels", {"stages/panels.py"}),
         # a figure takes one line of text from the tables, not their rendering
         (
             "figures/forest",
-            {"core/csvfiles.py", "stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"},
+            {"core/csv_files.py", "stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"},
         ),
     ],
 )
@@ -84,10 +136,10 @@ def test_sources_of_a_stage(root, stage, expected):
     assert {path.removeprefix("prism/") for path in stage_sources(root, stage)} == expected
 
 
-def test_no_light_stage_depends_on_a_heavy_one(root):
+def test_no_light_stage_depends_on_a_heavy_one(root, light_stages):
     """A comment in what trains must not redraw a table, let alone train again."""
     heavy = {"prism/stages/sft.py", "prism/stages/rl.py", "prism/stages/evaluate.py", "prism/stages/probe.py"}
-    for stage in light_stages(root):
+    for stage in light_stages:
         assert not heavy & set(stage_sources(root, stage)), stage
 
 
@@ -95,10 +147,3 @@ def test_what_is_left_out_exists(root):
     for module in PLUMBING + VERSIONED:
         path = root.joinpath(*module.split("."))
         assert path.is_dir() or path.with_suffix(".py").is_file(), module
-
-
-def test_stages_import_names_from_modules_only(root):
-    """`import prism.core.x` would not be followed."""
-    for path in [*(root / "prism/stages").rglob("*.py"), *(root / "prism/core").rglob("*.py")]:
-        imports = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Import)]
-        assert not [alias.name for node in imports for alias in node.names if alias.name.startswith("prism.")], path

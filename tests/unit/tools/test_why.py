@@ -50,6 +50,11 @@ def test_the_description_counts_every_job_once():
         ("before: 3 now: 4", ["setting [3] -> [4]"]),
         ("before: <nothing exclusive> now: 4", ["setting none -> [4]"]),
         ("before: 3, '{\"a\":1}' now: 4, '{\"a\":2}'", ["a: 1 -> 2"]),
+        ("before: 'code of splits: 0a' now: 'code of splits: 1b'", ["changed: the code of splits"]),
+        (
+            """before: 'code of scores: 0a', '{"a":1}' now: 'code of scores: 1b', '{"a":2}'""",
+            ["changed: the code of scores", "a: 1 -> 2"],
+        ),
         ("something else", []),
     ],
 )
