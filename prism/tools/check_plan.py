@@ -1,4 +1,4 @@
-"""Stage: every command of a plan, checked before anything is submitted.
+"""`prism check-plan`: every command of a plan, checked before anything is submitted.
 
 A dry run of Snakemake says which commands a target needs. Each is parsed by the command line without running it; its
 recipe is built; and what it would hand on is checked by those who get it: an SFT's YAML by LLaMA-Factory's own parser,
@@ -14,7 +14,6 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -28,7 +27,7 @@ from prism.stages.sft import SftRecipe, llamafactory_arguments
 from prism.tools.snakemake_plan import Job, Settings, planned_jobs
 
 _PROGRAM = ["python", "-m", "prism"]
-# the group of the commands that rules alone call; no two commands share a name
+# the group of the commands that rules alone call
 _STAGE = "stage"
 # tasks of a run whose number is not known before its split exists; more than any step takes
 MANY_TASKS = 3000
@@ -71,14 +70,19 @@ class Command:
         return shlex.join(["prism", self.name, *self.arguments])
 
 
-def check_plan(targets: Sequence[str], settings: Settings) -> Counter[str]:
+def check_plan(targets: Sequence[str], settings: Settings, command_line: Any) -> Counter[str]:
     """Check every command that a target needs, done or not; returns how many commands of each kind there are.
+
+    Args:
+        targets: files or rules, as Snakemake is given them.
+        settings: profile and overlays of the plan.
+        command_line: prism's own command line, as typer's group of commands.
 
     Raises:
         BadInput: the target cannot be planned, or a command would be refused; names it.
     """
     commands = planned_commands(planned_jobs(targets, settings.options, everything=True))
-    counts = check_commands(commands)
+    counts = check_commands(commands, command_line)
     say(f"{len(commands)} commands are sound: " + ", ".join(f"{count} {name}" for name, count in counts.items()))
     return counts
 
@@ -111,7 +115,7 @@ def _split_commands(words: Sequence[str]) -> list[list[str]]:
     return parts
 
 
-def check_commands(commands: Iterable[Command]) -> Counter[str]:
+def check_commands(commands: Iterable[Command], command_line: Any) -> Counter[str]:
     """Check each command; what only differs in seed or paths is handed to the others' parsers once.
 
     Raises:
@@ -121,18 +125,18 @@ def check_commands(commands: Iterable[Command]) -> Counter[str]:
     seen: set[tuple[str, str, str, str]] = set()
     for command in commands:
         counts[command.name] += 1
-        options = dict(parse(command))
+        options = dict(parse(command, command_line))
         machine = options.pop("machine", "{}")
         for option, text in options.items():
-            told = (command.name, option, text, machine)
-            if isinstance(text, str) and text.startswith("{") and told not in seen:
-                seen.add(told)
-                _check_recipe(*told)
+            settings = (command.name, option, text, machine)
+            if isinstance(text, str) and text.startswith("{") and settings not in seen:
+                seen.add(settings)
+                _check_recipe(*settings)
     return counts
 
 
 def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
-    """Build what a command is told in JSON, and hand it to those who get it."""
+    """Build the recipe that a command is given as JSON, and hand it to the library that will get it."""
     place = f"{name} --{option}"
     if (name, option) in RECORDED:
         return
@@ -144,13 +148,15 @@ def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
         CHECKERS[name](recipe)
 
 
-def parse(command: Command) -> Mapping[str, Any]:
+def parse(command: Command, command_line: Any) -> Mapping[str, Any]:
     """A command's options as the command line understands them; nothing is run.
 
     Raises:
         BadInput: no such command, or an option that it refuses.
     """
-    parser = _command_parsers().get(command.name)
+    # no two commands share a name
+    people = command_line.commands
+    parser = {**people[_STAGE].commands, **people}.get(command.name)
     if parser is None:
         raise BadInput(str(command)[:120], "is no command of prism", "see prism --help")
     try:
@@ -158,18 +164,6 @@ def parse(command: Command) -> Mapping[str, Any]:
     except Exception as error:
         message = error.format_message() if hasattr(error, "format_message") else str(error)
         raise BadInput(str(command)[:120], message.rstrip("."), f"see prism {command.name} --help") from error
-
-
-@cache
-def _command_parsers() -> Mapping[str, Any]:
-    """The command line's own parser of each command."""
-    # typer brings its own click where none is installed
-    from typer.main import get_command
-
-    from prism.cli import app
-
-    people = get_command(app).commands
-    return {**people[_STAGE].commands, **people}
 
 
 def check_sft(recipe: SftRecipe) -> None:

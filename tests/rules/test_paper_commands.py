@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,9 @@ import yaml
 from snakemake.utils import update_config
 from snakemake_plan import dry_run, job_counts
 from transformers import AutoTokenizer
+from typer.main import get_command
 
+from prism.cli import app
 from prism.core.errors import BadInput
 from prism.core.methods import share_percent
 from prism.core.prompts import PromptEncoder
@@ -22,9 +25,12 @@ from prism.rl.recipe import RlRecipe
 from prism.settings import check_config
 from prism.stages.probe import ProbeRecipe
 from prism.stages.sft import SftRecipe
-from prism.tools import check_plan as plan_check
-from prism.tools.check_plan import RECIPES, Command, check_commands, parse, planned_commands
+from prism.tools import check_plan
+from prism.tools.check_plan import RECIPES, Command, planned_commands
 from prism.tools.snakemake_plan import Job
+
+check_commands = partial(check_plan.check_commands, command_line=get_command(app))
+parse = partial(check_plan.parse, command_line=get_command(app))
 
 
 @pytest.fixture(scope="module")
@@ -149,8 +155,8 @@ def test_rl_takes_150_steps_on_a_corpus_and_75_on_a_half(commands, benchmark, si
 
 
 def test_a_key_that_llamafactory_does_not_know_fails(one_of_each, monkeypatch):
-    original = plan_check.llamafactory_arguments
-    monkeypatch.setattr(plan_check, "llamafactory_arguments", lambda *args: original(*args) | {"learning_rat": 1})
+    original = check_plan.llamafactory_arguments
+    monkeypatch.setattr(check_plan, "llamafactory_arguments", lambda *args: original(*args) | {"learning_rat": 1})
     with pytest.raises(BadInput, match=r"LLaMA-Factory refuses its settings: .*learning_rat"):
         check_commands([one_of_each["sft"]])
 
@@ -161,8 +167,8 @@ def test_a_key_that_llamafactory_does_not_know_fails(one_of_each, monkeypatch):
 )
 def test_a_key_that_verl_does_not_know_fails(one_of_each, monkeypatch, misspelt):
     """Hydra refuses unknown keys; one that is added with + is refused by verl's dataclass."""
-    original = plan_check.verl_overrides
-    monkeypatch.setattr(plan_check, "verl_overrides", lambda *args: [*original(*args), misspelt])
+    original = check_plan.verl_overrides
+    monkeypatch.setattr(check_plan, "verl_overrides", lambda *args: [*original(*args), misspelt])
     with pytest.raises(BadInput, match="verl refuses"):
         check_commands([one_of_each["rl"]])
 

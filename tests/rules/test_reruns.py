@@ -185,7 +185,7 @@ SOURCES = {
     (
         "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/gradients/prober.py",
         "prism/stages/sft.py", "prism/stages/rl.py", "prism/rl/in_verl/trainer.py", "prism/stages/evaluate.py",
-        "prism/core/prompts.py", "prism/core/files.py", "prism/core/progress.py", "prism/cli/rl.py",
+        "prism/core/prompts.py", "prism/core/files.py", "prism/core/progress.py", "prism/cli/stage_models.py",
     ): NOTHING,
 }  # fmt: skip
 

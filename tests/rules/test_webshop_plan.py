@@ -1,11 +1,17 @@
 """WebShop in the workflow: generated catalog, original files, and a corpus of one's own."""
 
 import json
+from functools import partial
 
 from snakemake_plan import dry_run, job_counts, planned_recipes, run_snakemake
+from typer.main import get_command
 
-from prism.tools.check_plan import check_commands, parse, planned_commands
+from prism.cli import app
+from prism.tools import check_plan
+from prism.tools.check_plan import planned_commands
 
+check_commands = partial(check_plan.check_commands, command_line=get_command(app))
+parse = partial(check_plan.parse, command_line=get_command(app))
 EVALUATION = "results/demo/eval/webshop/tiny-qwen3/sft/seed0/test.json"
 TRAINING_PANEL = "results/demo/data/webshop/panels/train.json"
 
@@ -42,12 +48,18 @@ def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
     assert "eto-trajectories" not in str(jobs)
     assert {path.split("/")[1] for job in jobs for path in job.outputs} == {"webshop-small"}
     told = {command.name: parse(command) for command in commands}
-    assert (told["fetch"]["collection"], str(told["fetch"]["folder"])) == ("webshop-small", "resources/webshop-small")
+    assert (told["fetch"]["collection"], str(told["fetch"]["folder"])) == (
+        "webshop-small",
+        "resources/webshop-small",
+    )
     for name in ("webshop-trajectories", "webshop-panel"):
         recipe = json.loads(told[name]["recipe"])
         assert (recipe["goals"], recipe["split"]) == ("synthetic", {"test": 500, "dev": 0})
     assert json.loads(told["webshop-store"]["recipe"])["goals"] == ["synthetic"]
-    assert [json.loads(told[name]["recipe"])["prompt"]["context_length"] for name in ("rl", "evaluate")] == [4096, 4096]
+    assert [json.loads(told[name]["recipe"])["prompt"]["context_length"] for name in ("rl", "evaluate")] == [
+        4096,
+        4096,
+    ]
 
 
 def test_the_papers_scale_keeps_all_goals_beyond_the_test(root):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from prism.cli import app
-from prism.tools import check_plan as plan_check
-from prism.tools import doctor
+from prism.tools import check_plan, doctor
 from prism.tools.doctor import FAILED, MISSING, OK, SKIPPED, Finding, Step
 
 
@@ -73,8 +73,8 @@ def test_every_exercise_is_a_sound_command(tmp_path):
     """The commands are parsed and their recipes built and checked as those of a plan are."""
     steps = doctor.gpu_steps(tmp_path)
     assert [step.name for step in steps] == ["data", "probe", "SFT", "vLLM generation", "RL step"]
-    commands = [plan_check.Command(command[0], tuple(command[1:])) for step in steps for command in step.commands]
-    assert sum(plan_check.check_commands(commands).values()) == len(commands)
+    commands = [check_plan.Command(command[0], tuple(command[1:])) for step in steps for command in step.commands]
+    assert sum(check_plan.check_commands(commands, get_command(app)).values()) == len(commands)
 
 
 def test_a_failing_command_is_reported_by_its_last_line(tmp_path):

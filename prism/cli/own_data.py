@@ -1,4 +1,4 @@
-"""Commands of the probe: norms, scores, routing."""
+"""What people call on their own trajectories: norms, scores, routing, a picture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,9 @@ import typer
 
 from prism.cli.options import Machine
 from prism.cli.outputs import ModelName, output_file
+from prism.core.errors import BadInput
+from prism.core.progress import printable
+from prism.core.recipes import build_recipe
 
 
 def probe(
@@ -33,7 +36,6 @@ def probe(
     loop_time: Annotated[Path | None, typer.Option(help="JSON file to write: seconds of the passes alone")] = None,
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
-    from prism.core.recipes import build_recipe
     from prism.stages.probe import ProbeRecipe, probe_shard
 
     if recipe is not None:
@@ -55,7 +57,6 @@ def score(
     recipe: Annotated[str, typer.Option(help='settings as JSON: {"epsilon": 1e-8}')] = "{}",
 ) -> None:
     """Concentration of every trajectory's gradient: Gini, kurtosis, CV, L2."""
-    from prism.core.recipes import build_recipe
     from prism.stages.scores import ScoresRecipe, compute_scores
 
     compute_scores(norms, passrates, out, build_recipe(ScoresRecipe, recipe, "--recipe"))
@@ -70,7 +71,6 @@ def route(
     data: Annotated[Path | None, typer.Option(help="the probed file, if it moved (for --emit)")] = None,
 ) -> None:
     """Send concentrated trajectories to RL, the others to SFT."""
-    from prism.core.errors import BadInput
     from prism.tools.route import route as route_corpus
 
     if not 0 < rl_share < 1:
@@ -86,30 +86,6 @@ def explain(
     out: Annotated[Path, typer.Option(parser=output_file, help="picture to write, .svg or .png")] = Path("profile.svg"),
 ) -> None:
     """Draw one trajectory's gradient profile and name the matrices that dominate it."""
-    from prism.core.progress import printable
     from prism.tools.explain import explain as explain_sample
 
     typer.echo(printable(explain_sample(norms, sample, out)))
-
-
-def split(
-    scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
-    score: Annotated[str, typer.Option(help="column to route by")],
-    rl_percent: Annotated[float, typer.Option(help="share of the trajectories for RL, in percent")],
-    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: id, score, regime")],
-) -> None:
-    """The split alone, as the workflow's rule makes it."""
-    from prism.stages.splits import make_split
-
-    make_split(scores, score, rl_percent, out)
-
-
-def sensitivity(
-    scores: Annotated[list[Path], typer.Argument(help="score tables named {benchmark}/{backbone}.csv")],
-    scale: Annotated[str, typer.Option(help="scale of the workflow, for the heading")],
-    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write")],
-) -> None:
-    """Appendix G: raw norms against norms divided by the square root of the parameter count."""
-    from prism.stages.sensitivity import compute_sensitivity
-
-    compute_sensitivity(scores, scale, out)

@@ -1,0 +1,168 @@
+"""What rules call to make models and to play with them: backbones, trainings, pass rates, evaluations."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from prism.cli.options import Machine
+from prism.cli.outputs import ModelName, output_file, output_folder
+from prism.core.errors import BadInput
+from prism.core.recipes import build_recipe
+
+
+def backbone(
+    source: Annotated[str, typer.Option(help="local: a folder; hub: a pinned download.")],
+    location: Annotated[str, typer.Option(parser=ModelName, help="The folder, or the hub's repository.")],
+    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of the backbone.")],
+    revision: Annotated[str, typer.Option(help="hub: the commit, 40 characters.")] = "",
+) -> None:
+    """Take over a backbone: safetensors, configuration and tokenizer."""
+    from prism.stages.backbone import copy_backbone
+    from prism.stages.hub import download_backbone
+
+    if source == "local":
+        copy_backbone(Path(location), out)
+    elif source == "hub":
+        download_backbone(location, revision, out)
+    else:
+        raise BadInput("--source", f"unknown source {source!r}", "use local or hub")
+
+
+def tiny_backbone(
+    family: Annotated[str, typer.Option(help="Model family: qwen3 or llama3.")],
+    transcripts: Annotated[list[Path], typer.Option(help="Random-policy transcripts (JSONL); one option a file.")],
+    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of the backbone.")],
+    recipe: Annotated[str, typer.Option(help="Settings of the pre-training, as JSON.")],
+) -> None:
+    """Pre-train a tiny backbone on random play."""
+    from prism.stages.tiny_backbone import BackboneRecipe, train_tiny_backbone
+
+    settings = build_recipe(BackboneRecipe, recipe, "--recipe")
+    train_tiny_backbone(settings, family, transcripts, out)
+
+
+def sft(
+    model: Annotated[Path, typer.Option(help="Folder of the model to start from.")],
+    trajectories: Annotated[Path, typer.Option(help="Corpus (JSONL).")],
+    out: Annotated[
+        Path, typer.Option(parser=output_folder, help="Folder of the trained model; appears when training is done.")
+    ],
+    work: Annotated[Path, typer.Option(help="Folder for checkpoints; a killed run goes on from there.")],
+    recipe: Annotated[str, typer.Option(help="Settings of the training, as JSON.")],
+    seed: Annotated[int, typer.Option(help="Order of the rows.")],
+    split: Annotated[Path | None, typer.Option(help="Routing (CSV: id, score, regime); none: whole corpus.")] = None,
+    regime: Annotated[str, typer.Option(help="Part of the split to train on: sft or rl.")] = "sft",
+    machine: Machine = "{}",
+) -> None:
+    """Fine-tune a model on a routed subset with LLaMA-Factory."""
+    from prism.stages.sft import SftRecipe, train_sft
+
+    settings = build_recipe(SftRecipe, recipe, "--recipe", machine)
+    train_sft(model, trajectories, split, regime, out, work, settings, seed)
+
+
+def rl(
+    init: Annotated[Path, typer.Option(help="Model folder to start from.")],
+    games: Annotated[Path, typer.Option(help="Folder that the panel's games are relative to.")],
+    panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
+    out: Annotated[
+        Path, typer.Option(parser=output_folder, help="Model folder to write, with rollouts.jsonl and metrics.csv.")
+    ],
+    work: Annotated[Path, typer.Option(help="Folder for checkpoints; a killed run continues from it.")],
+    recipe: Annotated[str, typer.Option(help="Settings as one JSON object.")],
+    split: Annotated[Path | None, typer.Option(help="Split file; without one all tasks are used.")] = None,
+    regime: Annotated[str, typer.Option(help="Rows of the split to train on.")] = "rl",
+    seed: Annotated[int, typer.Option(help="Seed of data order, sampling and training.")] = 0,
+    exclude_panel: Annotated[
+        list[Path] | None, typer.Option(help="Evaluation panel that no task may be of; may be repeated.")
+    ] = None,
+    machine: Machine = "{}",
+) -> None:
+    """Train a model with RL (verl) on the tasks that a split routes to it."""
+    from prism.stages.rl import RlRecipe, train_rl
+
+    settings = build_recipe(RlRecipe, recipe, "--recipe", machine)
+    train_rl(init, games, panel, split, out, work, settings, seed, regime, exclude_panel or ())
+
+
+def pass_rates(
+    model: Annotated[Path, typer.Option(help="Folder of the untrained backbone.")],
+    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
+    panel: Annotated[Path, typer.Option(help="Panel of training tasks.")],
+    out: Annotated[
+        Path,
+        typer.Option(parser=output_file, help="CSV to write: solved and broken rollouts of every task of the shard."),
+    ],
+    recipe: Annotated[str, typer.Option(help="Settings of the evaluation, with rollouts and seed, as JSON.")],
+    shard: Annotated[int, typer.Option(help="Part to play, from 0.")] = 0,
+    shards: Annotated[int, typer.Option(help="Number of parts the tasks are played in.")] = 1,
+    loop_time: Annotated[Path | None, typer.Option(help="JSON to write: seconds of the episodes alone.")] = None,
+    machine: Machine = "{}",
+) -> None:
+    """Count how often the untrained backbone solves each training task (HPT)."""
+    from prism.stages.pass_rates import PassRatesRecipe, measure_pass_rates
+
+    settings = build_recipe(PassRatesRecipe, recipe, "--recipe", machine)
+    measure_pass_rates(model, games, panel, out, settings, shard, shards, loop_time)
+
+
+def pass_rate_table(
+    counts: Annotated[list[Path], typer.Argument(help="All files that prism stage pass-rates wrote.")],
+    out: Annotated[
+        Path, typer.Option(parser=output_file, help="CSV to write: pass rate and tie-broken rank of every task.")
+    ],
+) -> None:
+    """Join counted rollouts into pass rates and rank them."""
+    from prism.stages.pass_rate_table import merge_pass_rates
+
+    merge_pass_rates(counts, out)
+
+
+def evaluate(
+    model: Annotated[Path, typer.Option(help="Folder of the model.")],
+    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
+    panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="One record an episode (JSON).")],
+    recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
+    machine: Machine = "{}",
+) -> None:
+    """Play every task of a panel once."""
+    from prism.stages.evaluate import EvaluationRecipe
+    from prism.stages.evaluate import evaluate as run
+
+    run(model, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed)
+
+
+def learning_curve(
+    run: Annotated[Path, typer.Option(help="Folder of the RL run.")],
+    work: Annotated[Path, typer.Option(help="Work folder of the RL run, with its checkpoints.")],
+    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
+    panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
+    recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
+    seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
+    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of one evaluation a checkpoint.")],
+    machine: Machine = "{}",
+) -> None:
+    """Evaluate every checkpoint that an RL run kept."""
+    from prism.stages.evaluate import EvaluationRecipe
+    from prism.stages.learning import evaluate_checkpoints
+
+    evaluate_checkpoints(
+        run, work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed
+    )
+
+
+def split(
+    scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
+    score: Annotated[str, typer.Option(help="column to route by")],
+    rl_percent: Annotated[float, typer.Option(help="share of the trajectories for RL, in percent")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: id, score, regime")],
+) -> None:
+    """The split alone, as the workflow's rule makes it."""
+    from prism.stages.splits import make_split
+
+    make_split(scores, score, rl_percent, out)
