@@ -1,5 +1,5 @@
 # Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads.
-from prism.stages.backbone import content_hash
+from prism.core.model_folder import content_hash
 
 
 def backbone_content(wildcards):

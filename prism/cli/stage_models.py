@@ -20,8 +20,7 @@ def backbone(
     revision: Annotated[str, typer.Option(help="hub: the commit, 40 characters.")] = "",
 ) -> None:
     """Take over a backbone: safetensors, configuration and tokenizer."""
-    from prism.stages.backbone import copy_backbone
-    from prism.stages.hub import download_backbone
+    from prism.stages.backbone import copy_backbone, download_backbone
 
     if source == "local":
         copy_backbone(Path(location), out)

@@ -256,20 +256,3 @@ def sha256_json(value: Any) -> str:
     """Hex SHA-256 of a JSON value, independent of key order."""
     text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def sha256_model(folder: str | Path) -> str:
-    """Hex SHA-256 over what defines a Hugging Face model folder: weights, config, tokenizer.
-
-    Files are hashed in name order; READMEs and training leftovers do not count.
-    """
-    folder = Path(folder)
-    names = sorted(
-        path.name
-        for path in folder.iterdir()
-        if path.suffix == ".safetensors"
-        or path.name in {"config.json", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
-    )
-    if not any(name.endswith(".safetensors") for name in names):
-        raise BadInput(folder, "holds no .safetensors weights", "convert the model; pickled weights are not loaded")
-    return sha256_json({name: sha256_file(folder / name) for name in names})

@@ -10,10 +10,9 @@ from torch import nn
 from transformers import AutoModelForCausalLM
 
 from prism.core.errors import BadInput
-from prism.core.files import sha256_model
+from prism.core.model_folder import MODEL_FILES, sha256_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
-_FILES = ["*.safetensors", "*.json", "*.jinja", "*.txt", "*.model"]
 
 
 def resolve_model(model: str | Path) -> tuple[Path, str]:
@@ -35,7 +34,7 @@ def _download(model: str) -> Path:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
     try:
-        return Path(snapshot_download(model, allow_patterns=_FILES))
+        return Path(snapshot_download(model, allow_patterns=list(MODEL_FILES)))
     except (HFValidationError, HfHubHTTPError, LocalEntryNotFoundError, OSError) as error:
         raise BadInput(model, "is neither a model folder nor a model id that can be downloaded", "check it") from error
 

@@ -11,7 +11,8 @@ from typing import Any
 
 from prism.core.episodes import Episode, Feedback, next_prompts
 from prism.core.errors import BadInput, PrismError
-from prism.core.files import sha256_model, write_json
+from prism.core.files import write_json
+from prism.core.model_folder import sha256_model
 from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.recipes import result_settings, setting

@@ -210,7 +210,7 @@ def _verified_without_hash(download: Download, path: Path, known: Mapping[str, A
 
 def _matches_hub(place: HubPlace, path: Path, endpoint: str | None) -> bool | None:
     """Whether a file is the hub's; None where the hub cannot be asked (a cluster without network)."""
-    from prism.stages.hub import mismatches
+    from prism.stages.backbone import mismatches
 
     with tempfile.TemporaryDirectory() as folder:
         link = Path(folder, place.path)
@@ -233,7 +233,7 @@ def _get(download: Download, path: Path, endpoint: str | None) -> None:
     if download.hub is None:
         download_url(download.url, path)
         return
-    from prism.stages.hub import download_verified
+    from prism.stages.backbone import download_verified
 
     place = download.hub
     staging = path.parent / ".hub"

@@ -13,10 +13,10 @@ from scipy.stats import binomtest
 
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, atomic_path, read_json
+from prism.core.model_folder import assemble_model
 from prism.core.progress import say
 from prism.core.statistics import wilson_rate
 from prism.stages.evaluate import EvaluationRecipe, evaluate
-from prism.stages.rl import assemble_model
 from prism.stages.tables import scale_note
 
 ALL_PANELS = "all"

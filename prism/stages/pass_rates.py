@@ -21,7 +21,8 @@ from typing import Any
 from prism.core.csv_files import write_table
 from prism.core.episodes import Episode
 from prism.core.errors import BadInput
-from prism.core.files import sha256_model, write_json
+from prism.core.files import write_json
+from prism.core.model_folder import sha256_model
 from prism.core.progress import say, track
 from prism.core.recipes import result_settings, setting
 from prism.core.seeds import seed_of

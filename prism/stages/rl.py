@@ -7,7 +7,6 @@ model folder with ``rollouts.jsonl``, ``metrics.csv`` and ``run.json`` in it.
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -16,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput, PrismError
-from prism.core.files import atomic_folder, sha256_model, write_json, write_jsonl
+from prism.core.files import atomic_folder, write_json, write_jsonl
+from prism.core.model_folder import assemble_model, sha256_model
 from prism.core.progress import following, say
 from prism.core.recipes import result_settings
 from prism.core.splits import read_split
@@ -39,14 +39,6 @@ from prism.rl.run_logs import (
 from prism.rl.warm_start import FOLDER_VARIABLE
 from prism.rl.work_folder import claim, last_checkpoint, locked
 
-UNTRAINED_FILES = (
-    "config.json",
-    "generation_config.json",
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "chat_template.jinja",
-)
 # what the one seed decides; run.json repeats it
 SEEDED = {
     "data_order": "the seed",
@@ -247,15 +239,3 @@ def coverage(tasks: Sequence[str], rollouts: Sequence[Mapping[str, Any]]) -> dic
     played = {task for _, task in visits}
     left_out = [task for task in tasks if task not in played]
     return {"passes": round(len(visits) / len(tasks), 4), "tasks_never_rolled_out": left_out}
-
-
-def assemble_model(exported: Path, untrained: Path, folder: Path) -> None:
-    """Copy the weights that verl exported, and all else that makes a model folder from a model of the same kind.
-
-    Config and tokenizer are byte for byte those of `untrained`: verl's export rewrites them, and the dtype with them.
-    """
-    for path in sorted(exported.glob("model*.safetensors*")):
-        shutil.copyfile(path, folder / path.name)
-    for name in UNTRAINED_FILES:
-        if (untrained / name).exists():
-            shutil.copyfile(untrained / name, folder / name)

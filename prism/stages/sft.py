@@ -20,7 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput, NotFinite, PrismError
-from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, sha256_model, write_json
+from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, write_json
+from prism.core.model_folder import CONFIGURATION, TOKENIZER, WEIGHTS, copy_model_files, sha256_model
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.recipes import result_settings, setting
@@ -32,16 +33,6 @@ from prism.rl.multinode import read_allocation, rendezvous_command, rendezvous_e
 REGIMES = ("sft", "rl")
 IGNORED_LABEL = -100
 SHIMS = Path(__file__).resolve().parents[1] / "shims"
-WEIGHT_PATTERNS = ("*.safetensors", "model.safetensors.index.json", "config.json", "generation_config.json")
-TOKENIZER_FILES = (
-    "tokenizer.json",
-    "tokenizer_config.json",
-    "special_tokens_map.json",
-    "added_tokens.json",
-    "vocab.json",
-    "merges.txt",
-    "chat_template.jinja",
-)
 
 
 @dataclass(frozen=True)
@@ -410,10 +401,9 @@ def _write_losses(path: Path, curve: Sequence[dict[str, float]]) -> None:
 def _collect(model_dir: Path, run_dir: Path, folder: Path) -> None:
     """Copy what defines the trained model; the tokenizer is the base's own, byte for byte."""
     checkpoints = run_dir / "checkpoints"
-    weights = [path for pattern in WEIGHT_PATTERNS for path in sorted(checkpoints.glob(pattern))]
-    if not any(path.suffix == ".safetensors" for path in weights):
+    copy_model_files(checkpoints, folder, (*WEIGHTS, *CONFIGURATION))
+    if not any(folder.glob("*.safetensors")):
         raise PrismError(f"llamafactory-cli left no safetensors weights in {checkpoints}")
-    tokenizer = [model_dir / name for name in TOKENIZER_FILES if (model_dir / name).exists()]
-    logs = [run_dir / "train.yaml", checkpoints / "trainer_log.jsonl"]
-    for path in (*weights, *tokenizer, *logs):
+    copy_model_files(model_dir, folder, TOKENIZER)
+    for path in (run_dir / "train.yaml", checkpoints / "trainer_log.jsonl"):
         shutil.copyfile(path, folder / path.name)

@@ -13,8 +13,9 @@ from typing import Any
 
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
-from prism.core.files import read_json, sha256_file, sha256_model
+from prism.core.files import read_json, sha256_file
 from prism.core.methods import BASE, COUNTED, Method, parse_slice
+from prism.core.model_folder import sha256_model
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
 from prism.core.results import Results
 from prism.core.splits import RANDOM

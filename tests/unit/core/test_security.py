@@ -23,7 +23,7 @@ UNSAFE_CALLS = {
 EXTRACTORS = {"extractall", "unpack_archive"}
 NETWORK_MODULES = {"requests", "httpx", "aiohttp", "huggingface_hub", "ftplib"}
 # what downloads, and only when it is asked to: the fetch rules' stages and `prism probe --model ID`
-NETWORK_FILES = {"prism/stages/fetch.py", "prism/stages/hub.py", "prism/gradients/models.py"}
+NETWORK_FILES = {"prism/stages/fetch.py", "prism/stages/backbone.py", "prism/gradients/models.py"}
 
 
 def trees(root: Path) -> Iterator[tuple[str, ast.AST]]:

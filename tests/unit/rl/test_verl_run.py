@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from prism.core.files import read_json, read_jsonl, sha256_model, write_jsonl
+from prism.core.files import read_json, read_jsonl, write_jsonl
+from prism.core.model_folder import sha256_model
 from prism.environments.base import Panel, Task, write_panel
 from prism.rl.launch import MARKER
 from prism.rl.run_logs import BEFORE_SAVING, whole_records

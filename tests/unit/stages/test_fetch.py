@@ -17,7 +17,7 @@ import yaml
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
 from prism.environments.webshop.products import PUBLISHED
-from prism.stages import fetch, hub
+from prism.stages import backbone, fetch
 from prism.stages.fetch import UnpackLimits, download_url, fetch_collection, read_collection, unpack
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
@@ -316,7 +316,7 @@ def test_a_branch_is_no_pin(site, tmp_path):
     with pytest.raises(BadInput, match="'main' is not a commit hash"):
         fetch_collection("eto", eto_catalog(tmp_path, "main"), tmp_path / "d", tmp_path / "o", endpoint=site.address)
     with pytest.raises(BadInput, match="'main' is not a commit hash"):
-        hub.download_backbone("Qwen/Qwen3-8B", "main", tmp_path / "model", endpoint=site.address)
+        backbone.download_backbone("Qwen/Qwen3-8B", "main", tmp_path / "model", endpoint=site.address)
 
 
 MODEL = {
@@ -330,7 +330,7 @@ MODEL = {
 
 def test_a_backbone_is_downloaded_without_pickles_and_code(site, tmp_path):
     site.repositories["Qwen/Qwen3-8B"] = MODEL
-    hub.download_backbone("Qwen/Qwen3-8B", COMMIT, tmp_path / "model", endpoint=site.address)
+    backbone.download_backbone("Qwen/Qwen3-8B", COMMIT, tmp_path / "model", endpoint=site.address)
     names = {path.name for path in (tmp_path / "model").glob("[!.]*")}
     assert names == {"model-00001-of-00001.safetensors", "config.json", "tokenizer.json", "source.json"}
     source = read_json(tmp_path / "model/source.json")
@@ -344,7 +344,7 @@ def test_a_damaged_backbone_is_refused_and_leaves_nothing(site, tmp_path, name):
     site.repositories["Qwen/Qwen3-8B"] = MODEL
     site.lies[name] = MODEL[name][:-1] + b"!"
     with pytest.raises(BadInput, match="does not match the hub's hash"):
-        hub.download_backbone("Qwen/Qwen3-8B", COMMIT, tmp_path / "model", endpoint=site.address)
+        backbone.download_backbone("Qwen/Qwen3-8B", COMMIT, tmp_path / "model", endpoint=site.address)
     assert not list(tmp_path.iterdir())
 
 
@@ -352,7 +352,7 @@ def test_a_gated_model_is_one_clear_line_without_the_token(site, tmp_path, monke
     monkeypatch.setenv("HF_TOKEN", TOKEN)
     site.gated.add("meta-llama/Llama-3.1-8B-Instruct")
     with pytest.raises(BadInput) as caught:
-        hub.download_backbone("meta-llama/Llama-3.1-8B-Instruct", COMMIT, tmp_path / "m", endpoint=site.address)
+        backbone.download_backbone("meta-llama/Llama-3.1-8B-Instruct", COMMIT, tmp_path / "m", endpoint=site.address)
     message = str(caught.value)
     assert "accept its licence on https://huggingface.co/meta-llama/Llama-3.1-8B-Instruct" in message
     assert "HF_TOKEN" in message
@@ -362,7 +362,7 @@ def test_a_gated_model_is_one_clear_line_without_the_token(site, tmp_path, monke
 
 def test_a_repository_that_is_not_there_is_one_line(site, tmp_path):
     with pytest.raises(BadInput, match="is not on the hub, or is private"):
-        hub.download_backbone("Qwen/Qwen9", COMMIT, tmp_path / "m", endpoint=site.address)
+        backbone.download_backbone("Qwen/Qwen9", COMMIT, tmp_path / "m", endpoint=site.address)
 
 
 def test_the_projects_catalog_is_sound(root):

@@ -10,7 +10,8 @@ from typer.testing import CliRunner
 
 from prism.cli import app
 from prism.core.errors import BadInput, PrismError
-from prism.core.files import sha256_file, sha256_model, write_json, write_text
+from prism.core.files import sha256_file, write_json, write_text
+from prism.core.model_folder import sha256_model
 from prism.tools.trace import print_trace, trace_cell
 
 CELL = "cells/table1/seen/prism-gini/all.json"
