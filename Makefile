@@ -17,7 +17,7 @@ HEAVY := container or faults or slurm or gpu_stack
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning replay replay-records test test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning records replay pack-records test test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -45,12 +45,14 @@ smoke: $(READY) ## every row of every table and every point of every figure once
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(RUN) prism show results/smoke/tables/table1.csv
 
-replay: $(READY) ## the demo's tables and figures again, from shipped per-episode records alone, without torch
-	@$(SNAKEMAKE) --snakefile replay.smk
-	@$(RUN) prism show results/replay/tables/table1.csv
+records: $(READY) ## the demo's tables and figures again, from shipped per-episode records alone, without torch
+	@$(SNAKEMAKE) --snakefile records.smk
+	@$(RUN) prism show results/records/tables/table1.csv
 
-replay-records: $(READY) ## take the records of the replay from the finished demo
-	@$(RUN) prism stage pack-records --results results/demo --out resources/replay
+replay: records
+
+pack-records: $(READY) ## take the records that `make records` reads from the finished demo
+	@$(RUN) prism stage pack-records --results results/demo --out resources/records/demo
 
 learning: $(READY) ## base, SFT and SFT-then-RL on held-out games, with the learning curve (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml -- \
@@ -82,11 +84,11 @@ gpu-stack: $(READY) ## tests of vLLM and DeepSpeed on a CPU, in an environment o
 
 lint: $(READY) ## ruff, snakefmt, snakemake --lint
 	$(RUN) ruff check . && $(RUN) ruff format --check .
-	$(RUN) snakefmt --check Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm tests/rules
+	$(RUN) snakefmt --check Snakefile records.smk rules resources/backbones/Snakefile tests/slurm tests/rules
 	$(RUN) snakemake --lint
 
 format: $(READY) ## format Python and rules
-	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile replay.smk rules resources/backbones/Snakefile tests/slurm tests/rules
+	$(RUN) ruff check --fix . && $(RUN) ruff format . && $(RUN) snakefmt Snakefile records.smk rules resources/backbones/Snakefile tests/slurm tests/rules
 
 report: $(READY) ## one HTML file with every table, figure and runtime of the finished demo
 	@$(SNAKEMAKE) --report results/demo/report.html

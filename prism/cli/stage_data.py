@@ -221,9 +221,9 @@ def webshop_conformance(
     seed: Annotated[int, typer.Option(help="What the recorder seeded the random generator with.")] = 11,
 ) -> None:
     """Print agreed / total for each kind of case and the first disagreement; exit code 1 if there is any."""
-    from prism.environments.webshop.conformance import replay
+    from prism.environments.webshop.conformance import count_agreement
 
-    tallies = replay(catalog, oracle, seed)
+    tallies = count_agreement(catalog, oracle, seed)
     for kind, tally in tallies.items():
         typer.echo(f"{kind}: {tally.agreed} / {tally.total}")
     first = next((tally.first for tally in tallies.values() if tally.first), None)

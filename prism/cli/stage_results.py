@@ -55,7 +55,7 @@ def table_statistics(
     cells: Annotated[list[Path], typer.Argument(help="The cells whose methods are compared.")],
 ) -> None:
     """Compare a table's methods in pairs on the same tasks."""
-    from prism.stages.tables.tests import write_tests
+    from prism.stages.tables.comparisons import write_tests
 
     write_tests(table, cells, scale, out)
 

@@ -18,7 +18,7 @@ RECORDS = (
     "passrates/**/*.csv",
     "rl/**/metrics.csv",
 )
-# what the replay is compared with
+# what the rebuilt tables are compared with
 EXPECTED = ("tables/*.csv",)
 MANIFEST = "manifest.json"
 

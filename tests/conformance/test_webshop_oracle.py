@@ -21,9 +21,9 @@ def _libraries():
 
 
 def assert_all_agree(catalog: Path, oracle: Path):
-    from prism.environments.webshop.conformance import replay
+    from prism.environments.webshop.conformance import count_agreement
 
-    tallies = replay(catalog, oracle, seed=11)
+    tallies = count_agreement(catalog, oracle, seed=11)
     assert set(tallies) == {"prices", "goals", "searches", "colors", "rewards", "sessions"}
     for kind, tally in tallies.items():
         assert tally.agreed == tally.total, f"{kind}: {tally.first}"

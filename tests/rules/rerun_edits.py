@@ -56,7 +56,7 @@ OTHER_CORPUS = {rule: count for rule, count in FROM_TRAJECTORIES.items() if rule
 WEBSHOP_CORPUS = {"webshop_catalog": 1, "webshop_store": 1, "webshop_trajectories": 1}
 NOTHING: dict[str, int] = {}
 
-CORPUS = "resources/replay/records/data/alfworld/trajectories.jsonl"
+CORPUS = "resources/records/demo/records/data/alfworld/trajectories.jsonl"
 COMMIT = "0" * 40
 
 # a key, or several that go together: (edit, what runs again)

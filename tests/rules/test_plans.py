@@ -123,7 +123,7 @@ def test_a_broken_trajectory_file_is_refused_before_the_plan(root, tmp_path):
 
 
 def test_a_tilde_in_a_path_is_the_home_folder(root, tmp_path, monkeypatch):
-    shutil.copyfile(root / "resources/replay/records/data/alfworld/trajectories.jsonl", tmp_path / "my own.jsonl")
+    shutil.copyfile(root / "resources/records/demo/records/data/alfworld/trajectories.jsonl", tmp_path / "my own.jsonl")
     monkeypatch.setenv("HOME", str(tmp_path))
     override = 'benchmarks={"alfworld": {"trajectories_file": "~/my own.jsonl"}}'
     target = "results/elsewhere/data/alfworld/trajectories.jsonl"

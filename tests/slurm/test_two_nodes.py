@@ -44,7 +44,7 @@ def test_a_ray_cluster_over_two_nodes(sandbox, clone, environment, tmp_path):
 
 def test_sft_over_two_nodes(sandbox, clone, environment, tmp_path):
     """Each node takes half of the rows: the optimizer makes half as many steps as one process would."""
-    corpus = clone / "resources/replay/records/data/alfworld/trajectories.jsonl"
+    corpus = clone / "resources/records/demo/records/data/alfworld/trajectories.jsonl"
     lines = corpus.read_text().splitlines()[:8]
     (tmp_path / "few.jsonl").write_text("\n".join(lines) + "\n")
     model = "resources/backbones/tiny-qwen3"

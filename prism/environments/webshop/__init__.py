@@ -16,6 +16,6 @@ reads, and the search ranks as the original's Lucene index ranks.
 `environment`  the store behind the interface that all benchmarks share
 `generator`    the embedded catalog, for runs without the published one
 `shopper`      an expert that sees only what an agent sees
-`conformance`  replays recorded cases of the original
+`conformance`  plays recorded cases of the original
 =============  =========================================================================
 """

@@ -1,4 +1,4 @@
-"""Replays cases recorded from the original code and counts where this engine agrees.
+"""Plays cases again that were recorded from the original code and counts where this engine agrees.
 
 A case file is one JSON object: ``rewards``, ``sessions``, ``searches``, ``normalize_color``, ``goals_human``,
 ``goals_synthetic`` and ``meta.{mode}.prices``; kinds that a file lacks are not counted.
@@ -57,8 +57,8 @@ class Tally:
             self.first = difference
 
 
-def replay(catalog: str | Path, oracle: str | Path, seed: int) -> dict[str, Tally]:
-    """Compile the catalog in a scratch folder, replay every case, and tally agreement by kind.
+def count_agreement(catalog: str | Path, oracle: str | Path, seed: int) -> dict[str, Tally]:
+    """Compile the catalog in a scratch folder, play every case again, and tally agreement by kind.
 
     Args:
         seed: what the recorder seeded the random generator with before it built the store.

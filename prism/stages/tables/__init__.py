@@ -21,7 +21,7 @@ def build_table(
     """Assemble a table from its cells, rows in the order of the cells.
 
     Args:
-        tests_csv: what `prism.stages.tables.tests.write_tests` wrote; None for a table without tests.
+        tests_csv: what `prism.stages.tables.comparisons.write_tests` wrote; None for a table without tests.
 
     Raises:
         BadInput: a cell is missing from a row or was made at another scale, or the tests cannot be read.

@@ -56,7 +56,7 @@ def build_frame(table: str, cells: Iterable[Path], tests: pd.DataFrame | None, s
     """Put a table together from its cells and its tests.
 
     Args:
-        tests: the frame of `prism.stages.tables.tests`; None for a table without tests.
+        tests: the frame of `prism.stages.tables.comparisons`; None for a table without tests.
 
     Raises:
         BadInput: a cell is missing from a row, or was made at another scale.

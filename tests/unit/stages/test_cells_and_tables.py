@@ -16,8 +16,8 @@ from prism.core.recipes import build_recipe
 from prism.core.statistics import wilson_rate
 from prism.stages.cells import CellRecipe, write_evaluation_cells
 from prism.stages.tables import build_table
+from prism.stages.tables.comparisons import build_tests, write_tests
 from prism.stages.tables.frames import duration
-from prism.stages.tables.tests import build_tests, write_tests
 from prism.stages.timings import RunFiles, TimingFiles, rl_seconds, write_timing_cells
 from prism.tools.show import print_table
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-RECORDS = "resources/replay"
+RECORDS = "resources/records/demo"
 
 
 def read_rows(path):
@@ -34,7 +34,7 @@ def test_the_records_are_whole_and_small(root):
     assert sum(path.stat().st_size for path in shipped.values()) < 2_000_000
 
 
-def test_an_import_of_torch_fails_during_the_replay(root):
+def test_an_import_of_torch_fails_while_records_are_read(root):
     command = [sys.executable, "-c", "import torch"]
     found = subprocess.run(
         command, env={"PYTHONPATH": str(root / RECORDS / "without-torch")}, capture_output=True, text=True
@@ -47,8 +47,8 @@ def test_an_import_of_torch_fails_during_the_replay(root):
 def test_table_1_is_rebuilt_from_the_records(root, copy_repository, tmp_path):
     """In a copy of the tracked files, as a third party has them; the cells and the table, which take no figure."""
     copy = copy_repository(tmp_path / "prism")
-    target = "results/replay/tables/table1.csv"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "replay.smk", "--cores", "2", target]
+    target = "results/records/tables/table1.csv"
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "records.smk", "--cores", "2", target]
     # the rules call `python`
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     subprocess.run(command, cwd=copy, check=True, capture_output=True, env={**os.environ, "PATH": path})

@@ -1,4 +1,4 @@
-# Rebuilds every table and figure that needs no training from the shipped per-episode records: `make replay`. The rules
+# Rebuilds every table and figure that needs no training from the shipped per-episode records: `make records`. The rules
 # are the workflow's own; only where their inputs come from differs. Whatever imports torch fails (see without-torch).
 import os
 
@@ -8,7 +8,7 @@ min_version("9.27.1")
 
 
 configfile: "config/config.yaml"
-configfile: "resources/replay/config.yaml"
+configfile: "resources/records/demo/config.yaml"
 
 
 pathvars:
@@ -28,8 +28,8 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 
 
-RECORDS = "resources/replay/records"
-os.environ["PYTHONPATH"] += os.pathsep + shipped("resources/replay/without-torch")
+RECORDS = "resources/records/demo/records"
+os.environ["PYTHONPATH"] += os.pathsep + shipped("resources/records/demo/without-torch")
 
 
 rule all:
