@@ -160,7 +160,7 @@ def plan(
     target: Annotated[
         str | None, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")
     ] = None,
-    out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),
+    out: Annotated[Path, typer.Option(help="Folder of the plan's csv.")] = Path("results/plan"),
     profile: Profile = None,
     configfile: Configfiles = None,
     everything: Annotated[bool, typer.Option("--everything", help="Also what has been built already.")] = False,
@@ -168,7 +168,7 @@ def plan(
         bool, typer.Option("--power", help="Instead: how many seeds and tasks a claimed gain needs.")
     ] = False,
 ) -> None:
-    """Say what a target will cost: jobs, GPU-hours, wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
+    """Say what a target will cost: jobs, GPU-hours, least wall-clock on 1, 2 and 4 nodes, disk, energy, CO2."""
     from prism.tools.plan import plan_power, plan_target
     from prism.tools.snakemake_plan import CLUSTER, settings_for
 

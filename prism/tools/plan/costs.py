@@ -20,6 +20,7 @@ import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from graphlib import TopologicalSorter
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -28,8 +29,9 @@ from prism.core.errors import BadInput
 from prism.core.methods import BASE, share_percent
 from prism.core.recipes import build_recipe
 from prism.rl.recipe import RlRecipe
-from prism.tools.snakemake_plan import Job
+from prism.tools.snakemake_plan import Job, dependencies
 
+GPUS_PER_NODE = 8
 # an SFT or RL subset in Table 3, by the name of its score
 TABLE3_RUNS = {"cv": "prism-cv", "gini": "prism-gini", "kurtosis": "prism-kurtosis", "random": "random"}
 SEED = re.compile(r"seed\d+")
@@ -195,3 +197,18 @@ def read_benchmark(path: Path) -> float:
 def gpu_hours(jobs: Sequence[Job], costs: Mapping[int, Cost]) -> float:
     """GPU-hours of jobs."""
     return sum(job.gpus * costs[job.id].hours for job in jobs)
+
+
+def least_hours(jobs: Sequence[Job], costs: Mapping[int, Cost], nodes: int) -> float:
+    """Wall-clock that no schedule can beat: all GPUs busy to the end, or the longest chain of jobs.
+
+    Args:
+        jobs: the jobs; what they read of others is taken to be there.
+        costs: the cost of each, by id.
+        nodes: nodes of eight GPUs.
+    """
+    needs = dependencies(jobs)
+    ends: dict[int, float] = {}
+    for number in TopologicalSorter(needs).static_order():
+        ends[number] = costs[number].hours + max((ends[needed] for needed in needs[number]), default=0.0)
+    return max([gpu_hours(jobs, costs) / (GPUS_PER_NODE * nodes), *ends.values()])

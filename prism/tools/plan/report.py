@@ -1,4 +1,4 @@
-"""`prism plan`: the table, the CSV and the Gantt chart of what a target will cost."""
+"""`prism plan`: what a target will cost, as a table and as CSV."""
 
 from __future__ import annotations
 
@@ -12,16 +12,13 @@ import yaml
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 from prism.core.progress import say
-from prism.tools.plan.costs import Cost, CostModel, gpu_hours
+from prism.tools.plan.costs import GPUS_PER_NODE, Cost, CostModel, gpu_hours, least_hours
 from prism.tools.plan.power import PowerAssumptions, power_sentence, print_power
-from prism.tools.plan.schedule import GPUS_PER_NODE, Slot, simulate, wall_clock
 from prism.tools.snakemake_plan import BASE_CONFIG, Job, Settings, ancestors, planned_jobs
 
 ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
 CLUSTER_SIZES = (1, 2, 4)
 STAGE_ORDER = ("probe", "pass_rates", "sft", "rl", "evaluate")
-# Okabe-Ito: told apart with every common form of colour blindness
-COLOURS = {"probe": "#CC79A7", "pass_rates": "#F0E442", "sft": "#0072B2", "rl": "#E69F00", "evaluate": "#009E73"}
 
 
 @dataclass(frozen=True)
@@ -33,9 +30,10 @@ class Line:
         name: which one.
         jobs: number of jobs.
         gpu_hours: GPUs times hours, summed.
-        hours_1_node: simulated wall-clock on one node of eight GPUs; of a table, figure or cell: built alone.
-        hours_2_nodes: on two.
-        hours_4_nodes: on four.
+        least_hours_1_node: hours that it takes at least on one node of eight GPUs; a table, figure or cell is built
+            alone.
+        least_hours_2_nodes: on two.
+        least_hours_4_nodes: on four.
         storage_gb: what stays on disk.
         energy_kwh: electricity.
         co2_kg: CO2.
@@ -47,9 +45,9 @@ class Line:
     name: str
     jobs: int
     gpu_hours: float
-    hours_1_node: float
-    hours_2_nodes: float
-    hours_4_nodes: float
+    least_hours_1_node: float
+    least_hours_2_nodes: float
+    least_hours_4_nodes: float
     storage_gb: float
     energy_kwh: float
     co2_kg: float
@@ -65,10 +63,6 @@ class Plan:
     costs: dict[int, Cost]
     model: CostModel
 
-    def schedule(self, jobs: Sequence[Job], nodes: int) -> list[Slot]:
-        """The simulated run of some of the jobs."""
-        return simulate(jobs, {job.id: self.costs[job.id].hours for job in jobs}, nodes)
-
     def line(self, kind: str, name: str, jobs: Sequence[Job]) -> Line:
         """The line of some of the jobs."""
         hours = gpu_hours(jobs, self.costs)
@@ -81,7 +75,7 @@ class Plan:
             name,
             len(jobs),
             hours,
-            *(wall_clock(self.schedule(jobs, nodes)) for nodes in CLUSTER_SIZES),
+            *(least_hours(jobs, self.costs, nodes) for nodes in CLUSTER_SIZES),
             sum(self.costs[job.id].storage_gb for job in jobs),
             self.model.energy_kwh(hours),
             self.model.co2_kg(hours),
@@ -112,7 +106,7 @@ def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool
 
     Args:
         target: a file or rule of the workflow, as Snakemake is told it.
-        out_dir: gets ``{target's name}.csv``, ``.svg`` and ``.png``.
+        out_dir: gets ``{target's name}.csv``.
         settings: the profile, whose requests decide how many GPUs a job has, and the config's overlays, instead of the
             profile's.
         everything: also what has been built already.
@@ -130,12 +124,11 @@ def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool
     model = CostModel(assumptions, sizes)
     plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
     lines = list(plan.lines())
-    stem = plan_name(target)
-    write_lines(out_dir / f"{stem}.csv", lines)
-    draw_gantt(plan, target, out_dir / f"{stem}.svg", out_dir / f"{stem}.png")
+    path = out_dir / f"{plan_name(target)}.csv"
+    write_lines(path, lines)
     print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
     print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(settings), _evaluated(sizes)))
-    say(f"plan: {out_dir / stem}.csv, .svg and .png")
+    say(f"plan: {path}")
 
 
 def plan_power(settings: Settings) -> None:
@@ -226,12 +219,13 @@ def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
     shown = [line for line in lines if line.kind != "cell" and not _is_small(line)]
     small = sum(line.jobs for line in lines if _is_small(line))
     for line in shown:
+        least = (line.least_hours_1_node, line.least_hours_2_nodes, line.least_hours_4_nodes)
         alone = " (alone)" if line.kind in ("table", "figure") else ""
         table.add_row(
             line.name + alone,
             str(line.jobs),
             f"{line.gpu_hours:,.1f}",
-            *(f"{hours:,.1f} h" for hours in (line.hours_1_node, line.hours_2_nodes, line.hours_4_nodes)),
+            *(f"{hours:,.1f} h" for hours in least),
             f"{line.storage_gb:,.0f}",
             f"{line.energy_kwh:,.0f}",
             f"{line.co2_kg:,.0f}",
@@ -242,62 +236,13 @@ def print_plan(target: str, lines: Sequence[Line], work_gb: float) -> None:
     console = Console(width=140, soft_wrap=False)
     console.print(table)
     console.print(
-        f"{small} jobs without GPUs are not listed. Nodes have {GPUS_PER_NODE} A100s to themselves.\n"
-        f"A running training needs up to {work_gb:.0f} GB more. Assumptions: {ASSUMPTIONS}"
+        f"{small} jobs without GPUs are not listed. A job's hours: its benchmark file, else the paper's Table 3, "
+        f"else a model.\nHours on nodes are the least possible: all GPU-hours over {GPUS_PER_NODE} A100s a node, "
+        f"or the longest chain of jobs.\nA running training needs up to {work_gb:.0f} GB more. "
+        f"Assumptions and their sources: {ASSUMPTIONS}"
     )
 
 
 def _is_small(line: Line) -> bool:
     """Whether a line is a rule that uses no GPU: it stays in the CSV."""
     return line.kind == "rule" and line.gpu_hours == 0
-
-
-def draw_gantt(plan: Plan, target: str, out_svg: Path, out_png: Path) -> None:
-    """Draw the simulated schedules, one panel a cluster size, a row a GPU."""
-    import matplotlib
-
-    matplotlib.use("Agg")
-    import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
-
-    plt.rcParams.update({"font.size": 8, "svg.hashsalt": "prism", "svg.fonttype": "none", "savefig.bbox": "tight"})
-    plt.rcParams["text.parse_math"] = False  # targets may hold dollar signs
-    figure, axes = plt.subplots(
-        len(CLUSTER_SIZES), 1, figsize=(9, 6.5), height_ratios=CLUSTER_SIZES, layout="constrained"
-    )
-    for axis, nodes in zip(axes, CLUSTER_SIZES, strict=True):
-        slots = plan.schedule(plan.jobs, nodes)
-        for slot in slots:
-            _draw_slot(axis, slot)
-        axis.set_title(f"{nodes} x 8 A100: {wall_clock(slots):,.1f} h", loc="left")
-        axis.set_ylim(nodes * GPUS_PER_NODE, 0)
-        axis.set_yticks(
-            [GPUS_PER_NODE * (node + 0.5) for node in range(nodes)], [f"node {node + 1}" for node in range(nodes)]
-        )
-        axis.set_xlim(0, wall_clock(slots) or 1)
-        for node in range(1, nodes):
-            axis.axhline(node * GPUS_PER_NODE, color="0.4", linewidth=0.6)
-    axes[-1].set_xlabel("hours since the first job")
-    used = [rule for rule in STAGE_ORDER if any(job.rule == rule and job.gpus for job in plan.jobs)]
-    figure.legend(
-        handles=[Patch(color=COLOURS[rule], label=rule) for rule in used], loc="outside lower center", ncols=len(used)
-    )
-    figure.suptitle(f"{target}: simulated from the paper's Table 3 and a model, not measured", x=0.01, ha="left")
-    for path, metadata in ((out_svg, {"Date": None}), (out_png, {"Software": None})):
-        with atomic_path(path) as temporary:
-            figure.savefig(temporary, format=path.suffix[1:], dpi=160, metadata=metadata)
-    plt.close(figure)
-
-
-def _draw_slot(axis, slot: Slot) -> None:
-    """One bar a run of neighbouring GPUs."""
-    if not slot.gpus:
-        return
-    gpus = sorted(slot.gpus)
-    starts = [gpu for gpu in gpus if gpu - 1 not in gpus]
-    for first in starts:
-        height = next(count for count in range(1, len(gpus) + 1) if first + count not in gpus)
-        colour = COLOURS.get(slot.job.rule, "0.6")
-        axis.broken_barh(
-            [(slot.start, slot.hours)], (first, height), facecolor=colour, edgecolor="white", linewidth=0.3
-        )

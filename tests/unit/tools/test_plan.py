@@ -1,4 +1,4 @@
-"""Costs and schedules of small plans, checked by hand."""
+"""Costs and least hours of small plans, checked by hand."""
 
 import csv
 import json
@@ -9,10 +9,9 @@ import yaml
 from prism.core.errors import BadInput
 from prism.core.power import planned_design
 from prism.tools.plan import plan_power
-from prism.tools.plan.costs import CostModel, measured_hours, recipe_of
+from prism.tools.plan.costs import Cost, CostModel, least_hours, measured_hours, recipe_of
 from prism.tools.plan.power import SHOWN_SEEDS, PowerAssumptions, power_sentence
 from prism.tools.plan.report import ASSUMPTIONS, Plan, plan_name, write_lines
-from prism.tools.plan.schedule import simulate, wall_clock
 from prism.tools.snakemake_plan import Job, Settings, ancestors, dependencies
 
 PANELS = {"alfworld": {"seen": 140, "unseen": 134}, "webshop": {"test": 500}}
@@ -153,32 +152,15 @@ def test_jobs_wait_for_what_they_read():
     assert [one.id for one in ancestors(chain(), chain()[3])] == [0, 2, 3]
 
 
-def test_the_longest_way_goes_first():
-    hours = {0: 1.0, 1: 10.0, 2: 10.0, 3: 2.0}
-    slots = {slot.job.id: slot for slot in simulate(chain(), hours, 1)}
-    assert (slots[2].start, slots[1].start) == (1, 11)
-    # the one GPU that the evaluation needs is only free once the second training has ended
-    assert slots[3].start == 21
-    assert wall_clock(simulate(chain(), hours, 1)) == 23
-    assert wall_clock(simulate(chain(), hours, 2)) == 13
-
-
-def test_no_gpu_is_given_twice():
-    jobs = [job(n, "evaluate", 1 + n % 3) for n in range(40)]
-    slots = simulate(jobs, {one.id: 1.0 + one.id % 5 for one in jobs}, 2)
-    assert len(slots) == 40
-    for index, one in enumerate(slots):
-        assert len(one.gpus) == one.job.gpus
-        assert len({gpu // 8 for gpu in one.gpus}) == 1
-        for other in slots[index + 1 :]:
-            overlap = one.start < other.start + other.hours and other.start < one.start + one.hours
-            assert not (overlap and set(one.gpus) & set(other.gpus))
-
-
-def test_a_job_on_two_nodes_takes_both_whole():
-    wide = job(0, gpus=16, nodes=2)
-    (slot,) = simulate([wide], {0: 3.0}, 1)
-    assert slot.gpus == tuple(range(16))
+def test_no_schedule_beats_the_least_hours():
+    costs = {number: Cost(hours, "model", 0, 0) for number, hours in ((0, 1.0), (1, 10.0), (2, 10.0), (3, 2.0))}
+    # two trainings on eight GPUs and the evaluation on one: 8 x 20 + 2 GPU-hours
+    assert least_hours(chain(), costs, 1) == pytest.approx(162 / 8)
+    # split, training and evaluation wait for each other, however many GPUs there are
+    assert least_hours(chain(), costs, 2) == least_hours(chain(), costs, 4) == 13
+    # without GPUs the chain alone counts; jobs beside each other do not add up
+    assert least_hours([job(0, "split", 0), job(1, "split", 0)], costs, 1) == 10
+    assert least_hours([], {}, 1) == 0
 
 
 def test_a_plan_as_csv(model, tmp_path):
@@ -195,8 +177,8 @@ def test_a_plan_as_csv(model, tmp_path):
     assert [row["name"] for row in rows] == ["all jobs", "rl", "split"]
     hours = model.cost(jobs[1]).hours
     assert float(rows[0]["gpu_hours"]) == pytest.approx(16 * hours, rel=1e-3)
-    assert float(rows[1]["hours_1_node"]) == pytest.approx(2 * hours, rel=1e-3)
-    assert float(rows[1]["hours_2_nodes"]) == pytest.approx(hours, rel=1e-3)
+    assert float(rows[1]["least_hours_1_node"]) == pytest.approx(2 * hours, rel=1e-3)
+    assert float(rows[1]["least_hours_2_nodes"]) == pytest.approx(hours, rel=1e-3)
 
 
 def test_no_two_targets_have_one_plan():
