@@ -58,9 +58,10 @@ def sft(
 ) -> None:
     """Fine-tune a model on a routed subset with LLaMA-Factory."""
     from prism.stages.sft import SftRecipe, train_sft
+    from prism.stages.training import Training
 
     settings = build_recipe(SftRecipe, recipe, "--recipe", machine)
-    train_sft(model, trajectories, split, regime, out, work, settings, seed)
+    train_sft(Training(model, trajectories, out, work, seed, split, regime), settings)
 
 
 def rl(
@@ -82,9 +83,10 @@ def rl(
 ) -> None:
     """Train a model with RL (verl) on the tasks that a split routes to it."""
     from prism.stages.rl import RlRecipe, train_rl
+    from prism.stages.training import Training
 
     settings = build_recipe(RlRecipe, recipe, "--recipe", machine)
-    train_rl(init, games, panel, split, out, work, settings, seed, regime, exclude_panel or ())
+    train_rl(Training(init, panel, out, work, seed, split, regime), settings, games, exclude_panel or ())
 
 
 def pass_rates(

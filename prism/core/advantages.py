@@ -5,19 +5,55 @@ A group is the trajectories that were started from the same task at the same tra
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 EPSILON = 1e-6
+GIGPO_MODES = ("mean_std_norm", "mean_norm")
 
 
-def grpo_advantages(
-    groups: np.ndarray,
-    trajectories: np.ndarray,
-    rewards: np.ndarray,
-    penalties: np.ndarray,
-    statistics: str = "rows",
-    norm_by_std: bool = True,
-) -> np.ndarray:
+@dataclass(frozen=True)
+class Rows:
+    """The rows of one training step, each array of shape (R,), in any order of rows.
+
+    Attributes:
+        groups: group of each row.
+        trajectories: trajectory of each row; unique within its group.
+        steps: place of the row in its trajectory, consecutive.
+        rewards: the environment's reward of the step alone.
+        penalties: what the row loses, >= 0.
+        anchors: observation before the step; equal values are one state.
+    """
+
+    groups: np.ndarray
+    trajectories: np.ndarray
+    steps: np.ndarray
+    rewards: np.ndarray
+    penalties: np.ndarray
+    anchors: np.ndarray
+
+    def trajectory_rewards(self) -> np.ndarray:
+        """Undiscounted sum of the rewards of each row's trajectory, shape (R,), float64."""
+        rewards = np.asarray(self.rewards, dtype=np.float64)
+        totals = np.zeros_like(rewards)
+        for rows in _rows_by_key(self.groups, self.trajectories):
+            totals[rows] = rewards[rows].sum()
+        return totals
+
+    def returns(self, gamma: float) -> np.ndarray:
+        """Discounted return of each row from its step on, ``R_t = r_t + gamma R_{t+1}``, shape (R,), float64."""
+        rewards = np.asarray(self.rewards, dtype=np.float64)
+        returns = np.zeros_like(rewards)
+        for rows in _rows_by_key(self.groups, self.trajectories):
+            later = 0.0
+            for row in rows[np.argsort(self.steps[rows], kind="stable")][::-1]:
+                later = rewards[row] + gamma * later
+                returns[row] = later
+        return returns
+
+
+def grpo_advantages(rows: Rows, statistics: str = "rows", norm_by_std: bool = True) -> np.ndarray:
     """GRPO's advantage of every row, ``(score - mean_group) / (std_group + 1e-6)``.
 
     A row's score is its trajectory's reward minus the row's own invalid-action penalty (verl-agent's
@@ -27,10 +63,7 @@ def grpo_advantages(
     spread, scores are centred only: over trajectories, a single penalty would else be divided by 1e-6.
 
     Args:
-        groups: group of each row, shape (R,).
-        trajectories: trajectory of each row, shape (R,); unique within its group.
-        rewards: reward of the row's trajectory, shape (R,).
-        penalties: what the row loses, >= 0, shape (R,).
+        rows: R rows.
         statistics: ``rows`` or ``trajectories``.
         norm_by_std: divide by the deviation (GRPO) or only centre (Dr. GRPO).
 
@@ -39,32 +72,25 @@ def grpo_advantages(
     """
     if statistics not in ("rows", "trajectories"):
         raise ValueError(f"statistics must be 'rows' or 'trajectories', not {statistics!r}")
-    scores = np.asarray(rewards, dtype=np.float64) - penalties
+    rewards = rows.trajectory_rewards()
+    scores = rewards - rows.penalties
     advantages = np.zeros_like(scores)
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
+    for group in np.unique(rows.groups):
+        members = np.flatnonzero(rows.groups == group)
         if statistics == "rows":
-            sample = scores[rows]
+            sample = scores[members]
         else:
-            _, firsts = np.unique(trajectories[rows], return_index=True)
-            sample = np.asarray(rewards, dtype=np.float64)[rows[firsts]]
+            _, firsts = np.unique(rows.trajectories[members], return_index=True)
+            sample = rewards[members[firsts]]
         mean, deviation = (sample.mean(), sample.std(ddof=1)) if len(sample) > 1 else (0.0, 1.0)
-        advantages[rows] = scores[rows] - mean
+        advantages[members] = scores[members] - mean
         if norm_by_std and deviation > 0:
-            advantages[rows] /= deviation + EPSILON
+            advantages[members] /= deviation + EPSILON
     return advantages
 
 
-GIGPO_MODES = ("mean_std_norm", "mean_norm")
-
-
 def gigpo_advantages(
-    groups: np.ndarray,
-    trajectories: np.ndarray,
-    steps: np.ndarray,
-    step_rewards: np.ndarray,
-    penalties: np.ndarray,
-    anchors: np.ndarray,
+    rows: Rows,
     gamma: float = 0.95,
     weight: float = 1.0,
     mode: str = "mean_std_norm",
@@ -72,19 +98,14 @@ def gigpo_advantages(
 ) -> np.ndarray:
     """GiGPO's advantage of every row, ``A = A_episode + weight * A_step`` (arXiv 2505.10978, eq. 3 and 5-8).
 
-    The episode advantage is GRPO's (`grpo_advantages`) of the trajectory's summed rewards. The step advantage compares
+    The episode advantage is GRPO's (`grpo_advantages`). The step advantage compares
     rows of a group that stood before the same anchor observation, whichever trajectory and step they belong to:
     ``A_step = (R_t - mean_anchor) / (std_anchor + 1e-6)`` with the discounted return ``R_t = r_t + gamma R_{t+1}``;
     a row whose anchor nobody shares has 0. A row's invalid-action penalty is taken off its own return after
     discounting, so that it does not reach earlier steps, and off its own episode score (verl-agent).
 
     Args:
-        groups: group of each row, shape (R,).
-        trajectories: trajectory of each row, shape (R,); unique within its group.
-        steps: place of the row in its trajectory, shape (R,); consecutive, in any order of rows.
-        step_rewards: environment's reward of the step, shape (R,).
-        penalties: what the row loses, >= 0, shape (R,).
-        anchors: observation before the step, shape (R,); equal values are one state.
+        rows: R rows.
         gamma: discount of a step's return.
         weight: of the step advantage.
         mode: ``mean_std_norm`` divides both advantages by the unbiased deviation, ``mean_norm`` only centres them.
@@ -96,45 +117,24 @@ def gigpo_advantages(
     if mode not in GIGPO_MODES:
         raise ValueError(f"mode must be one of {', '.join(GIGPO_MODES)}, not {mode!r}")
     norm_by_std = mode == "mean_std_norm"
-    rewards, returns = episode_and_step_returns(groups, trajectories, steps, step_rewards, gamma)
-    episode = grpo_advantages(groups, trajectories, rewards, penalties, statistics, norm_by_std)
-    return episode + weight * step_advantages(groups, anchors, returns - penalties, norm_by_std)
+    episode = grpo_advantages(rows, statistics, norm_by_std)
+    return episode + weight * step_advantages(rows, rows.returns(gamma) - rows.penalties, norm_by_std)
 
 
-def episode_and_step_returns(
-    groups: np.ndarray, trajectories: np.ndarray, steps: np.ndarray, step_rewards: np.ndarray, gamma: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Each row's undiscounted sum of its trajectory's rewards, and its own discounted return from this step on.
-
-    Returns:
-        Two arrays of shape (R,), float64.
-    """
-    rewards = np.asarray(step_rewards, dtype=np.float64)
-    totals, returns = np.zeros_like(rewards), np.zeros_like(rewards)
-    for rows in _rows_by_key(groups, trajectories):
-        totals[rows] = rewards[rows].sum()
-        following = 0.0
-        for row in rows[np.argsort(steps[rows], kind="stable")][::-1]:
-            following = rewards[row] + gamma * following
-            returns[row] = following
-    return totals, returns
-
-
-def step_advantages(groups: np.ndarray, anchors: np.ndarray, returns: np.ndarray, norm_by_std: bool) -> np.ndarray:
+def step_advantages(rows: Rows, returns: np.ndarray, norm_by_std: bool) -> np.ndarray:
     """Advantage of each row among the rows of its group with the same anchor; 0 where it is alone.
 
     Args:
-        groups: group of each row, shape (R,).
-        anchors: observation before the step, shape (R,).
+        rows: R rows.
         returns: discounted return of the row, penalty included, shape (R,).
         norm_by_std: divide by the unbiased deviation, or only centre.
     """
     advantages = np.zeros(len(returns))
-    for rows in _rows_by_key(groups, anchors):
-        if len(rows) > 1:
-            advantages[rows] = returns[rows] - returns[rows].mean()
+    for same in _rows_by_key(rows.groups, rows.anchors):
+        if len(same) > 1:
+            advantages[same] = returns[same] - returns[same].mean()
             if norm_by_std:
-                advantages[rows] /= returns[rows].std(ddof=1) + EPSILON
+                advantages[same] /= returns[same].std(ddof=1) + EPSILON
     return advantages
 
 

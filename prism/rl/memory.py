@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from prism.rl.overrides import CHUNK_TOKENS
+from prism.rl.command import CHUNK_TOKENS
 from prism.rl.recipe import RlRecipe
 
 GB = 1e9

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,17 @@ from prism.core.recipes import result_settings
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import SOURCES
+from prism.rl.command import (
+    EpisodeSettings,
+    RunPaths,
+    agent_loop_entry,
+    verl_command,
+    verl_overrides,
+    write_tasks,
+)
 from prism.rl.launch import run_watched, short_folder, verl_environment
 from prism.rl.multinode import ray_cluster, read_allocation
-from prism.rl.overrides import RunPaths, verl_command, verl_overrides
 from prism.rl.recipe import RlRecipe
-from prism.rl.run_inputs import agent_loop_config, write_tasks
 from prism.rl.run_logs import (
     BEFORE_SAVING,
     check_subset,
@@ -38,6 +44,7 @@ from prism.rl.run_logs import (
 )
 from prism.rl.warm_start import FOLDER_VARIABLE
 from prism.rl.work_folder import claim, last_checkpoint, locked
+from prism.stages.training import Training
 
 # what the one seed decides; run.json repeats it
 SEEDED = {
@@ -49,92 +56,72 @@ SEEDED = {
 
 
 def train_rl(
-    init_model_dir: str | Path,
-    games_dir: str | Path,
-    panel_path: str | Path,
-    split_path: str | Path | None,
-    out_dir: str | Path,
-    work_dir: str | Path,
-    recipe: RlRecipe,
-    seed: int,
-    regime: str = "rl",
-    excluded_panels: Sequence[str | Path] = (),
+    training: Training, recipe: RlRecipe, games_dir: str | Path, excluded_panels: Sequence[str | Path] = ()
 ) -> None:
     """Train a checkpoint with RL on the tasks that a split routes to it.
 
-    `out_dir` becomes a Hugging Face model folder (safetensors, config, tokenizer) with ``rollouts.jsonl`` (one
+    `training.out` becomes a Hugging Face model folder (safetensors, config, tokenizer) with ``rollouts.jsonl`` (one
     finished episode a line), ``metrics.csv`` (one training step a line) and ``run.json`` (settings, hashes, seed).
-    Checkpoints stay in `work_dir`; a run that was killed continues from the last one, and a `work_dir` of other
-    settings is emptied first. Two runs cannot share a `work_dir`.
+    A work folder of other settings is emptied first. Two runs cannot share one.
 
     Args:
-        init_model_dir: weights and tokenizer to start from: an SFT checkpoint or the base model.
+        training: what is trained, on what, and where to.
         games_dir: folder that the panel's games are relative to.
-        panel_path: panel of training tasks; a task's id is its trajectory's id.
-        split_path: split file, or None for all tasks.
-        regime: which rows of the split to train on.
         excluded_panels: evaluation panels; none of their tasks may be trained on.
 
     Raises:
         BadInput: a file cannot be used, a task is also evaluated on, or another run has the work folder.
         PrismError: verl failed, or played a task outside the subset.
     """
-    model, work = Path(init_model_dir).resolve(), Path(work_dir).resolve()
-    panel = read_panel(panel_path)
+    panel = read_panel(training.data)
     if panel.benchmark not in SOURCES:
-        raise BadInput(panel_path, f"RL knows no benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
-    tasks = subset_tasks(panel, split_path, regime)
+        raise BadInput(training.data, f"RL knows no benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
+    tasks = subset_tasks(panel, training.split, training.regime)
     for path in excluded_panels:
         check_disjoint(panel.benchmark, tasks, path)
-    with locked(work):
+    training = replace(training, model=training.model.resolve(), work=training.work.resolve())
+    with locked(training.work):
         settings = {
             "recipe": asdict(recipe),
-            "seed": seed,
+            "seed": training.seed,
             "tasks": [task.id for task in tasks],
             "corpus_tasks": len(panel.tasks),
             "panel": panel.sha256,
-            "model": sha256_model(model),
+            "model": sha256_model(training.model),
         }
         # a killed run goes on also with other threads or less memory
-        resumed = claim(work, {**settings, "recipe": result_settings(recipe)})
+        resumed = claim(training.work, {**settings, "recipe": result_settings(recipe)})
         steps = recipe.training_steps(len(tasks), len(panel.tasks))
         say(f"RL: {recipe.algorithm}, {len(tasks)} tasks, {steps} steps, from step {resumed}")
         if resumed < steps:
-            drop_rollouts_after(work / "rollouts", resumed)
-            _run_verl(recipe, panel.benchmark, tasks, model, Path(games_dir).resolve(), work, resumed, steps, seed)
-        _export(work, Path(out_dir), model, steps, settings)
-
-
-def read_subset(split_path: str | Path, regime: str) -> list[str]:
-    """Ids of a split file's rows of one regime.
-
-    Args:
-        split_path: CSV with columns id, score, regime; lines that start with ``#`` are comments.
-
-    Raises:
-        BadInput: the file is not a split, or the regime is empty.
-    """
-    ids = [identifier for identifier, routed in read_split(split_path).items() if routed == regime]
-    if not ids:
-        raise BadInput(split_path, f"routes nothing to {regime!r}", "check the quantile and the regime")
-    return ids
+            drop_rollouts_after(training.work / "rollouts", resumed)
+            with short_folder() as ray_folder:
+                paths = RunPaths(training.model, training.work, ray_folder)
+                write_tasks(paths.tasks, tasks, panel.benchmark)
+                # YAML is a superset of JSON
+                write_json(paths.agent_loop, [agent_loop_entry(_episodes(training, recipe, panel, games_dir, paths))])
+                overrides = verl_overrides(recipe, paths, len(tasks), steps, training.seed)
+                _run_verl(verl_command(recipe, overrides), recipe, paths, resumed, steps)
+        _export(training, steps, settings)
 
 
 def subset_tasks(panel: Panel, split_path: str | Path | None, regime: str = "rl") -> tuple[Task, ...]:
     """The panel's tasks that a split routes to `regime`, in panel order; all of them without a split.
 
     Raises:
-        BadInput: a routed id is not a task of the panel, or there is no task at all.
+        BadInput: the file is no split, routes nothing to the regime or something that is no task of the panel; or the
+            panel lists no task.
     """
     if not panel.tasks:
         raise BadInput(panel.name, "the training panel lists no task", "rebuild it")
     if split_path is None:
         return panel.tasks
-    routed = read_subset(split_path, regime)
+    routed = [identifier for identifier, where in read_split(split_path).items() if where == regime]
+    if not routed:
+        raise BadInput(split_path, f"routes nothing to {regime!r}", "check the quantile and the regime")
     known = {task.id for task in panel.tasks}
-    for identifier in routed:
-        if identifier not in known:
-            raise BadInput(split_path, f"routes {identifier!r}, which is no task of {panel.name}", "rebuild the split")
+    if strangers := [identifier for identifier in routed if identifier not in known]:
+        raise BadInput(split_path, f"routes {strangers[0]!r}, which is no task of {panel.name}", "rebuild the split")
     chosen = set(routed)
     return tuple(task for task in panel.tasks if task.id in chosen)
 
@@ -154,43 +141,34 @@ def check_disjoint(benchmark: str, tasks: Sequence[Task], panel_path: str | Path
             raise BadInput(panel_path, f"evaluates {task.id!r}, which RL is to train on", "keep the two apart")
 
 
-def _run_verl(
-    recipe: RlRecipe,
-    benchmark: str,
-    tasks: Sequence[Task],
-    model: Path,
-    games_dir: Path,
-    work: Path,
-    resumed: int,
-    steps: int,
-    seed: int,
-) -> None:
-    """Write verl's inputs into the work folder and run it to the last step."""
-    metrics_log = work / "metrics" / f"from-{resumed:06d}.jsonl"
+def _episodes(
+    training: Training, recipe: RlRecipe, panel: Panel, games_dir: str | Path, paths: RunPaths
+) -> EpisodeSettings:
+    return EpisodeSettings(
+        benchmark=panel.benchmark,
+        source=SOURCES[panel.benchmark],
+        games_dir=str(Path(games_dir).resolve()),
+        rollout_folder=str(paths.rollouts),
+        prompt=asdict(recipe.prompt),
+        max_env_steps=recipe.max_env_steps,
+        success_reward=recipe.success_reward,
+        invalid_action_penalty=recipe.invalid_action_penalty,
+        environment_threads=recipe.environment_threads,
+        environment_processes=recipe.environment_processes,
+        seed=training.seed,
+    )
+
+
+def _run_verl(command: Sequence[str], recipe: RlRecipe, paths: RunPaths, resumed: int, steps: int) -> None:
+    """Run verl from a step to the last one."""
+    metrics_log = paths.work / "metrics" / f"from-{resumed:06d}.jsonl"
     metrics_log.parent.mkdir(exist_ok=True)
-    with short_folder() as ray_folder:
-        paths = RunPaths(
-            model=model,
-            tasks=work / "tasks.parquet",
-            agent_loops=work / "agent_loops.yaml",
-            checkpoints=work / "checkpoints",
-            rollouts=work / "rollouts",
-            ray=ray_folder,
-        )
-        write_tasks(paths.tasks, tasks, benchmark)
-        # YAML is a superset of JSON
-        loop = agent_loop_config(recipe, benchmark, SOURCES[benchmark], games_dir, paths.rollouts, seed)
-        write_json(paths.agent_loops, [loop])
-        variables = verl_environment(recipe.platform, recipe.threads, work, metrics_log)
-        with (
-            _more_nodes(recipe, variables, work) as ray_address,
-            following(metrics_log, partial(_describe_step, steps)),
-        ):
-            run_watched(
-                verl_command(recipe, verl_overrides(recipe, paths, len(tasks), steps, seed)),
-                variables | {FOLDER_VARIABLE: str(ray_folder)} | ray_address,
-                work / "verl.log",
-            )
+    variables = verl_environment(recipe.platform, recipe.threads, paths.work, metrics_log)
+    with (
+        _more_nodes(recipe, variables, paths.work) as ray_address,
+        following(metrics_log, partial(_describe_step, steps)),
+    ):
+        run_watched(command, variables | {FOLDER_VARIABLE: str(paths.ray)} | ray_address, paths.work / "verl.log")
 
 
 @contextmanager
@@ -213,16 +191,18 @@ def _describe_step(steps: int, record: dict[str, Any]) -> str | None:
     return f"RL: step {done}/{steps}, reward of a row {reward:.2f}, {seconds:.0f} s a step, {left:.0f} s left"
 
 
-def _export(work: Path, out_dir: Path, init_model: Path, steps: int, settings: Mapping[str, Any]) -> None:
-    """Gather the stage's outputs from `work`; they appear together."""
+def _export(training: Training, steps: int, settings: Mapping[str, Any]) -> None:
+    """Gather the stage's outputs from the work folder; they appear together."""
+    work = training.work
     if last_checkpoint(work / "checkpoints") != steps:
         raise PrismError(f"{work}: verl ended before step {steps}; see {work / 'verl.log'}")
     rollouts = read_rollouts(work / "rollouts")
     check_subset(rollouts, set(settings["tasks"]))
     rows = metrics_rows(rollouts, read_verl_metrics(work / "metrics"))
     exported = work / "checkpoints" / f"global_step_{steps}" / "actor" / "huggingface"
-    with atomic_folder(out_dir) as folder:
-        assemble_model(exported, init_model, folder)
+    with atomic_folder(training.out) as folder:
+        assemble_model(exported, training.model, folder)
+        # refuses a model without weights
         sha256_model(folder)
         write_jsonl(folder / "rollouts.jsonl", rollouts)
         write_metrics(folder / "metrics.csv", rows)

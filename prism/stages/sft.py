@@ -29,6 +29,7 @@ from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.rl.multinode import read_allocation, rendezvous_command, rendezvous_environment
+from prism.stages.training import Training
 
 REGIMES = ("sft", "rl")
 IGNORED_LABEL = -100
@@ -112,44 +113,24 @@ class SftRecipe:
                 raise BadInput(f"sft.deepspeed.{key}", f"{stated} is not {size}", "write auto")
 
 
-def train_sft(
-    model_dir: str | Path,
-    trajectories_path: str | Path,
-    split_path: str | Path | None,
-    regime: str,
-    out_dir: str | Path,
-    work_dir: str | Path,
-    recipe: SftRecipe,
-    seed: int,
-) -> None:
+def train_sft(training: Training, recipe: SftRecipe) -> None:
     """Fine-tune a model on a routed subset of the trajectories.
 
-    Training happens in a folder of `work_dir` that is named by the hash of everything that shapes the result, so that
-    a killed run goes on from its last whole checkpoint, and checkpoints of other settings are never taken up.
-
-    Args:
-        model_dir: the model to start from.
-        trajectories_path: the corpus.
-        split_path: CSV with columns id, score, regime; None trains on the whole corpus.
-        regime: which part of the split is trained on, ``sft`` or ``rl``.
-        out_dir: appears whole or not at all: safetensors weights, config, tokenizer, ``train.yaml`` (what
-            LLaMA-Factory got), ``trainer_log.jsonl``, ``loss.csv`` and ``sft.json`` (hashes, counts, versions, seconds
-            of the training loop).
-        work_dir: checkpoints and the tokenised rows.
-        recipe: the settings.
-        seed: order of the rows.
+    Training happens in a folder of `training.work` that is named by the hash of everything that shapes the result.
+    `training.out` gets safetensors weights, config, tokenizer, ``train.yaml`` (what LLaMA-Factory got),
+    ``trainer_log.jsonl``, ``loss.csv`` and ``sft.json`` (hashes, counts, versions, seconds of the training loop).
 
     Raises:
         BadInput: a file cannot be used, or the subset is empty.
         NotFinite: a logged loss is NaN or infinite.
         PrismError: LLaMA-Factory failed.
     """
-    check_template(model_dir, recipe.template, "template")
-    subset = select_trajectories(read_trajectories(trajectories_path), split_path, regime)
-    encoded = encode_subset(model_dir, subset, recipe.prompt, recipe.layout)
+    check_template(training.model, recipe.template, "template")
+    subset = select_trajectories(read_trajectories(training.data), training.split, training.regime)
+    encoded = encode_subset(training.model, subset, recipe.prompt, recipe.layout)
     rows, truncated = encoded.rows, encoded.truncated
     facts = {
-        "model_sha256": sha256_model(model_dir),
+        "model_sha256": sha256_model(training.model),
         "rows_sha256": sha256_json([[row.input_ids, row.response_tokens] for row in rows]),
         "trajectories": len(subset),
         "rows": len(rows),
@@ -158,20 +139,20 @@ def train_sft(
         "response_tokens_cut": encoded.response_tokens_cut,
         "prompt_sha256": recipe.prompt.sha256(layout=recipe.layout),
         "recipe": asdict(recipe),
-        "seed": seed,
+        "seed": training.seed,
         "versions": {name: version(name) for name in ("llamafactory", "torch", "transformers")},
     }
     # a killed run goes on also with other threads or less memory
-    run_dir = Path(work_dir) / sha256_json({**facts, "recipe": result_settings(recipe)})[:16]
-    data_dir, checkpoints = run_dir / "rows", run_dir / "checkpoints"
+    run_dir = training.work / sha256_json({**facts, "recipe": result_settings(recipe)})[:16]
+    checkpoints = run_dir / "checkpoints"
     resume = last_checkpoint(checkpoints)
     if resume is None:
         # LLaMA-Factory refuses a folder with weights but no checkpoint
         shutil.rmtree(checkpoints, ignore_errors=True)
     checkpoints.mkdir(parents=True, exist_ok=True)
-    shutil.rmtree(data_dir, ignore_errors=True)
-    write_rows(rows, data_dir)
-    arguments = llamafactory_arguments(recipe, seed, model_dir, data_dir, checkpoints, resume, run_dir)
+    shutil.rmtree(run_dir / "rows", ignore_errors=True)
+    write_rows(rows, run_dir / "rows")
+    arguments = llamafactory_arguments(recipe, training.seed, training.model, run_dir, resume)
     say(
         f"SFT on {len(subset)} trajectories: {len(rows)} rows, {truncated} cut at {recipe.prompt.context_length} tokens"
     )
@@ -180,8 +161,8 @@ def train_sft(
     with following(checkpoints / "trainer_log.jsonl", _describe_step):
         _run_llamafactory(arguments, run_dir / "train.yaml", recipe)
     losses = read_losses(checkpoints)
-    with atomic_folder(out_dir) as folder:
-        _collect(Path(model_dir), run_dir, folder)
+    with atomic_folder(training.out) as folder:
+        _collect(training.model, run_dir, folder)
         _write_losses(folder / "loss.csv", losses)
         # without start, loading and the final weights; of a run that went on, what came after
         loop = read_json(checkpoints / "train_results.json")["train_runtime"]
@@ -248,15 +229,14 @@ def write_rows(rows: Sequence[Row], folder: Path) -> None:
 
 
 def llamafactory_arguments(
-    recipe: SftRecipe,
-    seed: int,
-    model_dir: str | Path,
-    data_dir: Path,
-    checkpoints: Path,
-    resume: Path | None,
-    run_dir: Path,
+    recipe: SftRecipe, seed: int, model_dir: str | Path, run_dir: Path, resume: Path | None = None
 ) -> dict[str, Any]:
-    """The YAML that ``llamafactory-cli train`` gets; LLaMA-Factory refuses keys that it does not know."""
+    """The YAML that ``llamafactory-cli train`` gets; LLaMA-Factory refuses keys that it does not know.
+
+    Args:
+        run_dir: holds the tokenised ``rows``, gets ``checkpoints``.
+        resume: the checkpoint to go on from.
+    """
     own = {"prompt", "layout", "deepspeed", "gpus", "nodes", "threads"}
     arguments = {key: value for key, value in asdict(recipe).items() if key not in own}
     arguments |= {
@@ -267,9 +247,9 @@ def llamafactory_arguments(
         "trust_remote_code": False,
         # a name must be given, but nothing is looked up: rows come from tokenized_path as they are
         "dataset": "prism",
-        "tokenized_path": str(data_dir),
+        "tokenized_path": str(run_dir / "rows"),
         "cutoff_len": recipe.prompt.context_length,
-        "output_dir": str(checkpoints),
+        "output_dir": str(run_dir / "checkpoints"),
         "seed": seed,
         "data_seed": seed,
         "report_to": "none",

@@ -21,7 +21,7 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.progress import say
 from prism.core.recipes import build_recipe
-from prism.rl.overrides import RunPaths, verl_overrides
+from prism.rl.command import RunPaths, verl_overrides
 from prism.rl.recipe import RlRecipe
 from prism.stages.sft import SftRecipe, llamafactory_arguments
 from prism.tools.snakemake_plan import Job, Settings, planned_jobs
@@ -176,7 +176,7 @@ def check_sft(recipe: SftRecipe) -> None:
 
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        arguments = llamafactory_arguments(recipe, 0, here / "model", here / "rows", here / "out", None, here)
+        arguments = llamafactory_arguments(recipe, 0, here / "model", here)
         arguments = {key: value for key, value in arguments.items() if key not in ("deepspeed", "bf16")}
         try:
             get_train_args({**arguments, "use_cpu": True})
@@ -189,7 +189,7 @@ def check_sft(recipe: SftRecipe) -> None:
 def check_rl(recipe: RlRecipe) -> None:
     """The overrides of an RL run, composed by Hydra against verl's config tree and converted to verl's dataclasses."""
     recipe.check_batches()
-    paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
+    paths = RunPaths(Path("/run/model"), Path("/run/work"), Path("/run/ray"))
     config = compose_verl(verl_overrides(recipe, paths, MANY_TASKS, recipe.training_steps(MANY_TASKS, MANY_TASKS), 0))
     convert_verl(config)
 

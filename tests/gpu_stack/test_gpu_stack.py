@@ -145,7 +145,7 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     from pathlib import Path
 
     from prism.core.recipes import build_recipe
-    from prism.rl.overrides import RunPaths, verl_overrides
+    from prism.rl.command import RunPaths, verl_overrides
     from prism.rl.recipe import RlRecipe
     from prism.tools.check_plan import compose_verl, convert_verl
 
@@ -153,7 +153,7 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     prompt = paper["benchmarks"]["alfworld"]["prompt"]
     settings = {key: value for key, value in paper["rl"].items() if key != "algorithms"}
     recipe = build_recipe(RlRecipe, {**settings, "prompt": prompt, "max_env_steps": 50}, "paper.yaml")
-    paths = RunPaths(*(Path("/run") / name for name in ("model", "tasks", "loops", "ckpt", "rollouts", "ray")))
+    paths = RunPaths(Path("/run/model"), Path("/run/work"), Path("/run/ray"))
     rollout = convert_verl(compose_verl(verl_overrides(recipe, paths, 3000, 150, 1)))["actor_rollout_ref.rollout"]
     assert type(rollout).__name__ == "RolloutConfig"
     assert (rollout.name, rollout.n, rollout.tensor_model_parallel_size, rollout.seed) == ("vllm", 8, 2, 1)

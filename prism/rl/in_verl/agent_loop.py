@@ -12,7 +12,7 @@ import importlib
 import json
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +26,7 @@ from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.seeds import seed_of
 from prism.environments.base import Environment
 from prism.environments.pool import ProcessGames
+from prism.rl.command import EpisodeSettings
 from prism.rl.run_logs import RolloutLog
 
 EXCERPT_CHARACTERS = 300
@@ -126,49 +127,22 @@ def timed_step(environment: Environment, action: str, clock: Callable[[], float]
 class EpisodeAgentLoop(AgentLoopBase):
     """Plays one episode and returns one `AgentLoopOutput` an environment step.
 
-    The trajectory's reward is `success_reward` or 0 and stands on every row, as verl wants it. What advantages are
+    The trajectory's reward is ``success_reward`` or 0 and stands on every row, as verl wants it. What advantages are
     computed from (`prism.rl.in_verl.trainer`) travels beside it in ``extra_fields["prism"]``: the environment's
     reward of this step alone, the penalty of the row's own invalid action, and the observation before the step
     (GiGPO's anchor).
 
     Args:
-        benchmark: ``alfworld`` or ``webshop``.
-        source: the benchmark's entry in `prism.environments.pool.SOURCES`.
-        games_dir: folder that the tasks' game files are relative to.
-        environment_threads: threads a worker process steps its environments with.
-        environment_processes: processes that hold them; 0: the worker process itself does.
-        prompt: fields of `PromptFormat`.
-        max_env_steps: environment steps after which an episode ends.
-        success_reward: reward of a solved task.
-        invalid_action_penalty: what an invalid action costs its row.
-        rollout_folder: where finished episodes are logged.
-        seed: the run's seed.
+        settings: fields of `EpisodeSettings`.
     """
 
-    def __init__(
-        self,
-        *args: Any,
-        benchmark: str,
-        source: str,
-        games_dir: str,
-        environment_threads: int,
-        environment_processes: int,
-        prompt: dict[str, Any],
-        max_env_steps: int,
-        success_reward: float,
-        invalid_action_penalty: float,
-        rollout_folder: str,
-        seed: int,
-        **kwargs: Any,
-    ):
+    def __init__(self, *args: Any, settings: Mapping[str, Any], **kwargs: Any):
         # verl's builder of multi-turn token streams is not used here; the one for Qwen refuses small tokenizers
         super().__init__(*args, **{**kwargs, "hf_model_type": None})
-        self.benchmark, self.threads = benchmark, environment_threads
-        self.games = load_games(source, games_dir, environment_processes)
-        self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**prompt))
-        self.max_env_steps, self.seed = max_env_steps, seed
-        self.success_reward, self.invalid_action_penalty = success_reward, invalid_action_penalty
-        self.log = RolloutLog(rollout_folder)
+        self.settings = EpisodeSettings(**settings)
+        self.games = load_games(self.settings.source, self.settings.games_dir, self.settings.environment_processes)
+        self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**self.settings.prompt))
+        self.log = RolloutLog(self.settings.rollout_folder)
 
     async def run(self, sampling_params: dict[str, Any], **fields: Any) -> list[AgentLoopOutput]:
         """Play the episode of one dataset row.
@@ -183,11 +157,11 @@ class EpisodeAgentLoop(AgentLoopBase):
         environment_seconds = 0.0
         environment, feedback, error = await self._in_thread(self.games.start, task["game"])
         episode = Episode(
-            self.benchmark,
+            self.settings.benchmark,
             task["task_id"],
             task["task_type"],
             environment.task if environment else "",
-            self.max_env_steps,
+            self.settings.max_env_steps,
             feedback,
         )
         if error:
@@ -197,7 +171,7 @@ class EpisodeAgentLoop(AgentLoopBase):
             [prompt_ids] = next_prompts([episode], self.encoder)
             if prompt_ids is None:
                 break
-            seed = sampling_seed(self.seed, training_step, task["task_id"], session, len(samples))
+            seed = sampling_seed(self.settings.seed, training_step, task["task_id"], session, len(samples))
             output = await self.server_manager.generate(
                 request_id=f"{training_step}-{task['task_id']}-{session}",
                 prompt_ids=prompt_ids,
@@ -220,7 +194,7 @@ class EpisodeAgentLoop(AgentLoopBase):
             # verl counts a group's trajectories by their rows: a game that does not open still gives one, without loss
             end = [self.tokenizer.eos_token_id]
             samples.append(StepSample("", end, end, [0.0], True, {}))
-        reward = self.success_reward if episode.success else 0.0
+        reward = self.settings.success_reward if episode.success else 0.0
         self._record(episode, training_step, session, reward, environment_seconds)
         last = len(samples) - 1
         return [
@@ -229,13 +203,13 @@ class EpisodeAgentLoop(AgentLoopBase):
         ]
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
-        executor = environment_threads(self.threads)
+        executor = environment_threads(self.settings.environment_threads)
         return await asyncio.get_running_loop().run_in_executor(executor, function, *args)
 
     def _row(
         self, sample: StepSample, index: int, session: int, reward: float, step_reward: float, masked: bool
     ) -> AgentLoopOutput:
-        penalty = 0.0 if sample.valid else self.invalid_action_penalty
+        penalty = 0.0 if sample.valid else self.settings.invalid_action_penalty
         extra = {
             # weights the response was sampled with; verl's off-policy metrics read them
             "min_global_steps": sample.extra.get("min_global_steps", 0),
@@ -246,7 +220,6 @@ class EpisodeAgentLoop(AgentLoopBase):
             "prism": {
                 "trajectory": session,
                 "step": index,
-                "reward": reward,
                 "step_reward": step_reward,
                 "penalty": penalty,
                 "anchor": sample.anchor,
@@ -273,7 +246,7 @@ class EpisodeAgentLoop(AgentLoopBase):
                 "training_step": training_step,
                 "session": session,
                 **record,
-                "reward": reward - self.invalid_action_penalty * invalid,
+                "reward": reward - self.settings.invalid_action_penalty * invalid,
                 "environment_seconds": round(environment_seconds, 4),
             }
         )

@@ -16,8 +16,8 @@ from typing import Any
 import torch
 import verl.utils.torch_functional as verl_functional
 
+from prism.rl.command import CHUNK_TOKENS
 from prism.rl.in_verl import replace
-from prism.rl.overrides import CHUNK_TOKENS
 
 
 def log_probs_of_labels(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:

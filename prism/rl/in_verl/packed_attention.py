@@ -18,7 +18,7 @@ from transformers import AttentionInterface
 
 from prism.core.errors import PrismError
 from prism.gradients.attention import block_causal_attention
-from prism.rl.overrides import PACKED_ATTENTION
+from prism.rl.command import PACKED_ATTENTION
 
 
 def packed_attention(

@@ -33,7 +33,7 @@ from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils
 from verl.workers.utils.padding import response_to_nested
 
-from prism.core.advantages import gigpo_advantages, grpo_advantages
+from prism.core.advantages import Rows, gigpo_advantages, grpo_advantages
 from prism.rl.run_logs import BEFORE_SAVING
 
 POLL_SECONDS = 0.1
@@ -165,24 +165,21 @@ class PrismTrainer(PPOTrainerSync):
         def column(name: str) -> np.ndarray:
             return np.array([row[name] for row in rows])
 
+        step = Rows(
+            groups=groups,
+            trajectories=column("trajectory"),
+            steps=column("step"),
+            rewards=column("step_reward"),
+            penalties=column("penalty"),
+            anchors=column("anchor"),
+        )
         if self.settings.algorithm == "gigpo":
             return gigpo_advantages(
-                groups,
-                column("trajectory"),
-                column("step"),
-                column("step_reward"),
-                column("penalty"),
-                column("anchor"),
+                step,
                 gamma=self.settings.gigpo.gamma,
                 weight=self.settings.gigpo.weight,
                 mode=self.settings.gigpo.mode,
                 statistics=self.settings.group_statistics,
             )
-        return grpo_advantages(
-            groups,
-            column("trajectory"),
-            column("reward"),
-            column("penalty"),
-            statistics=self.settings.group_statistics,
-            norm_by_std=self.config.algorithm.norm_adv_by_std_in_grpo,
-        )
+        by_deviation = self.config.algorithm.norm_adv_by_std_in_grpo
+        return grpo_advantages(step, statistics=self.settings.group_statistics, norm_by_std=by_deviation)

@@ -9,8 +9,8 @@ import torch
 from probe_models import random_model, random_samples
 
 from prism.core.errors import PrismError
+from prism.rl.command import PACKED_ATTENTION
 from prism.rl.in_verl.packed_attention import packed_attention, row_boundaries
-from prism.rl.overrides import PACKED_ATTENTION
 
 ROWS = [row for sample in random_samples(4) for row in sample.rows]
 

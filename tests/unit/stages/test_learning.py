@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +12,7 @@ from scipy.stats import binom
 
 from prism.core.errors import BadInput
 from prism.core.recipes import build_recipe
-from prism.rl.overrides import RunPaths, verl_overrides
+from prism.rl.command import RunPaths, verl_overrides
 from prism.rl.recipe import RlRecipe
 from prism.stages.learning import evaluate_checkpoints, mcnemar_exact, write_learning_table
 from prism.stages.learning_figure import draw_learning
@@ -123,7 +122,7 @@ def test_the_committed_experiment_is_a_legal_recipe_and_keeps_its_checkpoints():
     steps = recipe.training_steps(tasks, tasks)
     assert steps * recipe.tasks_per_step == tasks
     assert steps / recipe.save_every <= recipe.keep_checkpoints
-    paths = RunPaths(*[Path("/x")] * len(fields(RunPaths)))
+    paths = RunPaths(Path("/x"), Path("/x"), Path("/x"))
     overrides = verl_overrides(recipe, paths, tasks, steps, seed=0)
     assert f"trainer.max_actor_ckpt_to_keep={recipe.keep_checkpoints}" in overrides
     assert "actor_rollout_ref.actor.ppo_epochs=1" in overrides

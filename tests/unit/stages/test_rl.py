@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,9 @@ import pytest
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.recipes import build_recipe
 from prism.environments.base import Panel, Task, write_panel
-from prism.rl import overrides, run_inputs, run_logs, work_folder
+from prism.rl import command, run_logs, work_folder
 from prism.stages import rl
+from prism.stages.training import Training
 
 PROMPT = {"style": "compact", "history": "actions:14", "context_length": 512}
 VALUES = {
@@ -27,7 +27,7 @@ VALUES = {
     "steps_rule": "epochs",
     "epochs": 2.0,
 }
-PATHS = rl.RunPaths(*(Path("/run") / name for name in ("model", "tasks.parquet", "loops.yaml", "ckpt", "rolls", "ray")))
+PATHS = command.RunPaths(Path("/run/model"), Path("/run"), Path("/run/ray"))
 
 
 def recipe(**changes) -> rl.RlRecipe:
@@ -36,6 +36,10 @@ def recipe(**changes) -> rl.RlRecipe:
 
 def panel(count: int = 6) -> Panel:
     return Panel("alfworld", "train", tuple(Task(f"t{i}", "pick", f"train/t{i}/game.tw-pddl") for i in range(count)))
+
+
+def training(folder: Path) -> Training:
+    return Training(Path("m"), folder / "train.json", folder / "o", folder / "w", seed=0)
 
 
 def write_split(path: Path, rows: list[tuple[str, str]]) -> Path:
@@ -118,10 +122,7 @@ def test_the_stage_checks_the_excluded_panels_before_anything_runs(tmp_path):
     write_panel(tmp_path / "train.json", panel())
     write_panel(tmp_path / "seen.json", Panel("alfworld", "seen", panel().tasks[:1]))
     with pytest.raises(BadInput, match="'t0'"):
-        rl.train_rl(
-            "m", "g", tmp_path / "train.json", None, tmp_path / "o", tmp_path / "w", recipe(), 0,
-            excluded_panels=[tmp_path / "seen.json"],
-        )  # fmt: skip
+        rl.train_rl(training(tmp_path), recipe(), "g", [tmp_path / "seen.json"])
     assert not (tmp_path / "w").exists()
 
 
@@ -135,16 +136,16 @@ def test_refuses_a_file_that_is_no_split(tmp_path):
     path = tmp_path / "s.csv"
     path.write_text("a,b\n1,2\n")
     with pytest.raises(BadInput, match="columns"):
-        rl.read_subset(path, "rl")
+        rl.subset_tasks(panel(), path)
 
 
 def test_task_file_holds_the_subset_alone(tmp_path):
     import pyarrow.parquet
 
-    run_inputs.write_tasks(tmp_path / "tasks.parquet", panel().tasks[:2], "alfworld")
+    command.write_tasks(tmp_path / "tasks.parquet", panel().tasks[:2], "alfworld")
     rows = pyarrow.parquet.read_table(tmp_path / "tasks.parquet").to_pylist()
     assert [row["extra_info"]["task_id"] for row in rows] == ["t0", "t1"]
-    assert rows[0]["agent_name"] == overrides.AGENT_NAME
+    assert rows[0]["agent_name"] == command.AGENT_NAME
 
 
 def test_an_episode_outside_the_subset_ends_the_run():
@@ -175,7 +176,7 @@ GIGPO = {"algorithm": "gigpo", "kl_coefficient": 0.01, "gigpo_gamma": 0.9, "gigp
 @pytest.mark.parametrize("changes", [{}, GPU, GIGPO])
 def test_overrides_fit_verls_config(changes):
     settings = recipe(**changes)
-    config = compose(rl.verl_overrides(settings, PATHS, 10, 5, seed=3))
+    config = compose(command.verl_overrides(settings, PATHS, 10, 5, seed=3))
     assert config.actor_rollout_ref.rollout.n == 8
     assert config.actor_rollout_ref.rollout.name == settings.rollout_engine
     assert config.data.train_batch_size == 4
@@ -189,24 +190,24 @@ def test_overrides_fit_verls_config(changes):
     assert config.prism.mini_batch_rows == 256
     assert config.prism.algorithm == settings.algorithm
     assert config.prism.gigpo == {"gamma": settings.gigpo_gamma, "weight": 1.0, "mode": settings.gigpo_mode}
-    assert config.trainer.default_local_dir == "/run/ckpt"
+    assert config.trainer.default_local_dir == "/run/checkpoints"
 
 
 def test_a_pass_holds_the_longest_prompt_with_the_longest_response_on_top():
-    config = compose(rl.verl_overrides(recipe(micro_batch_tokens=100), PATHS, 10, 5, seed=0))
+    config = compose(command.verl_overrides(recipe(micro_batch_tokens=100), PATHS, 10, 5, seed=0))
     assert config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu == 512 + 24
 
 
 def test_a_misspelt_override_is_refused_by_verls_config():
     from hydra.errors import ConfigCompositionException
 
-    overrides = rl.verl_overrides(recipe(), PATHS, 10, 5, seed=0)
+    overrides = command.verl_overrides(recipe(), PATHS, 10, 5, seed=0)
     with pytest.raises(ConfigCompositionException):
         compose([*overrides, "actor_rollout_ref.actor.optm.lr=1"])
 
 
 def test_a_subset_smaller_than_a_step_is_one_step_of_all_its_tasks():
-    overrides = rl.verl_overrides(recipe(), PATHS, 3, 2, seed=0)
+    overrides = command.verl_overrides(recipe(), PATHS, 3, 2, seed=0)
     assert "data.train_batch_size=3" in overrides
     assert "trainer.total_training_steps=2" in overrides
 
@@ -335,11 +336,6 @@ def test_a_repeated_steps_metrics_are_the_later_runs(tmp_path):
 
 
 def test_refuses_a_benchmark_without_environments(tmp_path):
-    write_panel(tmp_path / "panel.json", Panel("chess", "train", (Task("a", "b", "c"),)))
+    write_panel(tmp_path / "train.json", Panel("chess", "train", (Task("a", "b", "c"),)))
     with pytest.raises(BadInput, match="chess"):
-        rl.train_rl("m", "g", tmp_path / "panel.json", None, tmp_path / "o", tmp_path / "w", recipe(), 0)
-
-
-def test_agent_loop_gets_the_prompt_format_of_the_recipe():
-    loop = run_inputs.agent_loop_config(recipe(), "alfworld", "a:B", Path("/games"), Path("/rolls"), 0)
-    assert loop["prompt"] == asdict(recipe().prompt) == PROMPT
+        rl.train_rl(training(tmp_path), recipe(), "g")

@@ -13,6 +13,7 @@ from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import read_json, sha256_file
 from prism.core.trajectories import write_trajectories
 from prism.stages import sft
+from prism.stages.training import Training
 
 RECIPE = sft.SftRecipe(
     prompt=FORM,
@@ -132,7 +133,7 @@ def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, fami
     assert layout == "steps" or len(rows) == len(CORPUS)
     sft.write_rows(rows, tmp_path / "rows")
     recipe = dataclasses.replace(RECIPE, template=template, layout=layout)
-    arguments = sft.llamafactory_arguments(recipe, 1, model, tmp_path / "rows", tmp_path / "out", None, tmp_path)
+    arguments = sft.llamafactory_arguments(recipe, 1, model, tmp_path)
     model_args, data_args, training_args, _, _ = get_train_args(arguments)
     parts = load_tokenizer(model_args)
     words = len(parts["tokenizer"])
@@ -152,7 +153,7 @@ def test_llamafactory_trains_on_the_rows_as_they_are(tmp_path, monkeypatch, fami
 
 def train(folder: Path, out: str, recipe: sft.SftRecipe = RECIPE) -> Path:
     paths = [folder / name for name in ("model", "corpus.jsonl", out, f"{out}-work")]
-    sft.train_sft(paths[0], paths[1], None, "sft", paths[2], paths[3], recipe, seed=1)
+    sft.train_sft(Training(*paths, seed=1), recipe)
     return folder / out
 
 

@@ -1,33 +1,89 @@
-"""The command line of one verl run: what a recipe is called in verl 0.9.1's config."""
+"""The command of one verl run and the files that it reads: what a recipe is called in verl 0.9.1's config."""
 
 from __future__ import annotations
 
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from prism.core.files import atomic_path
+from prism.environments.base import Task
 from prism.rl.recipe import RlRecipe
 
 AGENT_NAME = "prism_episode"
 # registered by `prism.rl.in_verl.packed_attention`
 PACKED_ATTENTION = "prism_packed"
+# tokens whose logits are in float32 at the same time (`prism.rl.in_verl.log_probs`): 0.6 GB at 151,936 entries
 CHUNK_TOKENS = 1024
-"""Tokens whose logits are in float32 at the same time (`prism.rl.in_verl.log_probs`): 0.6 GB at 151,936 entries."""
 
 
 @dataclass(frozen=True)
 class RunPaths:
-    """Where one verl run reads and writes; all absolute."""
+    """Where one verl run reads and writes; all absolute.
+
+    Attributes:
+        model: folder of the model to start from.
+        work: the run's work folder.
+        ray: Ray's own folder, for its sockets.
+    """
 
     model: Path
-    tasks: Path
-    agent_loops: Path
-    checkpoints: Path
-    rollouts: Path
+    work: Path
     ray: Path
+
+    @property
+    def tasks(self) -> Path:
+        """verl's dataset."""
+        return self.work / "tasks.parquet"
+
+    @property
+    def agent_loop(self) -> Path:
+        """verl's file of agent loops: one entry, ours."""
+        return self.work / "agent_loops.yaml"
+
+    @property
+    def checkpoints(self) -> Path:
+        """verl's checkpoints."""
+        return self.work / "checkpoints"
+
+    @property
+    def rollouts(self) -> Path:
+        """Logs of finished episodes."""
+        return self.work / "rollouts"
+
+
+@dataclass(frozen=True)
+class EpisodeSettings:
+    """What the agent loop (`prism.rl.in_verl.agent_loop`) is told when verl builds it.
+
+    Attributes:
+        benchmark: ``alfworld`` or ``webshop``.
+        source: the benchmark's environments, ``module:Class``.
+        games_dir: folder that the tasks' game files are relative to.
+        rollout_folder: where finished episodes are logged.
+        prompt: fields of `PromptFormat`.
+        max_env_steps: environment steps after which an episode ends.
+        success_reward: reward of a solved task.
+        invalid_action_penalty: what an invalid action costs its row.
+        environment_threads: threads a worker process steps its environments with.
+        environment_processes: processes that hold them; 0: the worker process itself does.
+        seed: the run's seed.
+    """
+
+    benchmark: str
+    source: str
+    games_dir: str
+    rollout_folder: str
+    prompt: dict[str, Any]
+    max_env_steps: int
+    success_reward: float
+    invalid_action_penalty: float
+    environment_threads: int
+    environment_processes: int
+    seed: int
 
 
 def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, seed: int) -> list[str]:
@@ -104,7 +160,7 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, se
         f"{rollout}.tensor_model_parallel_size": recipe.tensor_parallel,
         f"{rollout}.calculate_log_probs": True,
         f"{rollout}.agent.num_workers": recipe.agent_workers,
-        f"{rollout}.agent.agent_loop_config_path": paths.agent_loops,
+        f"{rollout}.agent.agent_loop_config_path": paths.agent_loop,
         f"{rollout}.agent.default_agent_loop": AGENT_NAME,
         # the agent loop brings the reward: no reward worker is asked, so none is started
         "reward.num_workers": 0,
@@ -120,7 +176,7 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, se
         "trainer.total_training_steps": steps,
         "trainer.default_local_dir": paths.checkpoints,
         "trainer.resume_mode": "auto",
-        "hydra.run.dir": paths.checkpoints.parent / "hydra",
+        "hydra.run.dir": paths.work / "hydra",
         "hydra.output_subdir": None,
         **(_CPU_OVERRIDES if recipe.platform == "cpu" else _gpu_overrides(recipe)),
     }
@@ -172,3 +228,38 @@ def verl_command(recipe: RlRecipe, overrides: Sequence[str]) -> list[str]:
     """The command that runs verl's own ``main_ppo``."""
     warm = recipe.platform == "cpu" and recipe.warm_workers
     return [sys.executable, "-m", "prism.rl.warm_start" if warm else "verl.trainer.main_ppo", *overrides]
+
+
+def write_tasks(path: Path, tasks: Sequence[Task], benchmark: str) -> None:
+    """Write verl's dataset: one row a task; the agent loop reads ``extra_info`` and builds its own prompts."""
+    import pyarrow
+    import pyarrow.parquet
+
+    rows = [
+        {
+            # verl insists on a chat prompt; the real prompts depend on the episode
+            "prompt": [{"role": "user", "content": task.id}],
+            "data_source": benchmark,
+            "ability": "agent",
+            "agent_name": AGENT_NAME,
+            "reward_model": {"style": "rule", "ground_truth": ""},
+            "extra_info": {
+                "index": index,
+                "task_id": task.id,
+                "task_type": task.task_type,
+                "game": task.game,
+            },
+        }
+        for index, task in enumerate(tasks)
+    ]
+    with atomic_path(path) as temporary:
+        pyarrow.parquet.write_table(pyarrow.Table.from_pylist(rows), temporary)
+
+
+def agent_loop_entry(settings: EpisodeSettings) -> dict[str, Any]:
+    """verl's entry for the agent loop: its class and arguments."""
+    return {
+        "name": AGENT_NAME,
+        "_target_": "prism.rl.in_verl.agent_loop.EpisodeAgentLoop",
+        "settings": asdict(settings),
+    }
