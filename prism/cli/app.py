@@ -127,6 +127,6 @@ def main() -> None:
     except OSError as error:
         if error.errno is None:
             raise
-        place = error.filename or "output"
-        complain(f"prism: {place}: {os.strerror(error.errno)}; free space or choose another place, then run it again")
+        file = error.filename or "output"
+        complain(f"prism: {file}: {os.strerror(error.errno)}; free space or choose another place, then run it again")
         sys.exit(1)

@@ -51,9 +51,9 @@ class CheckedCommand(TyperCommand):
         """Run the command once its paths are seen to be apart."""
         paths = list(_paths(ctx.params))
         outputs = [path for _, path in paths if isinstance(path, Output)]
-        for one, other in combinations(outputs, 2):
-            if one.resolve() == other.resolve():
-                raise BadInput(one, "is named for two outputs", "give each a name of its own")
+        for first, second in combinations(outputs, 2):
+            if first.resolve() == second.resolve():
+                raise BadInput(first, "is named for two outputs", "give each a name of its own")
         for out in outputs:
             for name, source in paths:
                 if not isinstance(source, Output):
@@ -64,9 +64,9 @@ class CheckedCommand(TyperCommand):
 def _paths(arguments: dict[str, Any]) -> Iterator[tuple[str, Path]]:
     """Every path among a command's arguments, with the argument's name."""
     for name, value in arguments.items():
-        for one in value if isinstance(value, list | tuple) else (value,):
-            if isinstance(one, Path | ModelName):
-                yield name, one if isinstance(one, Path) else Path(one)
+        for argument in value if isinstance(value, list | tuple) else (value,):
+            if isinstance(argument, Path | ModelName):
+                yield name, Path(argument) if isinstance(argument, ModelName) else argument
 
 
 def _check_apart(out: Path, source: Path, name: str) -> None:

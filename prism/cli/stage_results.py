@@ -296,8 +296,8 @@ def benchmark_summary(
     summarise_benchmarks(folder, out)
 
 
-def _whole_numbers(text: str, place: str) -> tuple[int, ...]:
+def _whole_numbers(text: str, option: str) -> tuple[int, ...]:
     try:
         return tuple(int(number) for number in text.split(","))
     except ValueError as error:
-        raise BadInput(place, f"cannot read {text!r}", "give whole numbers, separated by commas") from error
+        raise BadInput(option, f"cannot read {text!r}", "give whole numbers, separated by commas") from error

@@ -189,13 +189,13 @@ def _blocks(tables: Sequence[RateTable]) -> list[Finding]:
         for method in dict.fromkeys(name for _, name in table.texts)
     ]
     findings = []
-    for (first, one, ours), (second, other, theirs) in combinations(rows, 2):
+    for (first, method, ours), (second, other, theirs) in combinations(rows, 2):
         shared = [group for group in ours if group in theirs]
         if len(shared) >= LEAST_BLOCK and all(ours[group] == theirs[group] for group in shared):
             findings.append(
                 Finding(
-                    f"block-{first}-{one}-{second}-{other}",
-                    f"{one} ({first}) and {other} ({second}) are runs of their own",
+                    f"block-{first}-{method}-{second}-{other}",
+                    f"{method} ({first}) and {other} ({second}) are runs of their own",
                     first if first == second else f"{first}, {second}",
                     f"rows with equal rates in every group that they share, at least {LEAST_BLOCK}",
                     f"{len(shared)} of {len(shared)} rates are equal: {', '.join(ours[group] for group in shared)}",

@@ -137,13 +137,13 @@ def check_commands(commands: Iterable[Command], command_line: Any) -> Counter[st
 
 def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
     """Build the recipe that a command is given as JSON, and hand it to the library that will get it."""
-    place = f"{name} --{option}"
+    argument = f"{name} --{option}"
     if (name, option) in RECORDED:
         return
     if (name, option) not in RECIPES:
-        raise BadInput(place, "is JSON that nothing checks", "add it to prism.tools.check_plan")
+        raise BadInput(argument, "is JSON that nothing checks", "add it to prism.tools.check_plan")
     module, _, attribute = RECIPES[name, option].partition(":")
-    recipe = build_recipe(getattr(import_module(module), attribute), text, place, machine)
+    recipe = build_recipe(getattr(import_module(module), attribute), text, argument, machine)
     if name in CHECKERS:
         CHECKERS[name](recipe)
 
@@ -225,12 +225,12 @@ def convert_verl(config: Any) -> dict[str, Any]:
 
     parts = ("actor_rollout_ref.actor", "actor_rollout_ref.rollout", "algorithm")
     converted = {}
-    for place in parts:
-        part = OmegaConf.select(config, place)
+    for path in parts:
+        part = OmegaConf.select(config, path)
         try:
-            converted[place] = omega_conf_to_dataclass(part)
+            converted[path] = omega_conf_to_dataclass(part)
         except (InstantiationException, TypeError, ValueError, AssertionError, NotImplementedError) as error:
-            raise BadInput("rl", f"verl refuses {place}: {_first_line(error)}", "mend the override") from error
+            raise BadInput("rl", f"verl refuses {path}: {_first_line(error)}", "mend the override") from error
     return converted
 
 

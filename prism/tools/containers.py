@@ -244,8 +244,8 @@ def _pip() -> list[str]:
 def _uv() -> list[str]:
     import sys
 
-    beside = Path(sys.executable).with_name("uv")
-    return [str(beside)] if beside.exists() else ["uv"]
+    installed = Path(sys.executable).with_name("uv")
+    return [str(installed)] if installed.exists() else ["uv"]
 
 
 def _revision(root: Path) -> str:

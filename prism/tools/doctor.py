@@ -1,4 +1,4 @@
-"""Stage: what works on this machine, in one table; with a GPU, every GPU stage once on a tiny backbone."""
+"""`prism doctor`: what works on this machine, in one table; with a GPU, every GPU stage once on a tiny backbone."""
 
 from __future__ import annotations
 

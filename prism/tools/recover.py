@@ -7,12 +7,13 @@ with what is left.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+import psutil
 
 from prism.core.errors import BadInput, PrismError
 from prism.core.progress import say
@@ -73,17 +74,12 @@ def living_jobs(folder: Path) -> set[str]:
 
 
 def running_snakemake(folder: Path) -> int | None:
-    """The process of a Snakemake that works in a folder of this machine."""
-    for process in Path("/proc").iterdir():
-        if not process.name.isdigit() or int(process.name) == os.getpid():
-            continue
-        try:
-            words = (process / "cmdline").read_bytes().decode(errors="replace").split("\0")
-            here = (process / "cwd").resolve() == folder.resolve()
-        except OSError:
-            continue
-        # the Snakemake inside a job has --mode, the one that gave it to SLURM has not
-        is_snakemake = any(Path(word).name == "snakemake" for word in words[:3]) or words[1:3] == ["-m", "snakemake"]
-        if here and is_snakemake and "--mode" not in words:
-            return int(process.name)
+    """The number of the Snakemake process that works in a folder of this machine; None without one."""
+    for process in psutil.process_iter(["pid", "cmdline", "cwd"]):
+        # what may not be read of another user's process is None
+        words, here = process.info["cmdline"] or [], process.info["cwd"]
+        # alone, or behind an interpreter and its options; the Snakemake inside a SLURM job has --mode
+        is_snakemake = any(Path(word).name == "snakemake" for word in words[:4])
+        if here and Path(here) == folder.resolve() and is_snakemake and "--mode" not in words:
+            return process.info["pid"]
     return None

@@ -37,7 +37,7 @@ def route(
 
     Args:
         out_csv: the split: id, score, regime.
-        emit: ``llamafactory`` writes the SFT half to ``llamafactory/`` beside `out_csv` (messages and
+        emit: ``llamafactory`` writes the SFT half to ``llamafactory/`` parent `out_csv` (messages and
             ``dataset_info.json``), ``verl`` the RL half to ``verl/prism_rl.parquet``.
         data: the corpus that was probed; by default the path that the score table names.
 
@@ -50,16 +50,16 @@ def route(
             raise BadInput("--emit", f"unknown format {name!r}", f"use one of {', '.join(EMITTERS)}")
     table = score_table(scores_csv, score)
     split = route_table(table, score, rl_percent)
-    beside = Path(out_csv).parent
+    parent = Path(out_csv).parent
     halves = {}
     if emit:
         chats, source = _scored_corpus(Path(scores_csv), data)
         regimes = dict(zip(table.column("id"), split.regimes, strict=True))
         for name in emit:
-            check_folder_output(beside / name)
+            check_folder_output(parent / name)
             for given in (scores_csv, source):
-                check_apart(beside / name, given)
-            halves[beside / name] = EMITTERS[name](chats, regimes)
+                check_apart(parent / name, given)
+            halves[parent / name] = EMITTERS[name](chats, regimes)
     # nothing was written so far, and all of it appears together
     with ExitStack() as outputs:
         for folder, files in halves.items():
@@ -90,8 +90,8 @@ def _read_corpus(path: str | Path) -> list[Chat]:
     if not holds_trajectories(path):
         return read_chats(path)
     return [
-        Chat(one.id, tuple(conversation_messages(one, "full")), None, f"{path} ({one.id})")
-        for one in read_trajectories(path)
+        Chat(trajectory.id, tuple(conversation_messages(trajectory, "full")), None, f"{path} ({trajectory.id})")
+        for trajectory in read_trajectories(path)
     ]
 
 

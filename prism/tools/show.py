@@ -51,7 +51,7 @@ def print_table(path: Path) -> None:
         console.print(printable(note), style="bold")
     for title, rows in _blocks(table):
         fields = zip(table.columns, zip(*rows, strict=True), strict=True)
-        columns = [Column(name, texts, names_rows=not place) for place, (name, texts) in enumerate(fields)]
+        columns = [Column(name, texts, names_rows=not number) for number, (name, texts) in enumerate(fields)]
         _print_block(title, columns, console)
     if not table.rows:
         console.print(f"no rows; columns: {printable(', '.join(table.columns))}")

@@ -164,8 +164,10 @@ def _refusal(targets: str, text: str) -> BadInput:
     if any(own):
         return BadInput(*[match for match in own if match][-1].groups())
     starts = [number for number, line in enumerate(lines) if _ERROR.match(line)]
-    told = " ".join(lines[starts[-1] if starts else -1 :]).partition(" (if you use input functions")[0] or "no message"
-    return BadInput(targets, f"Snakemake cannot plan this: {told}", "`snakemake -n` with the same target says more")
+    reason = (
+        " ".join(lines[starts[-1] if starts else -1 :]).partition(" (if you use input functions")[0] or "no message"
+    )
+    return BadInput(targets, f"Snakemake cannot plan this: {reason}", "`snakemake -n` with the same target says more")
 
 
 def _environment(path: Path) -> dict[str, str]:

@@ -284,8 +284,8 @@ def _as_tree(step: Step) -> Any:
         shown.add(current.path)
         for key, value in current.facts.items():
             branch.add(f"[dim]{escape(f'{key}: {_brief(value)}')}[/dim]")
-        for following in current.inputs:
-            add(branch, following)
+        for source in current.inputs:
+            add(branch, source)
         return branch
 
     return add(None, step)
