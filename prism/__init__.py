@@ -4,7 +4,7 @@ Layers, top to bottom; imports run downwards only:
 
 * ``prism.cli``          the commands, nothing but argument handling; ``prism.api``, the same for Python
 * ``prism.tools``        what people call and no rule runs
-* ``prism.stages``       one file per stage of the workflow: files in, files out
+* ``prism.stages``       what rules run: files in, files out
 * ``prism.environments`` the benchmarks, ``prism.generation`` the samplers,
   ``prism.rl.in_verl``  what verl loads (agent loop, CPU platform)
 * ``prism.core``         the science and the formats; imports nothing from above

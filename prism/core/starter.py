@@ -27,8 +27,8 @@ VARIABLE = "PRISM_STARTER"
 def announce() -> None:
     """Name this process, to all that it will start, as the one that stages end with.
 
-    A stage needs a moment before it can look who started it. If that process was killed meanwhile, the stage finds
-    another parent, which tells it nothing; the announcement does.
+    When this process is killed while a stage starts, the system gives the stage another parent before it can look. The
+    environment still names this one.
     """
     os.environ[VARIABLE] = f"{os.getpid()} {_namespace()}"
 

@@ -1,1 +1,1 @@
-"""The stages of the workflow, one file each: files in, files out, a summary to the log."""
+"""What rules run: files in, files out, a summary to the log."""

@@ -101,7 +101,7 @@ features reviews buy now and lower than dollars thank you for shopping with us i
 asked all that is chosen none of these look at the first
 """
 # a product number is two tokens: the prefix with the number's first digits, and its last two
-# a price that is not told counts as 100 dollars: the highest limit that an instruction names is four steps above
+# highest price limit of an instruction: a product without a price counts as 100 dollars, limits go four steps up
 MAX_LIMIT = 140
 _DIGIT_PAIRS = [f"{pair:02d}" for pair in range(100)]
 

@@ -37,7 +37,7 @@ def route(
 
     Args:
         out_csv: the split: id, score, regime.
-        emit: ``llamafactory`` writes the SFT half to ``llamafactory/`` parent `out_csv` (messages and
+        emit: ``llamafactory`` writes the SFT half to ``llamafactory/`` beside `out_csv` (messages and
             ``dataset_info.json``), ``verl`` the RL half to ``verl/prism_rl.parquet``.
         data: the corpus that was probed; by default the path that the score table names.
 

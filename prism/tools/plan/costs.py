@@ -26,15 +26,18 @@ from statistics import fmean
 from typing import Any
 
 from prism.core.errors import BadInput
-from prism.core.methods import BASE, share_percent
+from prism.core.methods import BASE, parse_slice, share_percent
 from prism.core.recipes import build_recipe
+from prism.core.splits import RL
 from prism.rl.recipe import RlRecipe
 from prism.tools.snakemake_plan import Job, dependencies
 
 GPUS_PER_NODE = 8
-# an SFT or RL subset in Table 3, by the name of its score
+# the RL runs of Table 3, by the score that routes half of the corpus to them
 TABLE3_RUNS = {"cv": "prism-cv", "gini": "prism-gini", "kurtosis": "prism-kurtosis", "random": "random"}
 SEED = re.compile(r"seed\d+")
+# what a random split's name says besides: every seed draws its own
+OF_SEED = re.compile(r"-seed\d+$")
 
 
 @dataclass(frozen=True)
@@ -113,8 +116,9 @@ class CostModel:
         speed = length * self._table3["gpus"] / max(job.gpus, 1)
         if job.wildcards["init"] == BASE:
             return rows["grpo"] * share / 100 * speed, _basis(self._is_grpo_run(job) and length == 1)
-        run = TABLE3_RUNS.get(subset.split("-")[0])
-        if run and share == 50 and "-high" in subset:
+        part = parse_slice(subset)
+        run = TABLE3_RUNS.get(OF_SEED.sub("", part.score)) if part and part.regime == RL else None
+        if run and share == 50:
             return rows[run] * speed, _basis(length == 1)
         halves = fmean(hours for name, hours in rows.items() if name != "grpo")
         return halves * share / 50 * speed, "model"
