@@ -36,7 +36,8 @@ def probe(
     loop_time: Annotated[Path | None, typer.Option(help="JSON file to write: seconds of the passes alone")] = None,
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
-    from prism.stages.probe import ProbeRecipe, probe_shard
+    from prism.core.shards import Shard
+    from prism.stages.probe import ProbeOptions, ProbeRecipe, probe_shard
 
     if recipe is not None:
         settings = build_recipe(ProbeRecipe, recipe, "--recipe", machine)
@@ -45,9 +46,8 @@ def probe(
         values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack}
         values |= {"prompt": prompt, "gradient_checkpointing": gradient_checkpointing}
         settings = build_recipe(ProbeRecipe, values, "prism probe")
-    probe_shard(
-        model, data, out, shard, shards, settings, device=device, resume=resume, strict=strict, loop_path=loop_time
-    )
+    options = ProbeOptions(device, resume, strict, loop_time)
+    probe_shard(model, data, out, settings, Shard(shard, shards), options)
 
 
 def score(

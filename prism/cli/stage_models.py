@@ -104,10 +104,11 @@ def pass_rates(
     machine: Machine = "{}",
 ) -> None:
     """Count how often the untrained backbone solves each training task (HPT)."""
+    from prism.core.shards import Shard
     from prism.stages.pass_rates import PassRatesRecipe, measure_pass_rates
 
     settings = build_recipe(PassRatesRecipe, recipe, "--recipe", machine)
-    measure_pass_rates(model, games, panel, out, settings, shard, shards, loop_time)
+    measure_pass_rates(model, games, panel, out, settings, Shard(shard, shards), loop_time)
 
 
 def pass_rate_table(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -156,6 +157,9 @@ def _numbered_rows(body: str, lines_before: int) -> Iterator[tuple[int, list[str
         yield lines_before + reader.line_num, row
 
 
+# columns of sizes: where all rows share one, it stands in a title
+SIZES = ("episodes", "seeds", "tasks", "trajectories")
+NOTHING = ("", "-", "n/a")
 _FORMULA = re.compile(r"'*[=+\-@\t\r].", re.DOTALL)
 
 
@@ -194,3 +198,41 @@ def write_table(path: str | Path, head: Sequence[str], columns: Sequence[str], r
             fields = [_guarded(field) for field in row]
             chosen = quoting if any(isinstance(field, str) and "\r" in field for field in fields) else writer
             chosen.writerow(fields)
+
+
+def size_in_words(name: str, text: str) -> str:
+    """``48 tasks``, ``1 seed``."""
+    return f"{text} {name.removesuffix('s') if text == '1' else name}"
+
+
+def is_numeric(texts: Sequence[str]) -> bool:
+    """Whether a column holds numbers and gaps alone."""
+    return all(text in NOTHING or _number(text) is not None for text in texts)
+
+
+def _number(text: str) -> float | None:
+    """A finite number; None for any other text."""
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def rounded(texts: Sequence[str]) -> list[str]:
+    """A column's decimals as people read them: one decimal from 10 on, two from 1 on, else four digits that count.
+
+    A number below 1 is a probability, a correlation or a share: a verdict beside it rests on its third digit.
+    """
+    decimals = {
+        text: number for text in texts if not text.lstrip("-").isdigit() and (number := _number(text)) is not None
+    }
+    sizes = [abs(number) for number in decimals.values() if number]
+    if min(sizes, default=10) >= 1:
+        digits = 1 if max(sizes, default=10) >= 10 else 2
+        return [f"{decimals[text]:.{digits}f}" if text in decimals else text for text in texts]
+    return [_significant(decimals[text]) if text in decimals else text for text in texts]
+
+
+def _significant(number: float) -> str:
+    return f"{number:.4g}" if abs(number) < 1000 else f"{number:.1f}"

@@ -14,13 +14,12 @@ import pandas as pd
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import prism
-from prism.core.csv_files import read_table
+from prism.core.csv_files import SIZES, is_numeric, read_table, rounded, size_in_words
 from prism.core.errors import BadInput
 from prism.core.files import read_json, write_text
 from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import say
 from prism.stages.tables import scale_note
-from prism.tools.show import SIZES, is_numeric, rounded, size_in_words
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
 TITLES = {

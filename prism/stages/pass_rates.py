@@ -26,16 +26,17 @@ from prism.core.model_folder import sha256_model
 from prism.core.progress import say, track
 from prism.core.recipes import result_settings, setting
 from prism.core.seeds import seed_of
+from prism.core.shards import Journal, Shard
 from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import EnvironmentPool
 from prism.generation.base import Generator
-from prism.gradients.journal import Journal
 from prism.stages.evaluate import EvaluationRecipe, libraries, load_generator, open_pool, play_panel
 
+# episodes that are open at the same time: an open environment takes some megabytes. It decides who shares a batch
 EPISODES_AT_ONCE = 256
-"""Episodes that are open at the same time: an open environment takes some megabytes. It decides who shares a batch."""
 SHARD_COLUMNS = ("id", "solved", "errors")
+WHOLE = Shard()
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,7 @@ def measure_pass_rates(
     panel_path: str | Path,
     out_csv: str | Path,
     recipe: PassRatesRecipe,
-    shard: int = 0,
-    shards: int = 1,
+    shard: Shard = WHOLE,
     loop_path: str | Path | None = None,
 ) -> None:
     """Play the tasks of a panel's shard `recipe.rollouts` times each and write how often each was solved.
@@ -70,21 +70,18 @@ def measure_pass_rates(
         panel_path: the training panel; a task's id is its trajectory's id.
         out_csv: written with the columns id, solved (rollouts that solved the task), errors (rollouts whose
             environment broke); `prism.stages.pass_rate_table` makes pass rates of it.
-        shard: which part, from 0.
-        shards: how many parts there are.
+        shard: which part of the waves.
         loop_path: gets the seconds of the episodes alone, without imports, hashing and loading (JSON).
 
     Raises:
-        BadInput: the panel, model or recipe cannot be used, or there is no such shard.
+        BadInput: the panel, model or recipe cannot be used.
     """
-    if not 0 <= shard < shards:
-        raise BadInput("shard", f"{shard} of {shards} does not exist", f"shards count from 0 to {shards - 1}")
     panel = read_panel(panel_path)
     if not panel.tasks:
         raise BadInput(panel_path, "lists no task", "rebuild it")
-    waves = task_waves(panel.tasks, recipe.rollouts)[shard::shards]
+    waves = shard.of(task_waves(panel.tasks, recipe.rollouts))
     with open_pool(panel, panel_path, games_dir, recipe) as pool:
-        facts = _facts(model_dir, panel, recipe, shard, shards)
+        facts = _facts(model_dir, panel, recipe, shard)
         versions = {name: version(name) for name in libraries(recipe)}
         journal = Journal(
             Path(f"{out_csv}.journal"), {**facts, **versions, "stage version": STAGE_VERSIONS["pass_rates"]}
@@ -114,7 +111,7 @@ def measure_pass_rates(
     journal.remove()
 
 
-def _facts(model_dir: str | Path, panel: Panel, recipe: PassRatesRecipe, shard: int, shards: int) -> dict[str, str]:
+def _facts(model_dir: str | Path, panel: Panel, recipe: PassRatesRecipe, shard: Shard) -> dict[str, str]:
     """What a shard's counts rest on, for its head and its journal."""
     return {
         "model sha256": sha256_model(model_dir),
@@ -122,8 +119,8 @@ def _facts(model_dir: str | Path, panel: Panel, recipe: PassRatesRecipe, shard: 
         "prompt format": recipe.prompt.sha256(),
         "recipe": json.dumps(result_settings(recipe), sort_keys=True),
         "tasks": str(len(panel.tasks)),
-        "shard": str(shard),
-        "shards": str(shards),
+        "shard": str(shard.number),
+        "shards": str(shard.count),
     }
 
 
@@ -146,10 +143,10 @@ def play_wave(
     rollouts = recipe.rollouts
     repeated = Panel(benchmark, "train", tuple(task for task in wave for _ in range(rollouts)))
 
-    def seed_of(slot: int, step: int) -> int:
+    def seed_in_wave(slot: int, step: int) -> int:
         return reply_seed(recipe.seed, wave[slot // rollouts].id, slot % rollouts, step)
 
-    episodes = play_panel(pool, generator, tokenizer, repeated, recipe, report=_silent, reply_seed=seed_of)
+    episodes = play_panel(pool, generator, tokenizer, repeated, recipe, report=_silent, reply_seed=seed_in_wave)
     return [_count(task, episodes[number * rollouts : (number + 1) * rollouts]) for number, task in enumerate(wave)]
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -14,9 +15,9 @@ import torch
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file, write_json
 from prism.core.progress import counted, say, track
+from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
-from prism.gradients.journal import Journal
 from prism.gradients.models import DTYPES, load_model, resolve_model
 from prism.gradients.norm_files import write_norms
 from prism.gradients.packs import Sample, check_samples, plan_packs
@@ -27,43 +28,53 @@ from prism.gradients.recipe import ProbeRecipe
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How a probe is run; the norms do not depend on it.
+
+    Attributes:
+        device: ``auto`` (the first GPU, or the CPU) or a torch device.
+        resume: go on from what an interrupted run of the same probe left beside the output.
+        strict: refuse trajectories longer than the context instead of truncating them.
+        loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
+            (JSON). The norms hold no times: the same probe gives the same bytes.
+    """
+
+    device: str = "auto"
+    resume: bool = False
+    strict: bool = False
+    loop_path: Path | None = None
+
+
+WHOLE, DEFAULTS = Shard(), ProbeOptions()
+
+
 def probe_shard(
     model: str | Path,
     data: str | Path,
     out_parquet: str | Path,
-    shard: int,
-    shards: int,
     recipe: ProbeRecipe,
-    device: str = "auto",
-    resume: bool = False,
-    strict: bool = False,
-    loop_path: str | Path | None = None,
+    shard: Shard = WHOLE,
+    options: ProbeOptions = DEFAULTS,
 ) -> None:
-    """Probe every trajectory whose position in the id-sorted corpus is `shard` modulo `shards`.
+    """Probe one part of a corpus, sorted by id.
 
     Args:
         model: folder of a Hugging Face model (safetensors), or its id on the Hub.
         data: expert trajectories or chats, one JSON object a line.
         out_parquet: one row a trajectory: id, loss, response_tokens, rows, truncated, and 7L norms
             ``layers.{l}.{module}``; provenance in the file's metadata.
-        shard: 0-based.
-        device: ``auto`` (the first GPU, or the CPU) or a torch device.
-        resume: go on from what an interrupted run of the same probe left beside `out_parquet`.
-        strict: refuse trajectories longer than the context instead of truncating them.
-        loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
-            (JSON). The norms hold no times: the same probe gives the same bytes.
+        shard: which part.
 
     Raises:
         BadInput: the data, the model or a setting cannot be used.
         NotFinite: a loss or norm is NaN or infinite; names the trajectory.
     """
-    if not 0 <= shard < shards:
-        raise BadInput("shard", f"{shard} of {shards} does not exist", f"shards count from 0 to {shards - 1}")
     corpus = load_corpus(data)
     folder, model_sha256 = resolve_model(model)
     tokenizer = load_tokenizer(folder)
-    samples = _encode_shard(corpus, tokenizer, recipe, shard, shards, strict)
-    torch_device = _pick_device(device)
+    samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
+    torch_device = _pick_device(options.device)
     network = load_model(folder, DTYPES[recipe.dtype], torch_device)
     check_samples(network, samples, str(folder))
     projections = find_projections(network)
@@ -79,30 +90,28 @@ def probe_shard(
         "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
         "tokens_per_pack": str(recipe.tokens_per_pack),
         "gradient_checkpointing": str(recipe.gradient_checkpointing).lower(),
-        "shard": str(shard),
-        "shards": str(shards),
+        "shard": str(shard.number),
+        "shards": str(shard.count),
         "parameter_counts": str(parameter_counts(projections)),
         **{f"version_{name}": version(name) for name in LIBRARIES},
         "version_python": platform.python_version(),
     }
     prober = GradientProber(network, recipe.gradient_checkpointing)
     journal = Journal(Path(f"{out_parquet}.journal"), facts)
-    probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, resume)
+    probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, options.resume)
     try:
         write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
     except KeyboardInterrupt:
         say(f"probe: interrupted; the same command with --resume goes on from {journal.path}")
         raise
-    if loop_path is not None:
-        write_json(loop_path, {"loop_seconds": journal.loop_seconds()})
+    if options.loop_path is not None:
+        write_json(options.loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
 
 
-def _encode_shard(
-    corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: int, shards: int, strict: bool
-) -> list[Sample]:
+def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Shard, strict: bool) -> list[Sample]:
     prompt = recipe.prompt
-    ids = sorted(corpus.ids)[shard::shards]
+    ids = shard.of(sorted(corpus.ids))
     samples = [corpus.encode(identifier, tokenizer, prompt, recipe.layout, recipe.loss_on) for identifier in ids]
     for sample in samples:
         if strict and sample.truncated:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -11,15 +10,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from prism.core.csv_files import SIZES, is_numeric, read_table, rounded, size_in_words
 from prism.core.csv_files import Table as CsvTable
-from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import printable
 
-# sizes that a block's rows share stand in its title
-SIZES = ("episodes", "seeds", "tasks", "trajectories")
-NOTHING = ("", "-", "n/a")
 GAP = 1
 
 
@@ -97,11 +93,6 @@ def _is_size(column: Column) -> bool:
     return column.name in SIZES and len(set(column.texts)) == 1
 
 
-def size_in_words(name: str, text: str) -> str:
-    """``48 tasks``, ``1 seed``."""
-    return f"{text} {name.removesuffix('s') if text == '1' else name}"
-
-
 def _row_names(columns: Sequence[Column]) -> tuple[list[Column], list[Column]]:
     """The fewest first columns that tell all rows apart, and the others."""
     for count in range(1, len(columns)):
@@ -133,36 +124,3 @@ def _print_records(words: Sequence[str], columns: Sequence[Column], console: Con
             if text:
                 shown.add_row(Text(f"  {column.name}"), Text(text))
         console.print(shown)
-
-
-def is_numeric(texts: Sequence[str]) -> bool:
-    """Whether a column holds numbers and gaps alone."""
-    return all(text in NOTHING or _number(text) is not None for text in texts)
-
-
-def _number(text: str) -> float | None:
-    """A finite number; None for any other text."""
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
-
-
-def rounded(texts: Sequence[str]) -> list[str]:
-    """A column's decimals as people read them: one decimal from 10 on, two from 1 on, else four digits that count.
-
-    A number below 1 is a probability, a correlation or a share: a verdict beside it rests on its third digit.
-    """
-    decimals = {
-        text: number for text in texts if not text.lstrip("-").isdigit() and (number := _number(text)) is not None
-    }
-    sizes = [abs(number) for number in decimals.values() if number]
-    if min(sizes, default=10) >= 1:
-        digits = 1 if max(sizes, default=10) >= 10 else 2
-        return [f"{decimals[text]:.{digits}f}" if text in decimals else text for text in texts]
-    return [_significant(decimals[text]) if text in decimals else text for text in texts]
-
-
-def _significant(number: float) -> str:
-    return f"{number:.4g}" if abs(number) < 1000 else f"{number:.1f}"

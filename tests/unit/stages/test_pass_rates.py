@@ -17,6 +17,7 @@ from prism.core.episodes import Feedback
 from prism.core.errors import BadInput, PrismError
 from prism.core.files import read_json
 from prism.core.recipes import build_recipe
+from prism.core.shards import Shard
 from prism.environments.base import Panel, Task, write_panel
 from prism.environments.pool import EnvironmentFailure
 from prism.stages import evaluate
@@ -81,7 +82,7 @@ def count(
     for task in panel.tasks:
         (folder / task.game).touch()
     out = folder / f"shard-{shard}-of-{shards}.csv"
-    passrates.measure_pass_rates(model, folder, folder / "panel.json", out, recipe, shard, shards, loop_path)
+    passrates.measure_pass_rates(model, folder, folder / "panel.json", out, recipe, Shard(shard, shards), loop_path)
     return out
 
 

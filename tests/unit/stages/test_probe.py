@@ -19,11 +19,12 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json
 from prism.core.prompts import PromptEncoder
 from prism.core.recipes import build_recipe
+from prism.core.shards import Shard
 from prism.core.tokenizers import load_tokenizer
 from prism.core.trajectories import write_trajectories
 from prism.gradients.norm_files import open_norms
 from prism.gradients.prober import GradientProber
-from prism.stages.probe import ProbeRecipe, probe_shard
+from prism.stages.probe import ProbeOptions, ProbeRecipe, probe_shard
 
 RECIPE = ProbeRecipe(FORM, tokens_per_pack=300)
 
@@ -43,7 +44,7 @@ def corpus(tmp_path_factory):
 @pytest.fixture(scope="module")
 def whole(model, corpus, tmp_path_factory):
     out = tmp_path_factory.mktemp("norms") / "whole.parquet"
-    probe_shard(model, corpus, out, 0, 1, RECIPE)
+    probe_shard(model, corpus, out, RECIPE)
     return out
 
 
@@ -66,7 +67,7 @@ def test_shards_partition_the_corpus(whole, model, corpus, tmp_path):
     found = {}
     for shard in range(3):
         out = tmp_path / f"{shard}.parquet"
-        probe_shard(model, corpus, out, shard, 3, RECIPE)
+        probe_shard(model, corpus, out, RECIPE, Shard(shard, 3))
         rows = pq.read_table(out).to_pylist()
         assert [row["id"] for row in rows] == sorted(expected)[shard::3]
         found |= {row["id"]: row for row in rows}
@@ -87,7 +88,7 @@ def test_resume_gives_the_same_bytes(whole, model, corpus, tmp_path, monkeypatch
 
     monkeypatch.setattr(GradientProber, "probe_pack", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        probe_shard(model, corpus, out, 0, 1, RECIPE)
+        probe_shard(model, corpus, out, RECIPE)
     assert not out.exists()
     journal = out.with_name("norms.parquet.journal")
     with journal.open("a") as lines:
@@ -98,7 +99,7 @@ def test_resume_gives_the_same_bytes(whole, model, corpus, tmp_path, monkeypatch
         GradientProber, "probe_pack", lambda self, pack: (packs.append(pack), probe_pack(self, pack))[1]
     )
     started = time.perf_counter()
-    probe_shard(model, corpus, out, 0, 1, RECIPE, resume=True, loop_path=tmp_path / "loop.json")
+    probe_shard(model, corpus, out, RECIPE, options=ProbeOptions(resume=True, loop_path=tmp_path / "loop.json"))
     took = time.perf_counter() - started
     assert 0 < before < read_json(tmp_path / "loop.json")["loop_seconds"] < before + took
     finished = {sample.id for pack in packs for sample in pack}
@@ -110,7 +111,7 @@ def test_resume_gives_the_same_bytes(whole, model, corpus, tmp_path, monkeypatch
 def test_a_journal_of_another_run_is_not_used(model, corpus, tmp_path, capsys):
     out = tmp_path / "norms.parquet"
     out.with_name("norms.parquet.journal").write_text('{"model": "other"}\n{"id": "toy-000", "loss": 0, "norms": []}\n')
-    probe_shard(model, corpus, out, 0, 1, RECIPE, resume=True)
+    probe_shard(model, corpus, out, RECIPE, options=ProbeOptions(resume=True))
     assert "starting over" in capsys.readouterr().err
     assert pq.read_table(out).num_rows == 7
 
@@ -119,7 +120,7 @@ def test_formats_of_chats_give_the_same_norms(model, tmp_path):
     norms = []
     for name, record in (("a", {"id": "x", "messages": OPENAI}), ("b", {"id": "x", "conversations": SHAREGPT})):
         data = write(tmp_path / f"{name}.jsonl", record)
-        probe_shard(model, data, tmp_path / f"{name}.parquet", 0, 1, RECIPE)
+        probe_shard(model, data, tmp_path / f"{name}.parquet", RECIPE)
         norms.append(pq.read_table(tmp_path / f"{name}.parquet").to_pylist())
     assert norms[0] == norms[1]
 
@@ -131,12 +132,12 @@ def short(length):
 def test_long_trajectories_are_truncated_counted_or_refused(model, tmp_path):
     data = write(tmp_path / "c.jsonl", {"id": "x", "messages": OPENAI}, {"id": "y", "messages": OPENAI[:3]})
     full = 25
-    probe_shard(model, data, tmp_path / "n.parquet", 0, 1, short(full))
+    probe_shard(model, data, tmp_path / "n.parquet", short(full))
     assert pq.read_table(tmp_path / "n.parquet")["truncated"].to_pylist() == [1, 0]
     with pytest.raises(BadInput, match=r"c\.jsonl:1: trajectory 'x' is longer"):
-        probe_shard(model, data, tmp_path / "m.parquet", 0, 1, short(full), strict=True)
+        probe_shard(model, data, tmp_path / "m.parquet", short(full), options=ProbeOptions(strict=True))
     with pytest.raises(BadInput, match=r"no response token within 4 tokens"):
-        probe_shard(model, data, tmp_path / "m.parquet", 0, 1, short(4))
+        probe_shard(model, data, tmp_path / "m.parquet", short(4))
     assert not (tmp_path / "m.parquet").exists()
 
 
@@ -145,7 +146,7 @@ def test_a_conversation_is_probed_as_one_row_and_what_is_cut_is_counted(whole, m
     encoder = PromptEncoder(load_tokenizer(model), FORM)
     expected = [encoder.encode_trajectory(trajectory, "conversation") for trajectory in toy_corpus(7)]
     out = tmp_path / "conversation.parquet"
-    probe_shard(model, corpus, out, 0, 1, recipe)
+    probe_shard(model, corpus, out, recipe)
     table, facts = pq.read_table(out), open_norms(out).facts
     assert table["rows"].to_pylist() == [1] * 7
     assert table["response_tokens"].to_pylist() == [one.rows[0].response_tokens for one in expected]
@@ -155,7 +156,7 @@ def test_a_conversation_is_probed_as_one_row_and_what_is_cut_is_counted(whole, m
     )  # fmt: skip
     short_out = tmp_path / "short.parquet"
     short_form = dataclasses.replace(recipe, prompt=dataclasses.replace(FORM, context_length=70))
-    probe_shard(model, corpus, short_out, 0, 1, short_form)
+    probe_shard(model, corpus, short_out, short_form)
     facts = open_norms(short_out).facts
     lost = sum(table["response_tokens"].to_pylist()) - sum(pq.read_table(short_out)["response_tokens"].to_pylist())
     assert facts["trajectories_truncated"] == "7"
@@ -166,7 +167,7 @@ def test_layout_and_loss_change_norms_and_the_hash_of_the_prompts(whole, model, 
     norms, hashes = [], set()
     for layout, loss_on in (("steps", "all"), ("conversation", "response"), ("conversation", "all")):
         out = tmp_path / f"{layout}-{loss_on}.parquet"
-        probe_shard(model, corpus, out, 0, 1, ProbeRecipe(FORM, layout=layout, loss_on=loss_on))
+        probe_shard(model, corpus, out, ProbeRecipe(FORM, layout=layout, loss_on=loss_on))
         norms.append(pq.read_table(out)["layers.0.q_proj"].to_pylist())
         hashes.add(open_norms(out).facts["prompt_sha256"])
     assert len({tuple(column) for column in norms}) == 3
@@ -212,7 +213,7 @@ def without_template(weights, folder):
 def test_broken_models(model, corpus, tmp_path, change, problem):
     folder = broken_model(model, tmp_path / "broken", change)
     with pytest.raises(BadInput, match=problem):
-        probe_shard(folder, corpus, tmp_path / "n.parquet", 0, 1, RECIPE)
+        probe_shard(folder, corpus, tmp_path / "n.parquet", RECIPE)
     assert not list(tmp_path.glob("*.parquet*"))
 
 
@@ -221,16 +222,17 @@ def test_broken_models(model, corpus, tmp_path, change, problem):
     [
         ({"model": "no/such/folder/here"}, "neither a model folder"),
         ({"data": "missing.jsonl"}, "cannot be read"),
-        ({"shard": 2, "shards": 2}, "does not exist"),
-        ({"device": "quantum"}, "cannot be used here"),
+        ({"options": ProbeOptions(device="quantum")}, "cannot be used here"),
     ],
 )
 def test_bad_settings(model, corpus, tmp_path, settings, problem):
-    arguments = {"model": model, "data": corpus, "shard": 0, "shards": 1} | settings
+    arguments = {"model": model, "data": corpus} | settings
     with pytest.raises(BadInput, match=problem):
         probe_shard(out_parquet=tmp_path / "n.parquet", recipe=RECIPE, **arguments)
     with pytest.raises(BadInput, match=r"dtype: unknown value 'float8'"):
         build_recipe(ProbeRecipe, {"prompt": dataclasses.asdict(FORM), "dtype": "float8"}, "probe")
+    with pytest.raises(BadInput, match="2 of 2 does not exist; shards count from 0 to 1"):
+        Shard(2, 2)
 
 
 def test_a_full_disk_leaves_no_output(model, corpus, tmp_path, monkeypatch):
@@ -239,7 +241,7 @@ def test_a_full_disk_leaves_no_output(model, corpus, tmp_path, monkeypatch):
 
     monkeypatch.setattr(pq, "write_table", full)
     with pytest.raises(OSError, match="No space"):
-        probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, RECIPE)
+        probe_shard(model, corpus, tmp_path / "n.parquet", RECIPE)
     assert not (tmp_path / "n.parquet").exists()
     assert [path.name for path in tmp_path.iterdir()] == ["n.parquet.journal"]
 
@@ -257,10 +259,10 @@ def test_an_interrupted_probe_says_how_to_go_on(model, corpus, tmp_path, monkeyp
     monkeypatch.setattr(GradientProber, "probe", interrupted)
     recipe = dataclasses.replace(RECIPE, tokens_per_pack=1)
     with pytest.raises(KeyboardInterrupt):
-        probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, recipe)
+        probe_shard(model, corpus, tmp_path / "n.parquet", recipe)
     last = capsys.readouterr().err.splitlines()[-1]
     assert last.endswith(f"the same command with --resume goes on from {tmp_path}/n.parquet.journal")
-    probe_shard(model, corpus, tmp_path / "n.parquet", 0, 1, recipe, resume=True)
+    probe_shard(model, corpus, tmp_path / "n.parquet", recipe, options=ProbeOptions(resume=True))
     assert "finished before: 1 trajectory" in capsys.readouterr().err
 
 

@@ -1,13 +1,38 @@
-"""What a shard has finished so far, so that an interrupted probe goes on where it stopped."""
+"""Work in parts: which part a job does, and what it has finished, so that an interrupted one goes on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
+from prism.core.errors import BadInput
 from prism.core.progress import say
+
+Item = TypeVar("Item")
+
+
+@dataclass(frozen=True)
+class Shard:
+    """Part `number`, from 0, of `count`: every `count`-th item.
+
+    Raises:
+        BadInput: there is no such part.
+    """
+
+    number: int = 0
+    count: int = 1
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.number < self.count:
+            problem = f"{self.number} of {self.count} does not exist"
+            raise BadInput("shard", problem, f"shards count from 0 to {self.count - 1}")
+
+    def of(self, items: list[Item]) -> list[Item]:
+        """The items of this part."""
+        return items[self.number :: self.count]
 
 
 class Journal:
