@@ -92,8 +92,8 @@ rule all:
         "<results>/comparison.md",
         "<results>/index.html",
         "<results>/ro-crate-metadata.json",
-        [everything_of(table) for table in config["targets"]["tables"]],
-        prompt_counts(),
+        [INPUTS.everything(table) for table in config["targets"]["tables"]],
+        INPUTS.prompt_lengths(),
 
 
 # what a job asks of the cluster stands in its line of a dry run, which Snakemake shortens to the message

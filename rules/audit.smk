@@ -46,12 +46,10 @@ rule audit:
 rule comparison:
     input:
         paper=PAPER_FILES,
-        times=built_target("tables", "table3", "<results>/tables/table3.csv"),
-        sensitivity=built_target(
-            "tables", "appendix_g", "<results>/tables/appendix_g.csv"
-        ),
-        norms=consensus_norms(),
-        evaluations=compared_evaluations(),
+        times=INPUTS.built("table3"),
+        sensitivity=INPUTS.built("appendix_g"),
+        norms=INPUTS.consensus_norms(),
+        evaluations=INPUTS.compared_evaluations(),
     output:
         csv="<results>/comparison.csv",
         md=report(

@@ -2,7 +2,6 @@
 # through `params:` alone, as the smallest slice it needs: an edit reruns exactly what it changes. Every stage is a
 # `prism` command; PRISM_LOG sends its output to the rule's log, and its progress to the screen as well.
 import functools
-import json
 import os
 import re
 import sys
@@ -27,9 +26,9 @@ sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
-from prism.core.methods import BASE, COUNTED, build_methods, parse_slice
-from prism.core.recipes import machine_settings, result_settings
-from prism.core.splits import RANDOM
+from prism.core.methods import build_methods, parse_slice
+from prism.core.recipes import json_text, machine_settings, result_settings
+from prism.core.results import Results
 from prism.core.stage_sources import code_of, stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
@@ -37,6 +36,7 @@ from prism.core.versions import STAGE_VERSIONS
 from prism.core.model_folder import content_hash
 from prism.tools.containers import check_image
 from prism.settings import ETO, StageRecipes, check_config
+from prism.table_inputs import TableInputs
 
 
 def shipped(path):
@@ -75,6 +75,9 @@ announce()
 
 METHODS = build_methods(config["methods"])
 RECIPES = StageRecipes(config)
+# where everything lies, and what the tables of the config are made of
+RESULTS = Results("<results>")
+INPUTS = TableInputs(config, RESULTS)
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers
@@ -87,6 +90,7 @@ wildcard_constraints:
     method="|".join(METHODS),
     seed=r"\d+",
     panel="train|seen|unseen|test",
+    split="seen|unseen",
     percent=r"[1-9]\d?",
     number="[1-4]",
 
@@ -104,11 +108,6 @@ def image(role):
         except PrismError as error:
             sys.exit(f"prism: {error}")
     return path
-
-
-def json_text(value):
-    """Compact JSON with sorted keys: equal settings are equal text."""
-    return json.dumps(value, sort_keys=True, separators=(",", ":"))
 
 
 @functools.cache
@@ -146,34 +145,7 @@ def backbone_content(wildcards):
 
 def checkpoint_folder(method, benchmark, backbone, seed):
     """The model that a method ends with."""
-    run = METHODS[method].at_seed(int(seed))
-    if run.rl:
-        return f"<results>/rl/{benchmark}/{backbone}/{run.init}--{run.algorithm}--{run.rl}/seed{seed}"
-    return initial_folder(run.init, benchmark, backbone, seed)
-
-
-def initial_folder(init, benchmark, backbone, seed):
-    """The model that RL starts from: an SFT checkpoint, or the backbone itself."""
-    if init == BASE:
-        return f"<results>/backbones/{backbone}"
-    return f"<results>/sft/{benchmark}/{backbone}/{init}/seed{seed}"
-
-
-def split_file(subset, benchmark, backbone):
-    """The split that a subset is a side of; none for the whole corpus."""
-    part = parse_slice(subset)
-    if part is None:
-        return []
-    return f"<results>/splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"
-
-
-def score_file(score, benchmark, backbone):
-    """What a score is read from: pass rates come from rollouts, random numbers need the ids, the rest gradient norms."""
-    if score.startswith(f"{RANDOM}-"):
-        return f"<results>/data/{benchmark}/trajectories.jsonl"
-    if score in COUNTED:
-        return f"<results>/passrates/{benchmark}/{backbone}.csv"
-    return f"<results>/scores/{benchmark}/{backbone}.csv"
+    return RESULTS.checkpoint(METHODS[method], benchmark, backbone, seed)
 
 
 def split_option(subset, split):
@@ -182,34 +154,9 @@ def split_option(subset, split):
     return f"--split {split} --regime {part.regime}" if part else ""
 
 
-def shard_files_of(benchmark, backbone):
-    """All shards of the gradient norms of one (benchmark, backbone)."""
-    shards = config["probe"]["shards"]
-    folder = f"<results>/gradnorms/{benchmark}/{backbone}"
-    return [f"{folder}/shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
-
-
-def pass_rate_shards(benchmark, backbone):
-    """All shards of the counted rollouts of one (benchmark, backbone)."""
-    shards = config["pass_rates"]["shards"]
-    folder = f"<results>/passrates/{benchmark}/{backbone}"
-    return [f"{folder}/shard-{shard}-of-{shards}.csv" for shard in range(shards)]
-
-
 def work_folder(output):
-    """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
-    return output.replace(config["results"], f"{config['results']}/work", 1)
-
-
-def parts_corpus(subset):
-    """Whether a method's phase sees a part of the corpus: there is a phase, and it does not see all of it."""
-    return subset is not None and parse_slice(subset) is not None
-
-
-def plays_eto(benchmark):
-    """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
-    settings = config["benchmarks"][benchmark]
-    return settings["trajectories"] == ETO and not settings["trajectories_file"]
+    """Where a training keeps its checkpoints, for the shell."""
+    return str(Results(config["results"]).work_of(output))
 
 
 def fetched(benchmark):

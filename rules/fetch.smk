@@ -33,7 +33,7 @@ rule fetch:
         "PRISM_LOG={log} python -m prism stage fetch {wildcards.collection} --folder {params.folder:q} --out {output}"
 
 
-if plays_eto("alfworld"):
+if INPUTS.plays_eto("alfworld"):
 
     rule alfworld_eto_trajectories:
         input:
@@ -61,7 +61,7 @@ if plays_eto("alfworld"):
             " --out {output.trajectories} --manifest {output.manifest}"
 
 
-if plays_eto("webshop"):
+if INPUTS.plays_eto("webshop"):
 
     rule webshop_eto_trajectories:
         input:

@@ -4,7 +4,7 @@ include: "inputs/figures.smk"
 
 rule figure_case_study:
     input:
-        norms=shard_files_of(
+        norms=INPUTS.norms(
             config["figures"]["figure1"]["benchmark"],
             config["figures"]["figure1"]["backbones"][0],
         ),
@@ -99,7 +99,7 @@ rule figure_ratio_sweep:
 
 rule figure_consensus:
     input:
-        norms=shard_files_of(
+        norms=INPUTS.norms(
             config["figures"]["figure5"]["benchmark"],
             config["figures"]["figure5"]["backbones"][0],
         ),

@@ -1,6 +1,10 @@
 # Does training help? Base, SFT and SFT-then-RL on the same held-out tasks, and RL's checkpoints between. Built on request:
 #
 #   snakemake --configfile config/learning.yaml -- results/learning/tables/learning.csv results/learning/figures/learning-seed0.svg
+# the learning experiment
+LEARNING_BENCHMARK, LEARNING_PANELS = "alfworld", ["seen", "unseen"]
+LEARNING_BACKBONE = config["tables"]["table1"]["backbones"][0]
+LEARNING_EVALUATIONS = f"<results>/eval/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/{{method}}/seed{{seed}}/{{panel}}.json"
 
 
 rule learning_curve:
@@ -33,8 +37,11 @@ rule learning_curve:
 
 rule learning_table:
     input:
-        evaluations=learning_evaluations(
-            ["base", "sft", "sft-then-rl"], config["seeds"]
+        evaluations=collect(
+            LEARNING_EVALUATIONS,
+            method=["base", "sft", "sft-then-rl"],
+            seed=config["seeds"],
+            panel=LEARNING_PANELS,
         ),
     output:
         "<results>/tables/learning.csv",
@@ -57,8 +64,11 @@ rule figure_learning:
     input:
         run=f"<results>/rl/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/all--grpo--all/seed{{seed}}",
         curves=collect("<results>/curves/seed{{seed}}/{panel}", panel=LEARNING_PANELS),
-        evaluations=lambda wildcards: learning_evaluations(
-            ["base", "sft"], [wildcards.seed]
+        evaluations=collect(
+            LEARNING_EVALUATIONS,
+            method=["base", "sft"],
+            seed="{seed}",
+            panel=LEARNING_PANELS,
         ),
     output:
         svg="<results>/figures/learning-seed{seed}.svg",

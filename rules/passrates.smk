@@ -31,7 +31,7 @@ rule pass_rates:
 
 rule pass_rate_table:
     input:
-        shards=lambda wildcards: pass_rate_shards(
+        shards=lambda wildcards: INPUTS.pass_rate_shards(
             wildcards.benchmark, wildcards.backbone
         ),
     output:

@@ -6,7 +6,7 @@ rule index_page:
     input:
         collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
         collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
-        [everything_of(table) for table in config["targets"]["tables"]],
+        [INPUTS.everything(table) for table in config["targets"]["tables"]],
         "<results>/benchmarks/summary.csv",
         captions=collect(shipped("report/{name}.rst"), name=REPORTED),
     output:

@@ -3,12 +3,12 @@
 
 rule rl:
     input:
-        model=lambda wildcards: initial_folder(
+        model=lambda wildcards: RESULTS.initial(
             wildcards.init, wildcards.benchmark, wildcards.backbone, wildcards.seed
         ),
         games="<results>/data/{benchmark}/games",
         panel="<results>/data/{benchmark}/panels/train.json",
-        split=lambda wildcards: split_file(
+        split=lambda wildcards: RESULTS.split(
             wildcards.subset, wildcards.benchmark, wildcards.backbone
         ),
         # only to refuse their tasks: a panel of another size trains nothing anew

@@ -3,7 +3,7 @@
 
 rule scores:
     input:
-        norms=lambda wildcards: shard_files_of(wildcards.benchmark, wildcards.backbone),
+        norms=lambda wildcards: INPUTS.norms(wildcards.benchmark, wildcards.backbone),
     output:
         "<results>/scores/{benchmark}/{backbone}.csv",
     log:

@@ -5,7 +5,7 @@ rule sft:
     input:
         model="<results>/backbones/{backbone}",
         trajectories="<results>/data/{benchmark}/trajectories.jsonl",
-        split=lambda wildcards: split_file(
+        split=lambda wildcards: RESULTS.split(
             wildcards.subset, wildcards.benchmark, wildcards.backbone
         ),
     output:

@@ -3,7 +3,7 @@
 
 rule split:
     input:
-        scores=lambda wildcards: score_file(
+        scores=lambda wildcards: RESULTS.source_of_score(
             wildcards.score, wildcards.benchmark, wildcards.backbone
         ),
     output:

@@ -50,7 +50,7 @@ if ALFWORLD["trajectories_file"]:
             "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
-elif not plays_eto("alfworld"):
+elif not INPUTS.plays_eto("alfworld"):
 
     rule alfworld_trajectories:
         input:

@@ -72,7 +72,7 @@ if WEBSHOP["trajectories_file"]:
             "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
             " --manifest {output.manifest}"
 
-elif not plays_eto("webshop"):
+elif not INPUTS.plays_eto("webshop"):
 
     rule webshop_trajectories:
         input:

@@ -46,6 +46,11 @@ class Setting:
     schema: Mapping[str, Any] | None = None
 
 
+def json_text(value: Any) -> str:
+    """Compact JSON with sorted keys: equal settings are equal text."""
+    return json.dumps(value, sort_keys=True, separators=(",", ":"))
+
+
 def setting(
     meaning: str,
     default: Any = dataclasses.MISSING,

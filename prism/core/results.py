@@ -1,14 +1,17 @@
-"""The layout of a folder of results: where the log and the run time of the job lie that made a file.
+"""The layout of a folder of results: where everything lies that a run makes, and what a path says of its file.
 
-Logs lie below ``logs`` as the outputs lie below the results, run times below ``benchmarks/{rule}``; a test holds this
-against the paths of every job that the workflow plans.
+Rules, stages and tools make and read paths here; the patterns in the rules' outputs are held against it by a test. Logs
+lie below ``logs`` as the outputs lie below the results, run times below ``benchmarks/{rule}``.
 """
 
 from __future__ import annotations
 
 from pathlib import Path, PurePath
+from typing import NamedTuple
 
 from prism.core.errors import BadInput
+from prism.core.methods import BASE, COUNTED, Method, parse_slice
+from prism.core.splits import RANDOM
 
 # endings of files; a folder's name may hold points too, as Llama-3.1-8B-Instruct does
 FILE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".md", ".tex", ".svg", ".png")
@@ -24,15 +27,135 @@ DATA_RULES = {
 TABLES_BY_ROW = ("table1", "table2", "table3")
 
 
+class Played(NamedTuple):
+    """Which evaluation a file holds."""
+
+    benchmark: str
+    backbone: str
+    method: str
+    seed: int
+    panel: str
+
+
 class Results:
     """A folder of results.
 
     Args:
-        root: the folder, as ``results/demo``.
+        root: the folder, as ``results/demo``; in a rule ``<results>``, which Snakemake fills in.
     """
 
     def __init__(self, root: str | Path):
         self.root = Path(root)
+
+    def trajectories(self, benchmark: str) -> Path:
+        """The corpus."""
+        return self.root / f"data/{benchmark}/trajectories.jsonl"
+
+    def panel(self, benchmark: str, name: str) -> Path:
+        """A fixed list of tasks."""
+        return self.root / f"data/{benchmark}/panels/{name}.json"
+
+    def prompt_lengths(self, benchmark: str, backbone: str) -> Path:
+        """How many prompts are too long."""
+        return self.root / f"data/{benchmark}/prompts/{backbone}.json"
+
+    def backbone(self, name: str) -> Path:
+        """The model that everything starts from."""
+        return self.root / f"backbones/{name}"
+
+    def norms(self, benchmark: str, backbone: str, shards: int) -> list[Path]:
+        """The gradient norms, one file a shard."""
+        folder = self.root / f"gradnorms/{benchmark}/{backbone}"
+        return [folder / f"shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
+
+    def scores(self, benchmark: str, backbone: str) -> Path:
+        """The scores that are made from gradient norms."""
+        return self.root / f"scores/{benchmark}/{backbone}.csv"
+
+    def pass_rates(self, benchmark: str, backbone: str) -> Path:
+        """The scores that are counted from rollouts."""
+        return self.root / f"passrates/{benchmark}/{backbone}.csv"
+
+    def pass_rate_shards(self, benchmark: str, backbone: str, shards: int) -> list[Path]:
+        """The counted rollouts, one file a shard."""
+        folder = self.pass_rates(benchmark, backbone).with_suffix("")
+        return [folder / f"shard-{shard}-of-{shards}.csv" for shard in range(shards)]
+
+    def source_of_score(self, score: str, benchmark: str, backbone: str) -> Path:
+        """What a score is read from: random numbers need the ids of the corpus alone."""
+        if score.startswith(f"{RANDOM}-"):
+            return self.trajectories(benchmark)
+        return (self.pass_rates if score in COUNTED else self.scores)(benchmark, backbone)
+
+    def split(self, subset: str | None, benchmark: str, backbone: str) -> list[Path]:
+        """The split that a subset is a side of; none for the whole corpus, and for a phase that is skipped."""
+        part = parse_slice(subset) if subset else None
+        return [self.root / f"splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"] if part else []
+
+    def initial(self, init: str, benchmark: str, backbone: str, seed: int | str) -> Path:
+        """The model that RL starts from: an SFT checkpoint, or the backbone itself."""
+        if init == BASE:
+            return self.backbone(backbone)
+        return self.root / f"sft/{benchmark}/{backbone}/{init}/seed{seed}"
+
+    def checkpoint(self, method: Method, benchmark: str, backbone: str, seed: int | str) -> Path:
+        """The model that a method ends with."""
+        run = method.at_seed(int(seed))
+        if run.rl:
+            return self.root / f"rl/{benchmark}/{backbone}/{run.init}--{run.algorithm}--{run.rl}/seed{seed}"
+        return self.initial(run.init, benchmark, backbone, seed)
+
+    def evaluation(self, benchmark: str, backbone: str, method: str, seed: int | str, panel: str) -> Path:
+        """What a method's model played on a panel."""
+        return self.root / f"eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json"
+
+    def cell(self, table: str, *row: str, column: str) -> Path:
+        """One number of a table."""
+        return self.root.joinpath("cells", table, *row, f"{column}.json")
+
+    def table(self, name: str, ending: str = "csv") -> Path:
+        """A table, as csv, md or tex."""
+        return self.root / f"tables/{name}.{ending}"
+
+    def figure(self, name: str, ending: str = "svg") -> Path:
+        """A figure, as svg or png."""
+        return self.root / f"figures/{name}.{ending}"
+
+    @property
+    def times(self) -> Path:
+        """The folder of Snakemake's benchmark files."""
+        return self.root / "benchmarks"
+
+    def work_of(self, folder: str | Path) -> Path:
+        """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
+        return self.root / "work" / self.relative(folder)
+
+    @staticmethod
+    def played(path: str | Path) -> Played:
+        """Which evaluation a file holds, as its path names it.
+
+        Raises:
+            BadInput: the path is not that of an evaluation.
+        """
+        path = Path(path)
+        seed = path.parent.name.removeprefix("seed")
+        if len(path.parts) < 5 or not seed.isdigit():
+            raise BadInput(path, "is not .../{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json", "check the path")
+        return Played(*path.parts[-5:-2], int(seed), path.stem)
+
+    @staticmethod
+    def probed(path: str | Path) -> tuple[str, str]:
+        """Benchmark and backbone of a shard of gradient norms or of a table of scores.
+
+        Raises:
+            BadInput: the path is neither.
+        """
+        path = Path(path)
+        places = (path.parent if path.suffix == ".parquet" else path.with_suffix("")).parts[-2:]
+        if len(places) < 2:
+            problem = "is neither .../{benchmark}/{backbone}/{shard}.parquet nor .../{benchmark}/{backbone}.csv"
+            raise BadInput(path, problem, "check the path")
+        return places
 
     @classmethod
     def around(cls, path: str | Path, folder: str) -> Results:
@@ -66,7 +189,7 @@ class Results:
         first, *rest = self._name(path).parts
         rules, tail = [RULES.get(first, first)], rest
         if first == "cells":
-            rules, tail = [f"{rest[0]}_row" if rest[0] in TABLES_BY_ROW else f"{rest[0]}_cell"], rest[1:]
+            rules, tail = [f"{rest[0]}_row"], rest[1:]
         elif first == "passrates":
             rules = ["pass_rates" if rest[-1].startswith("shard-") else "pass_rate_table"]
         elif first == "data" and rest[1] == "prompts":
@@ -75,7 +198,7 @@ class Results:
             benchmark, *tail = rest
             rules = [f"{benchmark}_{kind}" for kind in DATA_RULES.get(tail[0], tail[:1])]
             tail = tail[1:] if tail[0] == "panels" else tail
-        return [self.root.joinpath("benchmarks", rule, *tail[:-1], f"{tail[-1]}.tsv") for rule in rules]
+        return [self.times.joinpath(rule, *tail[:-1], f"{tail[-1]}.tsv") for rule in rules]
 
     def log_of_time(self, path: str | Path) -> Path:
         """The log of the job that a benchmark file timed, of those that Table 3 counts."""

@@ -208,7 +208,7 @@ SAME = {
 
 # what reads WebShop's evaluations: Table 2 of ten methods and two backbones, Table 4, Figures 3 and 4
 SHOP_READERS = {
-    "table2_row": 20, "table4_cell": 2, "table_statistics": 2, "table2": 1, "table4": 1,
+    "table2_row": 20, "table4_row": 2, "table_statistics": 2, "table2": 1, "table4": 1,
     "figure_inverse_ablation": 1, "figure_ratio_sweep": 1,
 }  # fmt: skip
 # what reads how long eight methods took; every row reads GRPO's time
@@ -327,7 +327,7 @@ UNUSED = {
     "methods.magnitude-l2": (
         {"sft": "cv-low40", "rl": "cv-high60"},
         # one benchmark a split, two panels of ALFWorld and one of WebShop pooled into a cell each
-        new_splits(2, table4_cell=2, table_statistics=1, table4=1),
+        new_splits(2, table4_row=2, table_statistics=1, table4=1),
     ),
     "methods.ratio-10": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
     "methods.ratio-30": (OTHER_METHOD, new_splits(1, figure_ratio_sweep=1)),
@@ -350,7 +350,7 @@ UNUSED = {
     "tables.table3.methods": (["grpo"], {"table3": 1}),
     "tables.table4.benchmarks": (["alfworld"], {"table_statistics": 1, "table4": 1}),
     # prism-gini on WebShop is Table 2's
-    "tables.table4.backbones": (["tiny-llama"], new_splits(3, table4_cell=4, table_statistics=1, table4=1)),
+    "tables.table4.backbones": (["tiny-llama"], new_splits(3, table4_row=4, table_statistics=1, table4=1)),
     "tables.table4.methods": (["prism-gini"], {"table_statistics": 1, "table4": 1}),
     # ALFWorld has two panels, and no inverse run of any backbone
     "figures.figure3.benchmark": ("alfworld", {

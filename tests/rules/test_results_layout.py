@@ -7,7 +7,9 @@ import pyarrow.parquet as pq
 import pytest
 from snakemake_plan import dry_run
 
+from prism.core.errors import BadInput
 from prism.core.files import write_json, write_text
+from prism.core.methods import Method
 from prism.core.results import Results
 from prism.tools.snakemake_plan import Job
 from prism.tools.trace import trace_cell
@@ -41,6 +43,62 @@ def test_every_planned_job_has_its_log_and_run_time_there(root, folder, options)
                 if job.rule in TIMED:
                     assert str(results.log_of_time(job.benchmark)) == job.log
     assert seen >= set(FOLDERS) - {"passrates"}
+
+
+def place(results: Results, job: Job) -> Path | None:
+    """Where `prism.core.results` says that a job's first output lies, from its wildcards; None for other rules."""
+    named = {key: value for key, value in job.wildcards.items() if key in ("benchmark", "backbone", "seed")}
+    rest = {key: value for key, value in job.wildcards.items() if key not in named}
+    match job.rule:
+        case "evaluate":
+            return results.evaluation(**named, **rest)
+        case "rl":
+            sft = None if rest["init"] == "base" else rest["init"]
+            return results.checkpoint(Method("a", sft, rest["subset"], rest["algorithm"]), **named)
+        case "sft":
+            return results.checkpoint(Method("a", rest["subset"], None, None), **named)
+        case "backbone":
+            return results.backbone(*named.values())
+        case "split":
+            (path,) = results.split(f"{rest['score']}-high{rest['percent']}", **named)
+            return path
+        case "probe":
+            return results.norms(**named, shards=int(rest["shards"]))[int(rest["shard"])]
+        case "pass_rates":
+            return results.pass_rate_shards(**named, shards=int(rest["shards"]))[int(rest["shard"])]
+        case "pass_rate_table":
+            return results.pass_rates(**named)
+        case "scores":
+            return results.scores(**named)
+        case "prompt_lengths":
+            return results.prompt_lengths(**named)
+    return None
+
+
+@pytest.mark.parametrize("options", [["--configfile", "config/smoke.yaml"], ["--profile", "slurm"]])
+def test_the_rules_write_where_results_says(root, options):
+    folder = "results/smoke" if "config/smoke.yaml" in options else "results"
+    results, seen = Results(folder), set()
+    for job in dry_run(root, "--forceall", *options, "--", "all"):
+        if expected := place(results, job):
+            assert str(expected) == job.outputs[0]
+            seen.add(job.rule)
+        if job.rule == "evaluate":
+            assert results.evaluation(*Results.played(job.outputs[0])) == expected
+        if job.rule in ("probe", "scores"):
+            assert Results.probed(job.outputs[0]) == (job.wildcards["benchmark"], job.wildcards["backbone"])
+    assert seen >= {"evaluate", "rl", "sft", "backbone", "split", "probe", "scores"}
+
+
+@pytest.mark.parametrize("path", ["seen.json", "eval/alfworld/tiny/sft/first/seen.json", "a/b/seed0/seen.json"])
+def test_what_is_no_evaluation_is_refused(path):
+    with pytest.raises(BadInput, match=r"is not .*panel"):
+        Results.played(path)
+
+
+def test_what_is_no_score_is_refused():
+    with pytest.raises(BadInput, match="is neither"):
+        Results.probed("a.parquet")
 
 
 METHOD = {"sft": "gini-low50", "rl": "gini-high50", "algorithm": "grpo"}

@@ -36,7 +36,7 @@ def rules(root, tmp_path_factory) -> dict[str, dict[str, str]]:
     """Parameters and inputs of every rule of the workflow that say what it is made by, by the rule's name."""
     outer = tmp_path_factory.mktemp("outer") / "Snakefile"
     outer.write_text(
-        f'include: "{root}/Snakefile"\n'
+        f'import json\n\ninclude: "{root}/Snakefile"\n'
         "told = {made.name: {**dict(made.input.items()), **dict(made.params.items())} for made in workflow.rules}\n"
         'kept = ("code", "version", "source")\n'
         "said = {name: {key: str(values[key]) for key in kept if key in values} for name, values in told.items()}\n"

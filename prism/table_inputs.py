@@ -1,0 +1,251 @@
+"""What cells, tables and the comparison are made of: the files of a run that a config asks for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+from prism.core.methods import COUNTED, build_methods, parse_slice
+from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
+from prism.core.recipes import json_text
+from prism.core.results import Results
+from prism.core.splits import RANDOM
+from prism.settings import ETO, StageRecipes
+
+# the method that Table 3's speed-ups are relative to
+BASELINE = "grpo"
+# what the claims are about, as far as it is made of evaluations
+COMPARED = {"tables": ("table1", "table2", "table4"), "figures": ("figure3", "figure4")}
+
+
+def row_pattern(table: str, prefix: str = "", between: str = "/") -> str:
+    """The wildcards of a job of a table, as they stand in its paths: a row's, or one cell's in Table 4."""
+    keys = TABLES[table].row if table != "table4" else (*TABLES[table].row, "benchmark")
+    return between.join(f"{{{prefix}{key}}}" for key in keys)
+
+
+def cell_patterns(table: str) -> list[str]:
+    """The cells that a job writes, below ``{table}/``."""
+    columns = [""] if table == "table4" else [f"/{column}" for column in TABLES[table].columns]
+    return [f"{row_pattern(table)}{column}.json" for column in columns]
+
+
+class TableInputs:
+    """Files behind the tables of a config.
+
+    A job's row is named by the wildcards of `row_pattern`: the keys of the table's row, and the benchmark of a cell of
+    Table 4.
+
+    Args:
+        config: the whole config.
+        results: the folder of results, as the files are asked for.
+    """
+
+    def __init__(self, config: Mapping[str, Any], results: Results):
+        self.config, self.results = config, results
+        self.methods, self.recipes = build_methods(config["methods"]), StageRecipes(config)
+
+    def benchmarks(self, table: str) -> list[str]:
+        """The benchmarks of a table."""
+        target = self.config["tables"][table]
+        return target["benchmarks"] if "benchmarks" in target else [target["benchmark"]]
+
+    def everything(self, table: str) -> list[Path]:
+        """Splits, evaluations and cells of a table, so that one that was deleted is made again.
+
+        Snakemake does not look for an intermediate file as long as what was made from it is up to date.
+        """
+        return [*self.splits(table), *self.evaluations(table), *self.cells(table)] if table in TABLES else []
+
+    def splits(self, table: str) -> list[Path]:
+        """The splits that a table's methods rest on."""
+        target = self.config["tables"][table]
+        cases = product(self.benchmarks(table), target["backbones"], target["methods"], self.config["seeds"])
+        found = set()
+        for benchmark, backbone, name, seed in cases:
+            run = self.methods[name].at_seed(seed)
+            for subset in (run.sft, run.rl):
+                found.update(self.results.split(subset, benchmark, backbone))
+        return sorted(found)
+
+    def evaluations_of(self, benchmark: str, backbone: str, method: str, panel: str) -> list[Path]:
+        """A method's evaluations on one panel, one a seed."""
+        return [self.results.evaluation(benchmark, backbone, method, seed, panel) for seed in self.config["seeds"]]
+
+    def evaluations(self, table: str) -> list[Path]:
+        """The evaluations that a table is made of; Table 3 is made of run times."""
+        if table == "table3":
+            return []
+        benchmarks = self.benchmarks(table) if table == "table4" else [""]
+        rows = [{**row, "benchmark": benchmark} for row in self.rows(table) for benchmark in benchmarks]
+        return [path for row in rows for path in self.measured(table, row)]
+
+    def rows(self, table: str) -> list[dict[str, str]]:
+        """A table's rows in the table's order, each by what names it."""
+        target, keys = self.config["tables"][table], TABLES[table].row
+        known = {
+            "split": TABLE1_PANELS,
+            "backbone": target["backbones"],
+            "benchmark": self.benchmarks(table),
+            "method": target["methods"],
+        }
+        return [dict(zip(keys, row, strict=True)) for row in product(*(known[key] for key in keys))]
+
+    def cells(self, table: str, columns: Sequence[str] = ()) -> list[Path]:
+        """A table's cells, row by row in the order of the table; `columns` restricts them."""
+        columns = columns or (self.benchmarks(table) if table == "table4" else list(TABLES[table].columns))
+        return [
+            self.results.cell(table, *row.values(), column=column) for row in self.rows(table) for column in columns
+        ]
+
+    def tested_cells(self, table: str) -> list[Path]:
+        """The cells whose methods are compared in pairs."""
+        return self.cells(table, () if table == "table4" else TABLES[table].tested)
+
+    def measured(self, table: str, row: Mapping[str, str]) -> list[Path]:
+        """What a job's cells are made from: a method's evaluations, or what was timed."""
+        if table == "table3":
+            return self.timed(row["benchmark"], row["method"])
+        if table == "table4":
+            benchmark, panel = row["benchmark"], TABLE4_PANELS[row["benchmark"]]
+        else:
+            benchmark, panel = self.config["tables"][table]["benchmark"], row.get("split", TABLE2_PANEL)
+        return self.evaluations_of(benchmark, self._backbone(table, row), row["method"], panel)
+
+    def _backbone(self, table: str, row: Mapping[str, str]) -> str:
+        """The backbone of a row; tables without such a key show one alone."""
+        return row.get("backbone") or self.config["tables"][table]["backbones"][0]
+
+    def cell_recipe(self, table: str, row: Mapping[str, str]) -> str:
+        """What a job's cells are told, as JSON."""
+        method, backbone = self.methods[row["method"]], self._backbone(table, row)
+        sft, rl = method.shares()
+        recipe = {
+            "table": table,
+            "row": {key: row[key] for key in TABLES[table].row},
+            "backbone": backbone,
+            "stands_for": self.config["backbones"][backbone].get("stands_for", backbone),
+            "method": {"sft": method.sft or "", "rl": method.rl or "", "algorithm": method.algorithm or ""},
+            "sft": sft,
+            "rl": rl,
+            "scale": self.config["scale"],
+            "columns": [row["benchmark"]] if table == "table4" else [],
+            "settings": self._timing_settings(row["benchmark"]) if table == "table3" else {},
+        }
+        return json_text(recipe)
+
+    def _timing_settings(self, benchmark: str) -> dict[str, str]:
+        """What a run time depends on besides the data: how RL's steps are counted, and the hardware."""
+        settings = self.recipes.rl(benchmark, BASELINE)
+        threads = settings.threads
+        hardware = f"CPU, {threads} thread{'s' if threads > 1 else ''} of torch"
+        if settings.platform == "gpu":
+            hardware = f"{settings.gpus} GPUs on {settings.nodes} node(s)"
+        count = settings.epochs if settings.steps_rule == "epochs" else settings.steps
+        return {"steps_rule": f"{settings.steps_rule} ({count})", "hardware": hardware}
+
+    def norms(self, benchmark: str, backbone: str) -> list[Path]:
+        """All shards of the gradient norms."""
+        return self.results.norms(benchmark, backbone, self.config["probe"]["shards"])
+
+    def pass_rate_shards(self, benchmark: str, backbone: str) -> list[Path]:
+        """All shards of the counted rollouts."""
+        return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])
+
+    def _probed(self, benchmark: str, backbone: str, method: str) -> tuple[list[Path], list[Path]]:
+        """What makes a method's split before any training: gradient norms, or pass rates, or neither."""
+        subsets = filter(None, (self.methods[method].sft, self.methods[method].rl))
+        scores = {part.score for part in map(parse_slice, subsets) if part}
+        return (
+            self.norms(benchmark, backbone) if scores - {RANDOM, *COUNTED} else [],
+            self.pass_rate_shards(benchmark, backbone) if scores & {*COUNTED} else [],
+        )
+
+    def timed(self, benchmark: str, method: str) -> list[Path]:
+        """What a row of Table 3 is the cost of, and GRPO's runs that it is compared with."""
+        (backbone,) = self.config["tables"]["table3"]["backbones"]
+        outputs = [path for paths in self._probed(benchmark, backbone, method) for path in paths]
+        names = [name for name in (method, BASELINE) if name in self.methods and self.methods[name].rl]
+        for seed in self.config["seeds"]:
+            run = self.methods[method].at_seed(seed)
+            if run.sft:
+                outputs.append(self.results.initial(run.init, benchmark, backbone, seed))
+            outputs += [self.results.checkpoint(self.methods[name], benchmark, backbone, seed) for name in names]
+        return list(dict.fromkeys(outputs))
+
+    def timing_option(self, row: Mapping[str, str]) -> list[str]:
+        """The option that tells a command where the times of a row of Table 3 lie."""
+        return ["--files", json_text(self.timing_files(row["benchmark"], row["method"]))]
+
+    def timing_files(self, benchmark: str, method: str) -> dict[str, Any]:
+        """The benchmark files of `timed` and the trainings' folders, as `prism.stages.timings.TimingFiles` has them."""
+        (backbone,) = self.config["tables"]["table3"]["backbones"]
+        seeds = {}
+        for seed in self.config["seeds"]:
+            run = self.methods[method].at_seed(seed)
+            initial = self.results.initial(run.init, benchmark, backbone, seed) if run.sft else None
+            trained = self.results.checkpoint(run, benchmark, backbone, seed) if run.rl else None
+            baseline = self.methods.get(BASELINE)
+            compared = self.results.checkpoint(baseline, benchmark, backbone, seed) if baseline else None
+            seeds[seed] = {
+                "sft": self._time(initial),
+                "rl": self._time(trained),
+                "initial": self._written(initial),
+                "checkpoint": self._written(trained),
+                "baseline": self._time(compared),
+                "baseline_checkpoint": self._written(compared),
+            }
+        probe, rollouts = ([self._time(path) for path in paths] for paths in self._probed(benchmark, backbone, method))
+        return {"probe": probe, "rollouts": rollouts, "seeds": seeds}
+
+    def _time(self, output: Path | None) -> str:
+        """Where Snakemake writes the run time of the job that makes an output; empty for none."""
+        return self._written(self.results.times_of(output)[0]) if output else ""
+
+    def _written(self, path: Path | None) -> str:
+        """A path with the config's own folder of results, as a command takes it; empty for none."""
+        return str(Path(self.config["results"], self.results.relative(path))) if path else ""
+
+    def compared_evaluations(self) -> list[Path]:
+        """Every evaluation that a claim may compare methods in: those of this run's tables and figures."""
+        found = set()
+        for name, target in self._compared().items():
+            for benchmark in target.get("benchmarks", [target.get("benchmark")]):
+                panels = {"webshop": ["test"], "alfworld": ["seen", "unseen"]}[benchmark]
+                cases = product(target["backbones"], target["methods"], panels[:1] if name == "table4" else panels)
+                for backbone, method, panel in cases:
+                    found.update(self.evaluations_of(benchmark, backbone, method, panel))
+        return sorted(found)
+
+    def _compared(self) -> dict[str, Any]:
+        """The tables and figures of this run that a claim compares methods in."""
+        targets = self.config["targets"]
+        return {name: self.config[kind][name] for kind in COMPARED for name in COMPARED[kind] if name in targets[kind]}
+
+    def consensus_norms(self) -> list[Path]:
+        """The gradient norms behind Figure 5, if this run draws it."""
+        target = self.config["figures"]["figure5"]
+        drawn = "figure5" in self.config["targets"]["figures"]
+        return self.norms(target["benchmark"], target["backbones"][0]) if drawn else []
+
+    def built(self, table: str) -> list[Path]:
+        """A table's file, if this run builds it."""
+        return [self.results.table(table)] if table in self.config["targets"]["tables"] else []
+
+    def plays_eto(self, benchmark: str) -> bool:
+        """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
+        settings = self.config["benchmarks"][benchmark]
+        return settings["trajectories"] == ETO and not settings["trajectories_file"]
+
+    def prompt_lengths(self) -> list[Path]:
+        """How many prompts of ETO's conversations are too long; our own experts' rooms and stores are small."""
+        return sorted(
+            {
+                self.results.prompt_lengths(benchmark, backbone)
+                for table in self.config["targets"]["tables"]
+                for benchmark in filter(self.plays_eto, self.benchmarks(table))
+                for backbone in self.config["tables"][table]["backbones"]
+            }
+        )

@@ -1,0 +1,99 @@
+"""The files behind tables and cells, from the config of the paper's scale alone."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+from prism.core.paper_tables import TABLES
+from prism.core.results import Results
+from prism.table_inputs import TableInputs, cell_patterns, row_pattern
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
+from paper_settings import scale_config
+
+R = Path("<results>")
+
+
+@pytest.fixture(scope="module")
+def inputs() -> TableInputs:
+    config = scale_config("paper")
+    return TableInputs({**config, "seeds": [0, 1], "results": "results/mine"}, Results(R))
+
+
+def test_a_row_of_evaluations_is_one_panel_of_one_method(inputs):
+    seeds = (0, 1)
+    row = {"split": "unseen", "method": "hpt"}
+    folder = R / "eval/alfworld/Qwen3-8B/hpt"
+    assert inputs.measured("table1", row) == [folder / f"seed{seed}/unseen.json" for seed in seeds]
+    row = {"backbone": "Llama-3.1-8B-Instruct", "method": "sft"}
+    folder = R / "eval/webshop/Llama-3.1-8B-Instruct/sft"
+    assert inputs.measured("table2", row) == [folder / f"seed{seed}/test.json" for seed in seeds]
+    row = {"benchmark": "webshop", "method": "prism-gini"}
+    folder = R / "eval/webshop/Qwen3-8B/prism-gini"
+    assert inputs.measured("table4", row) == [folder / f"seed{seed}/test.json" for seed in seeds]
+
+
+def test_a_row_of_times_rests_on_the_split_both_trainings_and_grpo(inputs):
+    timed = inputs.measured("table3", {"benchmark": "webshop", "method": "prism-gini"})
+    assert timed[:-6] == inputs.norms("webshop", "Qwen3-8B")
+    folders = [path.relative_to(R).parts for path in timed[-6:]]
+    assert [(parts[0], parts[3]) for parts in folders[:3]] == [
+        ("sft", "gini-low50"),
+        ("rl", "gini-low50--grpo--gini-high50"),
+        ("rl", "base--grpo--all"),
+    ]
+    # a random split needs no gradient, HPT's needs rollouts
+    assert inputs.timed("webshop", "random")[0].parts[1] == "sft"
+    assert inputs.timed("webshop", "hpt")[0].parts[1] == "passrates"
+
+
+def test_times_are_told_to_a_command_with_the_folder_written_out(inputs):
+    files = inputs.timing_files("webshop", "sft-then-rl")
+    assert files["probe"] == files["rollouts"] == []
+    first = files["seeds"][0]
+    assert first["sft"] == "results/mine/benchmarks/sft/webshop/Qwen3-8B/all/seed0.tsv"
+    assert first["rl"] == "results/mine/benchmarks/rl/webshop/Qwen3-8B/all--grpo--all/seed0.tsv"
+    assert first["initial"] == "results/mine/sft/webshop/Qwen3-8B/all/seed0"
+    assert first["checkpoint"] == "results/mine/rl/webshop/Qwen3-8B/all--grpo--all/seed0"
+    assert first["baseline"] == "results/mine/benchmarks/rl/webshop/Qwen3-8B/base--grpo--all/seed0.tsv"
+    assert inputs.timing_files("webshop", "grpo")["seeds"][1]["sft"] == ""
+
+
+@pytest.mark.parametrize("table", TABLES)
+def test_the_cells_of_a_table_are_those_that_its_jobs_write(inputs, table):
+    written = {
+        R / "cells" / table / pattern.format(**row, **({} if "benchmark" in row else {"benchmark": benchmark}))
+        for row in inputs.rows(table)
+        for benchmark in inputs.benchmarks(table)
+        for pattern in cell_patterns(table)
+    }
+    assert set(inputs.cells(table)) == written
+    assert set(inputs.tested_cells(table)) <= written
+
+
+def test_a_row_stands_in_messages_as_in_paths():
+    assert row_pattern("table4") == "{method}/{benchmark}"
+    assert row_pattern("table2", "wildcards.", ", ") == "{wildcards.backbone}, {wildcards.method}"
+
+
+def test_the_recipe_of_a_cell_names_what_it_stands_for(inputs):
+    recipe = json.loads(inputs.cell_recipe("table3", {"benchmark": "webshop", "method": "sft"}))
+    assert recipe["row"] == {"benchmark": "webshop", "method": "sft"}
+    assert (recipe["sft"], recipe["rl"], recipe["stands_for"]) == ("100", "-", "Qwen3-8B")
+    assert recipe["settings"]["hardware"].endswith("node(s)")
+    assert json.loads(inputs.cell_recipe("table4", {"method": "sft", "benchmark": "webshop"}))["columns"] == ["webshop"]
+
+
+def test_splits_are_named_once_and_random_ones_for_each_seed(inputs):
+    names = [path.name for path in inputs.splits("table1")]
+    assert {"random-seed0-50.csv", "random-seed1-50.csv", "gini-50.csv"} <= set(names)
+    assert len(names) == len(set(names))
+
+
+def test_claims_about_table_4_take_its_own_panels(inputs):
+    panels = {(path.parts[2], path.name) for path in inputs.compared_evaluations()}
+    assert panels == {("alfworld", "seen.json"), ("alfworld", "unseen.json"), ("webshop", "test.json")}
