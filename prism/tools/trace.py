@@ -6,7 +6,7 @@ results that were copied to another place, without Snakemake.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,6 @@ from prism.core.methods import BASE, COUNTED, Method, parse_slice
 from prism.core.model_folder import sha256_model
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
 from prism.core.results import Results
-from prism.core.splits import RANDOM
 
 SAME, CHANGED, MISSING, UNCHECKED = "same", "changed", "missing", "unchecked"
 # characters of a line where the tree goes to a file or another program
@@ -78,51 +77,50 @@ def trace_cell(cell_path: str | Path, check: bool = True) -> Step:
 
 
 class _Tracer:
-    """Knows the layout of a results folder; every file is hashed once."""
+    """Follows the files of a results folder; every file is hashed once."""
 
     def __init__(self, results: Results, check: bool):
-        self.results, self.root, self.check = results, results.root, check
-        self._steps: dict[str, Step] = {}
-        self._hashes: dict[str, str] = {}
+        self.results, self.check = results, check
+        self._hashes: dict[Path, str] = {}
 
     def cell(self, path: Path, cell: Mapping[str, Any]) -> Step:
         """A cell, from its evaluations or from its run times."""
         facts = {key: cell[key] for key in ("value", "unit", "interval", "scale", "backbone")}
-        facts["method"] = cell["config"]["method"]
-        step = Step("cell", str(path.relative_to(self.root)), UNCHECKED, {**facts, **self._job(path)})
+        step = self._step("cell", path, {**facts, "method": cell["config"]["method"]}, None)
         definition = Method(cell["row"]["method"], **cell["config"]["method"])
-        for source in cell["evaluations"]:
-            step.inputs.append(self.evaluation(source, definition))
+        step.inputs = [self.evaluation(source, definition) for source in cell["evaluations"]]
         for source in cell.get("timings", []):
-            relative = self._relative(source["path"], "benchmarks")
-            state = self._state(relative, source["sha256"], sha256_file)
-            facts = self._started(self.results.log_of_time(self.root / relative)) | self._seconds(self.root / relative)
-            step.inputs.append(Step("run time", relative, state, facts))
+            timing = self._here(source["path"], "benchmarks")
+            state = self._state(timing, source["sha256"], sha256_file)
+            facts = self._started(self.results.log_of_time(timing)) | self._seconds(timing)
+            step.inputs.append(Step("run time", self.results.relative(timing), state, facts))
         return step
 
     def evaluation(self, source: Mapping[str, str], definition: Method) -> Step:
         """An evaluation, from its checkpoint and its panel."""
-        relative = self._relative(source["path"], "eval")
-        step = Step("evaluation", relative, self._state(relative, source["sha256"], sha256_file))
-        if step.state == MISSING:
-            return step
-        run = read_json(self.root / relative)
-        step.facts = {key: run.get(key) for key in ("seed", "recipe", "versions")} | self._job(self.root / relative)
-        benchmark, backbone = Path(relative).parts[1:3]
-        model = self.model(definition.at_seed(run["seed"]), benchmark, backbone, run["seed"])
-        model.state = self._state(model.path, run.get("model_sha256"), sha256_model)
-        step.inputs = [model, self.panel(benchmark, run["panel"], run["panel_sha256"])]
+        path = self._here(source["path"], "eval")
+        state = self._state(path, source["sha256"], sha256_file)
+        if state == MISSING:
+            return Step("evaluation", self.results.relative(path), state)
+        run = read_json(path)
+        step = self._step("evaluation", path, run, ("seed", "recipe", "versions"))
+        step.state = state
+        played = self.results.played(path)
+        model = self.model(definition.at_seed(run["seed"]), played.benchmark, played.backbone, run["seed"])
+        model.state = self._state(self.results.root / model.path, run.get("model_sha256"), sha256_model)
+        step.inputs = [model, self.panel(played.benchmark, run["panel"], run["panel_sha256"])]
         return step
 
     def model(self, run: Method, benchmark: str, backbone: str, seed: int) -> Step:
         """The checkpoint that a method ends with."""
         if not run.rl:
             return self.initial(run, benchmark, backbone, seed)
-        relative = f"rl/{benchmark}/{backbone}/{run.init}--{run.algorithm}--{run.rl}/seed{seed}"
-        record = self._record(relative, "run.json")
-        step = self._new("RL checkpoint", relative, record, ("seed", "steps", "recipe", "versions"))
+        path = self.results.checkpoint(run, benchmark, backbone, seed)
+        record = self._record(path / "run.json")
+        step = self._step("RL checkpoint", path, record, ("seed", "steps", "recipe", "versions"))
         initial = self.initial(run, benchmark, backbone, seed)
-        initial.state = self._state(initial.path, record.get("model", record.get("model_sha256")), sha256_model)
+        recorded = record.get("model", record.get("model_sha256"))
+        initial.state = self._state(self.results.root / initial.path, recorded, sha256_model)
         panel = self.panel(benchmark, "train", record.get("panel", record.get("panel_sha256")))
         step.inputs = [initial, panel, *self.split(run.rl, benchmark, backbone)]
         return step
@@ -131,46 +129,41 @@ class _Tracer:
         """What RL starts from: an SFT checkpoint or the backbone."""
         if run.init == BASE:
             return self.backbone(backbone)
-        relative = f"sft/{benchmark}/{backbone}/{run.init}/seed{seed}"
-        record = self._record(relative, "sft.json")
-        facts = ("seed", "trajectories", "rows", "recipe", "versions")
-        step = self._new("SFT checkpoint", relative, record, facts)
-        base = self.backbone(backbone)
-        base.state = self._state(base.path, record.get("model_sha256"), sha256_model)
+        path = self.results.initial(run.init, benchmark, backbone, seed)
+        record = self._record(path / "sft.json")
+        step = self._step("SFT checkpoint", path, record, ("seed", "trajectories", "rows", "recipe", "versions"))
+        base = self.backbone(backbone, record.get("model_sha256"))
         step.inputs = [base, self.trajectories(benchmark), *self.split(run.sft, benchmark, backbone)]
         return step
 
-    def backbone(self, name: str) -> Step:
+    def backbone(self, name: str, recorded: str | None = None) -> Step:
         """The model that everything starts from."""
-        relative = f"backbones/{name}"
-        record = self._record(relative, "provenance.json")
+        path = self.results.backbone(name)
         keys = ("parameters", "repository", "revision", "weights_sha256", "corpus_sha256", "versions")
-        return self._new("backbone", relative, record, keys)
+        step = self._step("backbone", path, self._record(path / "provenance.json"), keys)
+        step.state = self._state(path, recorded, sha256_model)
+        return step
 
     def split(self, subset: str, benchmark: str, backbone: str) -> list[Step]:
-        """The split that a subset is a side of, from its scores; empty for the whole corpus."""
+        """The split that a subset is a side of, from what its score is read from; empty for the whole corpus."""
         part = parse_slice(subset)
         if part is None:
             return []
-        relative = f"splits/{benchmark}/{backbone}/{part.score}-{part.rl_percent}.csv"
-        step = self._new("split", relative, {}, ())
-        step.facts |= {"subset": subset, **self._head(relative)}
-        if part.score in COUNTED:
-            relative = f"passrates/{benchmark}/{backbone}.csv"
-            rates = self._new("pass rates", relative, self._head(relative), None)
+        (path,) = self.results.split(subset, benchmark, backbone)
+        step = self._step("split", path, {"subset": subset, **self._head(path)}, None)
+        source = self.results.source_of_score(part.score, benchmark, backbone)
+        if source == self.results.trajectories(benchmark):
+            step.inputs = [self.trajectories(benchmark)]
+        elif part.score in COUNTED:
+            rates = self._step("pass rates", source, self._head(source), None)
             rates.inputs = [self.backbone(backbone), self.panel(benchmark, "train", None)]
             step.inputs = [rates]
         else:
-            step.inputs = [self.scores(benchmark, backbone, drawn=part.score.startswith(RANDOM))]
+            scores = self._step("scores", source, self._head(source), None)
+            shards = sorted((self.results.root / f"gradnorms/{benchmark}/{backbone}").glob("shard-*.parquet"))
+            scores.inputs = [self.norms(shard, benchmark, backbone) for shard in shards]
+            step.inputs = [scores]
         return [step]
-
-    def scores(self, benchmark: str, backbone: str, drawn: bool) -> Step:
-        """The table of scores, from the gradient norms; random scores need the ids of the trajectories alone."""
-        relative = f"scores/{benchmark}/{backbone}.csv"
-        step = self._new("random scores" if drawn else "scores", relative, self._head(relative), None)
-        shards = sorted((self.root / f"gradnorms/{benchmark}/{backbone}").glob("shard-*.parquet"))
-        step.inputs = [self.norms(path, benchmark, backbone) for path in shards]
-        return step
 
     def norms(self, path: Path, benchmark: str, backbone: str) -> Step:
         """A shard of gradient norms, from the backbone and the trajectories."""
@@ -178,65 +171,57 @@ class _Tracer:
 
         metadata = {key.decode(): value.decode() for key, value in (pq.read_schema(path).metadata or {}).items()}
         keys = [key for key in metadata if key in ("dtype", "device", "shard", "shards") or key.startswith("version_")]
-        step = self._new("gradient norms", str(path.relative_to(self.root)), metadata, keys)
-        base, data = self.backbone(backbone), self.trajectories(benchmark)
-        base.state = self._state(base.path, metadata.get("model_sha256"), sha256_model)
-        data.state = self._state(data.path, metadata.get("data_sha256"), sha256_file)
-        step.inputs = [base, data]
+        step = self._step("gradient norms", path, metadata, keys)
+        data = self.trajectories(benchmark)
+        data.state = self._state(self.results.trajectories(benchmark), metadata.get("data_sha256"), sha256_file)
+        step.inputs = [self.backbone(backbone, metadata.get("model_sha256")), data]
         return step
 
     def trajectories(self, benchmark: str) -> Step:
         """The corpus, with what its manifest says."""
-        record = self._record(f"data/{benchmark}", "trajectories.json")
-        relative = f"data/{benchmark}/trajectories.jsonl"
-        step = self._new("trajectories", relative, record, ("trajectories", "games", "steps", "by_expert"))
-        step.state = self._state(relative, record.get("sha256"), sha256_file)
+        path = self.results.trajectories(benchmark)
+        record = self._record(path.with_suffix(".json"))
+        step = self._step("trajectories", path, record, ("trajectories", "games", "steps", "by_expert"))
+        step.state = self._state(path, record.get("sha256"), sha256_file)
         return step
 
     def panel(self, benchmark: str, name: str, recorded: str | None) -> Step:
         """A panel; its hash is the one of its tasks."""
-        relative = f"data/{benchmark}/panels/{name}.json"
-        record = self._record(f"data/{benchmark}/panels", f"{name}.json")
-        step = self._new("panel", relative, {"tasks": len(record.get("tasks", []))}, ("tasks",))
+        path = self.results.panel(benchmark, name)
+        record = self._record(path)
+        step = self._step("panel", path, {"tasks": len(record.get("tasks", []))}, None)
         if recorded and step.state != MISSING:
             step.state = SAME if record.get("sha256") == recorded else CHANGED
         return step
 
-    def _new(self, kind: str, relative: str, record: Mapping[str, Any], keys: Any) -> Step:
-        """A step with chosen facts (None: all) and what is known of its job."""
+    def _step(self, kind: str, path: Path, record: Mapping[str, Any], keys: Sequence[str] | None) -> Step:
+        """A step with chosen facts (None: all), and with command, version, start and seconds of the job behind it."""
         chosen = record if keys is None else {key: record[key] for key in keys if key in record}
-        state = UNCHECKED if (self.root / relative).exists() else MISSING
-        return Step(kind, relative, state, {**chosen, **self._job(self.root / relative)})
+        job = self._started(self.results.log_of(path)) | self._seconds(self.results.time_of(path))
+        return Step(kind, self.results.relative(path), UNCHECKED if path.exists() else MISSING, {**chosen, **job})
 
-    def _relative(self, path: str, folder: str) -> str:
-        """A recorded path below this results folder, wherever that lies now."""
-        parts = Path(path).parts
-        return str(Path(*parts[parts.index(folder) :])) if folder in parts else path
+    def _here(self, recorded: str, folder: str) -> Path:
+        """A recorded path in this results folder, wherever that lies now."""
+        parts = Path(recorded).parts
+        return self.results.root.joinpath(*parts[parts.index(folder) if folder in parts else 0 :])
 
-    def _record(self, folder: str, name: str) -> dict[str, Any]:
-        path = self.root / folder / name
+    def _record(self, path: Path) -> dict[str, Any]:
         return read_json(path) if path.is_file() else {}
 
-    def _head(self, relative: str) -> dict[str, str]:
+    def _head(self, path: Path) -> dict[str, str]:
         """Head lines ``key: value`` of a CSV."""
-        path = self.root / relative
         lines = read_table(path).head if path.is_file() else []
         pairs = [line.partition(":") for line in lines]
         return {key.strip(): value.strip() for key, colon, value in pairs if colon}
 
-    def _state(self, relative: str, recorded: str | None, digest: Callable[[Path], str]) -> str:
-        path = self.root / relative
+    def _state(self, path: Path, recorded: str | None, digest: Callable[[Path], str]) -> str:
         if not path.exists():
             return MISSING
         if not recorded or not self.check:
             return UNCHECKED
-        if relative not in self._hashes:
-            self._hashes[relative] = digest(path)
-        return SAME if self._hashes[relative] == recorded else CHANGED
-
-    def _job(self, path: Path) -> dict[str, Any]:
-        """Command, version, start and seconds of the job that made a file, as far as log and run time are there."""
-        return self._started(self.results.log_of(path)) | self._seconds(self.results.time_of(path))
+        if path not in self._hashes:
+            self._hashes[path] = digest(path)
+        return SAME if self._hashes[path] == recorded else CHANGED
 
     def _started(self, log: Path) -> dict[str, str]:
         """Command, version and start of a job, from the first lines of its log."""

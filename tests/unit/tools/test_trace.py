@@ -97,6 +97,14 @@ def test_everything_a_cell_rests_on(results):
     assert steps["splits/alfworld/tiny-qwen3/gini-50.csv"].facts["threshold"] == "0.5"
 
 
+def test_a_random_split_rests_on_the_corpus_alone(results):
+    cell = json.loads((results / CELL).read_text())
+    cell["config"]["method"] = {"sft": "random-low50", "rl": "random-high50", "algorithm": "grpo"}
+    write_json(results / CELL, cell)
+    split = by_path(trace_cell(results / CELL))["splits/alfworld/tiny-qwen3/random-seed0-50.csv"]
+    assert [step.path for step in split.all_steps()][1:] == ["data/alfworld/trajectories.jsonl"]
+
+
 def test_copied_results_are_traced_where_they_are(results, tmp_path):
     copy = tmp_path / "elsewhere/copy"
     shutil.copytree(results, copy)
