@@ -19,6 +19,7 @@ from prism.core.files import atomic_folder, write_json, write_jsonl
 from prism.core.model_folder import assemble_model, sha256_model
 from prism.core.progress import following, say
 from prism.core.recipes import result_settings
+from prism.core.slurm import read_allocation
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import SOURCES
@@ -31,7 +32,7 @@ from prism.rl.command import (
     write_tasks,
 )
 from prism.rl.launch import run_watched, short_folder, verl_environment
-from prism.rl.multinode import ray_cluster, read_allocation
+from prism.rl.multinode import ray_cluster
 from prism.rl.recipe import RlRecipe
 from prism.rl.run_logs import (
     BEFORE_SAVING,

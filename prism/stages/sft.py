@@ -25,10 +25,10 @@ from prism.core.model_folder import CONFIGURATION, TOKENIZER, WEIGHTS, copy_mode
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.recipes import result_settings, setting
+from prism.core.slurm import read_allocation, rendezvous_command, rendezvous_environment
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
 from prism.core.trajectories import Trajectory, read_trajectories
-from prism.rl.multinode import read_allocation, rendezvous_command, rendezvous_environment
 from prism.stages.training import Training
 
 REGIMES = ("sft", "rl")

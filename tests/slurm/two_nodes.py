@@ -4,8 +4,9 @@ import os
 import sys
 from pathlib import Path
 
+from prism.core.slurm import Allocation, read_allocation
 from prism.rl.launch import verl_environment
-from prism.rl.multinode import Allocation, ray_cluster, read_allocation
+from prism.rl.multinode import ray_cluster
 
 
 def gather(allocation: Allocation, folder: Path) -> None:

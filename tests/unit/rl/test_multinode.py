@@ -5,9 +5,10 @@ from types import SimpleNamespace
 
 import pytest
 
+from prism.core import slurm
 from prism.core.errors import BadInput, PrismError
+from prism.core.slurm import Allocation, read_allocation, rendezvous_command, rendezvous_environment
 from prism.rl import multinode
-from prism.rl.multinode import Allocation, read_allocation, rendezvous_command, rendezvous_environment
 
 TWO = Allocation(("node7", "node9"), "10.0.0.7", 20123)
 
@@ -20,8 +21,8 @@ def scontrol(monkeypatch):
         text = "node7\nnode9\n" if command[2] == "hostnames" else "NodeName=node7 Arch=x\n   NodeAddr=10.0.0.7 X=1\n"
         return SimpleNamespace(returncode=0, stdout=text, stderr="")
 
-    monkeypatch.setattr(multinode.shutil, "which", lambda name: name)
-    monkeypatch.setattr(multinode.subprocess, "run", answer)
+    monkeypatch.setattr(slurm.shutil, "which", lambda name: name)
+    monkeypatch.setattr(slurm.subprocess, "run", answer)
     monkeypatch.setenv("SLURM_JOB_NODELIST", "node[7,9]")
     monkeypatch.setenv("SLURM_JOB_ID", "123")
 
