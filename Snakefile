@@ -39,9 +39,10 @@ include: "rules/common.smk"
 container: image("cpu")
 
 
+include: "rules/benchmarks.smk"
 include: "rules/fetch.smk"
+include: "rules/games.smk"
 include: "rules/trajectories.smk"
-include: "rules/webshop.smk"
 include: "rules/backbones.smk"
 include: "rules/probe.smk"
 include: "rules/passrates.smk"

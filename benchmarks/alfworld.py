@@ -118,8 +118,8 @@ def main() -> None:
         print(json.dumps(measure(options.variant, options.files, options.steps)))
         return
     from prism.core.files import write_json
-    from prism.stages.games import read_games
-    from prism.stages.trajectories import spread
+    from prism.environments.alfworld.data import spread
+    from prism.environments.alfworld.dataset import read_games
 
     tasks = spread(read_games(options.games, "train"), options.count)
     result = compare([str(options.games / task.game) for task in tasks], options.steps)

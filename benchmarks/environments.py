@@ -22,9 +22,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.episodes import Feedback
 from prism.environments.alfworld.engine import AlfworldGames
-from prism.environments.pool import ALFWORLD, ProcessGames
+from prism.environments.pool import ProcessGames
 
 # agent-loop processes, threads in each, and environment processes behind each (0: the threads step the games)
 VARIANTS = {
@@ -37,7 +38,11 @@ VARIANTS = {
 
 def play(folder: str, games: list[list[Any]], steps: int, threads: int, processes: int) -> dict[str, Any]:
     """Play (slot, game) pairs in this process; times of day in seconds, and a hash a slot."""
-    source = ProcessGames(ALFWORLD, processes, {"data_dir": folder}) if processes else AlfworldGames(folder)
+    source = (
+        ProcessGames(BENCHMARKS["alfworld"].environments, processes, {"data_dir": folder})
+        if processes
+        else AlfworldGames(folder)
+    )
     opened = [(slot, source.open(game)) for slot, game in games]
     # the parent lets all processes begin together
     print(flush=True)

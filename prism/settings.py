@@ -12,26 +12,20 @@ from typing import Any
 
 import yaml
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.config import check_values
 from prism.core.errors import BadInput
 from prism.core.methods import ALGORITHMS
 from prism.core.prompts import PromptFormat
 from prism.core.recipes import build_recipe, schema_of
-from prism.environments.webshop.generator import CatalogRecipe
+from prism.environments import load_data
 from prism.gradients.recipe import ProbeRecipe
 from prism.rl.recipe import RlRecipe
-from prism.stages.eto import EtoRecipe
 from prism.stages.evaluate import EvaluationRecipe
-from prism.stages.games import GamesRecipe
-from prism.stages.panels import PanelRecipe
 from prism.stages.pass_rates import PassRatesRecipe
 from prism.stages.scores import ScoresRecipe
 from prism.stages.sft import SftRecipe
-from prism.stages.trajectories import TrajectoriesRecipe
-from prism.stages.webshop_catalog import StoreRecipe
-from prism.stages.webshop_trajectories import WebshopPanelRecipe, WebshopTrajectoriesRecipe
 
-GENERATED, DATASET = "generated", "dataset"
 # the published expert trajectories that the paper trains on
 ETO = "eto"
 # sections of the config that are a stage's settings: the recipe, and what of it comes from elsewhere in the config
@@ -122,48 +116,46 @@ class StageRecipes:
         steps = self._benchmarks[benchmark]["max_steps"]
         return _build(PassRatesRecipe, self._laid_over("evaluation", benchmark, **own, max_steps=steps), "pass_rates")
 
-    def games(self) -> GamesRecipe:
-        """Of ALFWorld's generated games."""
-        return _build(GamesRecipe, self._benchmarks["alfworld"]["games"], "benchmarks.alfworld.games")
+    def games(self, benchmark: str) -> Any:
+        """Of a benchmark's games; None where they are the released ones as they are."""
+        data, own = load_data(benchmark), self._benchmarks[benchmark]
+        settings = data.games_settings(own)
+        section = f"benchmarks.{benchmark}" + (".games" if "games" in own else "")
+        return None if settings is None else _build(data.recipes["games"], settings, section)
 
-    def catalog(self) -> CatalogRecipe:
-        """Of WebShop's generated catalog."""
-        return _build(CatalogRecipe, self._benchmarks["webshop"]["catalog"], "benchmarks.webshop.catalog")
-
-    def store(self) -> StoreRecipe:
-        """Of WebShop's compiled catalog."""
-        own = self._benchmarks["webshop"]
-        settings = {"seed": own["catalog"]["seed"], "goals": [own["goals"]]}
-        return _build(StoreRecipe, settings, "benchmarks.webshop")
-
-    def _goals(self, benchmark: str) -> dict[str, Any]:
-        """The goal list and its parts; ALFWorld has games instead."""
+    def catalog(self, benchmark: str) -> Any:
+        """Of the generated files that a benchmark's games are made from."""
         own = self._benchmarks[benchmark]
-        return {key: own[key] for key in ("goals", "split") if key in own}
+        return _build(load_data(benchmark).recipes["catalog"], own["catalog"], f"benchmarks.{benchmark}.catalog")
 
-    def expert(self, benchmark: str) -> TrajectoriesRecipe | WebshopTrajectoriesRecipe:
+    def _played(self, benchmark: str, command: str, settings: Mapping[str, Any], section: str) -> Any:
+        """Of what plays a benchmark's tasks or lists them: its goal list and parts count too, where it has them."""
+        own = self._benchmarks[benchmark]
+        goals = {key: own[key] for key in ("goals", "split") if key in own}
+        return _build(load_data(benchmark).recipes[command], {**settings, **goals}, f"benchmarks.{benchmark}.{section}")
+
+    def expert(self, benchmark: str) -> Any:
         """Of a benchmark's own expert."""
-        kind = TrajectoriesRecipe if benchmark == "alfworld" else WebshopTrajectoriesRecipe
-        settings = {**self._benchmarks[benchmark]["expert"], **self._goals(benchmark)}
-        return _build(kind, settings, f"benchmarks.{benchmark}.expert")
+        return self._played(benchmark, "trajectories", self._benchmarks[benchmark]["expert"], "expert")
 
-    def eto(self, benchmark: str) -> EtoRecipe:
+    def eto(self, benchmark: str) -> Any:
         """Of ETO's expert, played again."""
-        settings = {"max_steps": self._benchmarks[benchmark]["expert"]["max_steps"], **self._goals(benchmark)}
-        return _build(EtoRecipe, settings, f"benchmarks.{benchmark}.expert")
+        steps = {"max_steps": self._benchmarks[benchmark]["expert"]["max_steps"]}
+        return self._played(benchmark, "eto-trajectories", steps, "expert")
 
-    def panel(self, benchmark: str, panel: str) -> PanelRecipe | WebshopPanelRecipe:
+    def panel(self, benchmark: str, panel: str) -> Any:
         """Of a fixed list of tasks; the training panel is every task that has a trajectory."""
-        kind = PanelRecipe if benchmark == "alfworld" else WebshopPanelRecipe
         size = self._benchmarks[benchmark]["panels"].get(panel, 0)
-        settings = {"size": size, "seed": 0, **self._goals(benchmark)}
-        return _build(kind, settings, f"benchmarks.{benchmark}.panels.{panel}")
+        return self._played(benchmark, "panel", {"size": size, "seed": 0}, f"panels.{panel}")
 
     def all_of_them(self) -> Iterator[Callable[[], Any]]:
         """Every recipe that a job of this config may get, to be built one by one."""
         yield self.scores
         for name, own in self._benchmarks.items():
-            for build in (self.probe, self.evaluation, self.pass_rates, self.expert, self.eto):
+            builds = [self.probe, self.evaluation, self.pass_rates, self.expert, self.games]
+            builds += [self.catalog] if "catalog" in own else []
+            builds += [self.eto] if BENCHMARKS[name].eto_file else []
+            for build in builds:
                 yield lambda build=build, name=name: build(name)
             for algorithm in ALGORITHMS:
                 yield lambda name=name, algorithm=algorithm: self.rl(name, algorithm)
@@ -171,11 +163,6 @@ class StageRecipes:
                 yield lambda name=name, backbone=backbone: self.sft(name, backbone)
             for panel in own["panels"]:
                 yield lambda name=name, panel=panel: self.panel(name, panel)
-        if "alfworld" in self._benchmarks:
-            yield self.games
-        if "webshop" in self._benchmarks:
-            yield self.catalog
-            yield self.store
 
 
 def check_config(config: Mapping[str, Any], schema_path: str | Path, commanded: Sequence[str] = ()) -> None:

@@ -24,6 +24,7 @@ if not (PACKAGE / "prism").exists() or not (PACKAGE / "prism").samefile(ROOT / "
         (PACKAGE / "prism").symlink_to(ROOT / "prism")
 sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
+from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
 from prism.core.methods import build_methods, parse_slice
@@ -83,14 +84,19 @@ IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers
 PAPER = shipped("resources/paper/v1")
 
+PANELS = {
+    "train",
+    *(panel for name in config["benchmarks"] for panel in BENCHMARKS[name].panels),
+}
+
 
 wildcard_constraints:
     benchmark="|".join(config["benchmarks"]),
     backbone="|".join(map(re.escape, config["backbones"])),
     method="|".join(METHODS),
     seed=r"\d+",
-    panel="train|seen|unseen|test",
-    split="seen|unseen",
+    panel="|".join(sorted(PANELS)),
+    split="|".join(BENCHMARKS["alfworld"].panels),
     percent=r"[1-9]\d?",
     number="[1-4]",
 
@@ -157,11 +163,3 @@ def split_option(subset, split):
 def work_folder(output):
     """Where a training keeps its checkpoints, for the shell."""
     return str(Results(config["results"]).work_of(output))
-
-
-def fetched(benchmark):
-    """The record of a benchmark's downloads, where it is made from the released data."""
-    settings = config["benchmarks"][benchmark]
-    if settings["source"] == "dataset":
-        return f"<results>/fetch/{settings.get('collection', benchmark)}.json"
-    return []

@@ -2,7 +2,8 @@
 #
 #   snakemake --configfile config/learning.yaml -- results/learning/tables/learning.csv results/learning/figures/learning-seed0.svg
 # the learning experiment
-LEARNING_BENCHMARK, LEARNING_PANELS = "alfworld", ["seen", "unseen"]
+LEARNING_BENCHMARK = "alfworld"
+LEARNING_PANELS = BENCHMARKS[LEARNING_BENCHMARK].panels
 LEARNING_BACKBONE = config["tables"]["table1"]["backbones"][0]
 LEARNING_EVALUATIONS = f"<results>/eval/{LEARNING_BENCHMARK}/{LEARNING_BACKBONE}/{{method}}/seed{{seed}}/{{panel}}.json"
 

@@ -1,123 +1,82 @@
-# Raw data of ALFWorld: games, expert trajectories played in the real engine, fixed panels of tasks.
-import shlex
-
-ALFWORLD = config["benchmarks"]["alfworld"]
+# The corpus of a benchmark: its own expert's trajectories, those of ETO played again, or a file of the user's; and how
+# many of its prompts are too long.
 
 
-rule alfworld_games:
+rule corpus:
     input:
-        fetched("alfworld"),
+        lambda wildcards: settings_of(wildcards.benchmark)["trajectories_file"],
     output:
-        directory("<results>/data/alfworld/games"),
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        manifest="<results>/data/{benchmark}/trajectories.json",
     log:
-        "<logs>/data/alfworld/games.log",
+        "<logs>/data/{benchmark}/trajectories.log",
     benchmark:
-        "<benchmarks>/alfworld_games/games.tsv"
-    conda:
-        "../envs/cpu.yaml"
-    params:
-        source=(
-            f"--source dataset --data-dir {shlex.quote(ALFWORLD['data_dir'])}"
-            if ALFWORLD["source"] == "dataset"
-            else f"--recipe '{recipe('games')}'"
-        ),
-        version=STAGE_VERSIONS["games"],
-    message:
-        "games of ALFWorld"
-    shell:
-        "PRISM_LOG={log} python -m prism stage games {params.source} --out {output}"
-
-
-if ALFWORLD["trajectories_file"]:
-
-    rule alfworld_corpus:
-        input:
-            ALFWORLD["trajectories_file"],
-        output:
-            trajectories="<results>/data/alfworld/trajectories.jsonl",
-            manifest="<results>/data/alfworld/trajectories.json",
-        log:
-            "<logs>/data/alfworld/trajectories.log",
-        benchmark:
-            "<benchmarks>/alfworld_corpus/trajectories.tsv"
-        conda:
-            "../envs/cpu.yaml"
-        params:
-            version=STAGE_VERSIONS["trajectories"],
-        message:
-            "trajectories: {input}"
-        shell:
-            "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
-            " --manifest {output.manifest}"
-
-elif not INPUTS.plays_eto("alfworld"):
-
-    rule alfworld_trajectories:
-        input:
-            games="<results>/data/alfworld/games",
-        output:
-            trajectories="<results>/data/alfworld/trajectories.jsonl",
-            manifest="<results>/data/alfworld/trajectories.json",
-        log:
-            "<logs>/data/alfworld/trajectories.log",
-        benchmark:
-            "<benchmarks>/alfworld_trajectories/trajectories.tsv"
-        conda:
-            "../envs/cpu.yaml"
-        threads: 2
-        params:
-            recipe=recipe("expert", "alfworld"),
-            version=STAGE_VERSIONS["trajectories"],
-        message:
-            "trajectories: the expert plays every training game"
-        shell:
-            "PRISM_LOG={log} python -m prism stage trajectories --games {input.games} --recipe {params.recipe:q}"
-            " --workers {threads}"
-            " --out {output.trajectories} --manifest {output.manifest}"
-
-
-rule alfworld_training_panel:
-    input:
-        games="<results>/data/alfworld/games",
-        trajectories="<results>/data/alfworld/trajectories.jsonl",
-    output:
-        "<results>/data/alfworld/panels/train.json",
-    log:
-        "<logs>/data/alfworld/panels/train.log",
-    benchmark:
-        "<benchmarks>/alfworld_panel/train.tsv"
-    conda:
-        "../envs/cpu.yaml"
-    params:
-        code=code("panels"),
-    message:
-        "panel train: the tasks that have a trajectory"
-    shell:
-        "PRISM_LOG={log} python -m prism stage panel --games {input.games} --trajectories {input.trajectories}"
-        " --split train --out {output}"
-
-
-rule alfworld_panel:
-    input:
-        games="<results>/data/alfworld/games",
-    output:
-        "<results>/data/alfworld/panels/{panel}.json",
-    log:
-        "<logs>/data/alfworld/panels/{panel}.log",
-    benchmark:
-        "<benchmarks>/alfworld_panel/{panel}.tsv"
+        "<benchmarks>/corpus/{benchmark}.tsv"
     wildcard_constraints:
-        panel="seen|unseen",
+        benchmark=only(OWN_CORPUS),
     conda:
         "../envs/cpu.yaml"
     params:
-        code=code("panels"),
-        recipe=lambda wildcards: recipe("panel", "alfworld", wildcards.panel),
+        version=STAGE_VERSIONS["trajectories"],
     message:
-        "panel {wildcards.panel}: a fixed list of tasks"
+        "trajectories: {input}"
     shell:
-        "PRISM_LOG={log} python -m prism stage panel --games {input.games} --split {wildcards.panel}"
-        " --recipe {params.recipe:q} --out {output}"
+        "PRISM_LOG={log} python -m prism stage import-trajectories {input:q} --out {output.trajectories}"
+        " --manifest {output.manifest}"
+
+
+rule expert_trajectories:
+    input:
+        games="<results>/data/{benchmark}/games",
+    output:
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        manifest="<results>/data/{benchmark}/trajectories.json",
+    log:
+        "<logs>/data/{benchmark}/trajectories.log",
+    benchmark:
+        "<benchmarks>/expert_trajectories/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=only(EXPERT_CORPUS),
+    conda:
+        "../envs/cpu.yaml"
+    threads: lambda wildcards: 2 if BENCHMARKS[wildcards.benchmark].in_processes else 1
+    params:
+        recipe=lambda wildcards: recipe("expert", wildcards.benchmark),
+        version=STAGE_VERSIONS["trajectories"],
+    message:
+        "trajectories: the expert of {wildcards.benchmark} plays training tasks"
+    shell:
+        "PRISM_LOG={log} python -m prism stage trajectories {wildcards.benchmark} --games {input.games}"
+        " --recipe {params.recipe:q} --workers {threads}"
+        " --out {output.trajectories} --manifest {output.manifest}"
+
+
+rule eto_trajectories:
+    input:
+        fetched="<results>/fetch/eto.json",
+        games="<results>/data/{benchmark}/games",
+    output:
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        manifest="<results>/data/{benchmark}/trajectories.json",
+    log:
+        "<logs>/data/{benchmark}/trajectories.log",
+    benchmark:
+        "<benchmarks>/eto_trajectories/{benchmark}.tsv"
+    wildcard_constraints:
+        benchmark=only(ETO_CORPUS),
+    conda:
+        "../envs/cpu.yaml"
+    threads: lambda wildcards: 4 if BENCHMARKS[wildcards.benchmark].in_processes else 1
+    params:
+        source=lambda wildcards: f"{DOWNLOAD_FOLDERS[ETO]}/{BENCHMARKS[wildcards.benchmark].eto_file}",
+        recipe=lambda wildcards: recipe("eto", wildcards.benchmark),
+        version=STAGE_VERSIONS["trajectories"],
+    message:
+        "trajectories: ETO's conversations, played again in {wildcards.benchmark}"
+    shell:
+        "PRISM_LOG={log} python -m prism stage eto-trajectories {wildcards.benchmark} --source {params.source:q}"
+        " --games {input.games} --recipe {params.recipe:q} --workers {threads}"
+        " --out {output.trajectories} --manifest {output.manifest}"
 
 
 rule prompt_lengths:

@@ -30,10 +30,9 @@ FOR_PEOPLE = {
 }
 FOR_RULES = {
     "Data": (
-        *(stage_data.games, stage_data.trajectories, stage_data.import_trajectories, stage_data.random_transcripts),
-        *(stage_data.panel, stage_data.prompt_lengths, stage_data.webshop_catalog, stage_data.webshop_store),
-        *(stage_data.webshop_trajectories, stage_data.webshop_random_transcripts, stage_data.webshop_panel),
-        *(stage_data.fetch, stage_data.eto_trajectories),
+        *(stage_data.fetch, stage_data.catalog, stage_data.games, stage_data.trajectories),
+        *(stage_data.import_trajectories, stage_data.eto_trajectories, stage_data.random_transcripts),
+        *(stage_data.panel, stage_data.prompt_lengths),
     ),
     "Models": (
         *(stage_models.tiny_backbone, stage_models.backbone, stage_models.split, stage_models.sft, stage_models.rl),

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -14,31 +13,8 @@ from prism.core.errors import BadInput
 from prism.core.recipes import build_recipe
 
 CATALOG = Path(__file__).resolve().parents[2] / "resources" / "downloads.yaml"
+BenchmarkName = Annotated[str, typer.Argument(metavar="BENCHMARK", help="alfworld or webshop.")]
 GamesDir = Annotated[Path, typer.Option("--games", help="Folder made by `prism stage games`.")]
-StoreDir = Annotated[Path, typer.Option("--store", help="Catalog compiled by `prism stage webshop-store`.")]
-
-
-class Source(StrEnum):
-    """Where games come from."""
-
-    generated = "generated"
-    dataset = "dataset"
-
-
-class AlfworldSplit(StrEnum):
-    """Splits of ALFWorld."""
-
-    train = "train"
-    seen = "seen"
-    unseen = "unseen"
-
-
-class WebshopSplit(StrEnum):
-    """Parts of WebShop's goal list."""
-
-    train = "train"
-    dev = "dev"
-    test = "test"
 
 
 def fetch(
@@ -57,36 +33,61 @@ def fetch(
     fetch_collection(collection, catalog, folder, out)
 
 
-def games(
+def _recipe(benchmark: str, command: str, text: str) -> Any:
+    """The recipe of a data stage: each benchmark has its own."""
+    from prism.environments import load_data
+
+    kinds = load_data(benchmark, "BENCHMARK").recipes
+    if command not in kinds:
+        raise BadInput(f"prism stage {command}", f"{benchmark} has none", f"it has {', '.join(kinds)}")
+    return build_recipe(kinds[command], text, "--recipe")
+
+
+def catalog(
+    benchmark: BenchmarkName,
     out: OutFolder,
-    recipe: Annotated[str, typer.Option(help="JSON: train, seen, unseen, seed, size (generated games only).")] = "",
-    source: Annotated[Source, typer.Option(help="Generate games, or index the real data set.")] = Source.generated,
-    data_dir: Annotated[
-        Path | None, typer.Option("--data-dir", help="The real data set: what ALFWORLD_DATA names.")
+    recipe: Annotated[str, typer.Option(help="JSON; WebShop: products, seed, instructions, description_words.")],
+) -> None:
+    """Generate the files that a benchmark's games are made from, in the format of the released ones."""
+    from prism.stages.games import make_catalog
+
+    make_catalog(benchmark, out, _recipe(benchmark, "catalog", recipe))
+
+
+def games(
+    benchmark: BenchmarkName,
+    out: OutFolder,
+    recipe: Annotated[
+        str,
+        typer.Option(
+            help="JSON; ALFWorld: train, seen, unseen, seed, size; WebShop: seed, goals, rows, tagged_titles."
+        ),
+    ] = "",
+    files: Annotated[
+        Path | None, typer.Option(help="Folder of released files, or of a catalog; without it, games are generated.")
     ] = None,
 ) -> None:
-    """Make a folder of ALFWorld games with a manifest."""
-    from prism.stages.games import GamesRecipe, generate_games, index_dataset
+    """Make the data folder of a benchmark: ALFWorld's games, WebShop's compiled catalog."""
+    from prism.stages.games import make_games
 
-    if source is Source.generated:
-        generate_games(out, build_recipe(GamesRecipe, recipe, "--recipe"))
-    elif data_dir is None:
-        raise BadInput("--data-dir", "is missing", "point it to what ALFWORLD_DATA names")
-    else:
-        index_dataset(data_dir, out)
+    make_games(benchmark, files, out, _recipe(benchmark, "games", recipe) if recipe else None)
 
 
 def trajectories(
+    benchmark: BenchmarkName,
     games: GamesDir,
     out: OutFile,
     manifest: Manifest,
-    recipe: Annotated[str, typer.Option(help="JSON: max_steps, noise, seed, max_games.")],
+    recipe: Annotated[
+        str,
+        typer.Option(help="JSON: max_steps, seed; ALFWorld: noise, max_games; WebShop: goals, max_goals, split."),
+    ],
     workers: Workers = 1,
 ) -> None:
-    """Let the experts play the training games; write the episodes that were won."""
-    from prism.stages.trajectories import TrajectoriesRecipe, collect_trajectories
+    """Let a benchmark's expert play training tasks; write the episodes that succeeded."""
+    from prism.stages.trajectories import collect_trajectories
 
-    collect_trajectories(games, out, manifest, build_recipe(TrajectoriesRecipe, recipe, "--recipe"), workers)
+    collect_trajectories(benchmark, games, out, manifest, _recipe(benchmark, "trajectories", recipe), workers)
 
 
 def import_trajectories(
@@ -100,47 +101,53 @@ def import_trajectories(
     run(source, out, manifest)
 
 
-def random_transcripts(
+def eto_trajectories(
+    benchmark: BenchmarkName,
+    source: Annotated[Path, typer.Option(help="alfworld_sft.json or webshop_sft.json of ETO.")],
     games: GamesDir,
     out: OutFile,
-    recipe: Annotated[str, typer.Option(help="JSON: games, episodes, max_steps, seed.")],
-    workers: Workers = 1,
-) -> None:
-    """Play training games with random admissible actions, for pre-training the tiny backbones."""
-    from prism.stages.trajectories import RandomTranscriptsRecipe, collect_random_transcripts
-
-    collect_random_transcripts(games, out, build_recipe(RandomTranscriptsRecipe, recipe, "--recipe"), workers)
-
-
-def eto_trajectories(
-    benchmark: Annotated[str, typer.Option(help="alfworld or webshop.")],
-    source: Annotated[Path, typer.Option(help="alfworld_sft.json or webshop_sft.json of ETO.")],
-    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
-    out: OutFile,
     manifest: Manifest,
-    recipe: Annotated[str, typer.Option(help="Settings as JSON: max_steps; WebShop: goals, split.")],
+    recipe: Annotated[str, typer.Option(help="JSON: max_steps; WebShop: goals, split, min_score.")],
     workers: Workers = 1,
 ) -> None:
     """Play ETO's expert conversations again in today's environment and write them as trajectories."""
-    from prism.stages.eto import EtoRecipe, replay_conversations
+    from prism.stages.eto import replay_conversations
 
-    settings = build_recipe(EtoRecipe, recipe, "--recipe")
+    settings = _recipe(benchmark, "eto-trajectories", recipe)
     replay_conversations(benchmark, source, games, out, manifest, settings, workers)
 
 
-def panel(
+def random_transcripts(
+    benchmark: BenchmarkName,
     games: GamesDir,
-    split: Annotated[AlfworldSplit, typer.Option(help="Which split the panel is of.")],
     out: OutFile,
-    recipe: Annotated[str, typer.Option(help="JSON: size (0: all), seed.")] = "{}",
+    recipe: Annotated[
+        str, typer.Option(help="JSON: episodes, max_steps, seed; ALFWorld: games; WebShop: goals, tasks, split.")
+    ],
+    workers: Workers = 1,
+) -> None:
+    """Play training tasks with random actions, for pre-training the tiny backbones."""
+    from prism.stages.trajectories import collect_random_transcripts
+
+    collect_random_transcripts(benchmark, games, out, _recipe(benchmark, "random-transcripts", recipe), workers)
+
+
+def panel(
+    benchmark: BenchmarkName,
+    games: GamesDir,
+    split: Annotated[
+        str, typer.Option(help="Which split the panel is of; ALFWorld: train, seen, unseen; WebShop: train, dev, test.")
+    ],
+    out: OutFile,
+    recipe: Annotated[str, typer.Option(help="JSON: size (0: all), seed; WebShop: goals, split.")] = "{}",
     trajectories: Annotated[
         Path | None, typer.Option(help="The corpus; the train panel lists the tasks that have a trajectory.")
     ] = None,
 ) -> None:
     """Write a fixed panel of tasks."""
-    from prism.stages.panels import PanelRecipe, make_panel
+    from prism.stages.panels import make_panel
 
-    make_panel(games, split.value, out, build_recipe(PanelRecipe, recipe, "--recipe"), trajectories)
+    make_panel(benchmark, games, split, out, _recipe(benchmark, "panel", recipe), trajectories)
 
 
 def prompt_lengths(
@@ -154,65 +161,6 @@ def prompt_lengths(
     from prism.stages.prompt_lengths import count_prompts
 
     count_prompts(model, trajectories, out, build_recipe(PromptFormat, recipe, "--recipe"))
-
-
-def webshop_catalog(
-    out: OutFolder, recipe: Annotated[str, typer.Option(help="JSON: products, seed, instructions, description_words.")]
-) -> None:
-    """Generate a catalog in the original file formats."""
-    from prism.environments.webshop.generator import CatalogRecipe
-    from prism.stages.webshop_catalog import make_catalog
-
-    make_catalog(out, build_recipe(CatalogRecipe, recipe, "--recipe"))
-
-
-def webshop_store(
-    catalog: Annotated[Path, typer.Option(help="Folder with the three catalog files, original or generated.")],
-    out: OutFolder,
-    recipe: Annotated[str, typer.Option(help="JSON: seed, goals, rows, tagged_titles.")],
-) -> None:
-    """Compile a catalog: products, prices, goals and search index on disk."""
-    from prism.stages.webshop_catalog import StoreRecipe, compile_catalog
-
-    compile_catalog(catalog, out, build_recipe(StoreRecipe, recipe, "--recipe"))
-
-
-def webshop_trajectories(
-    store: StoreDir,
-    out: OutFile,
-    manifest: Manifest,
-    recipe: Annotated[str, typer.Option(help="JSON: goals, max_steps, seed, max_goals, split {test, dev}.")],
-) -> None:
-    """Let the oracle shopper play the training goals; write the episodes with full score."""
-    from prism.stages.webshop_trajectories import WebshopTrajectoriesRecipe, collect_trajectories
-
-    collect_trajectories(store, out, manifest, build_recipe(WebshopTrajectoriesRecipe, recipe, "--recipe"))
-
-
-def webshop_random_transcripts(
-    store: StoreDir,
-    out: OutFile,
-    recipe: Annotated[str, typer.Option(help="JSON: goals, tasks, episodes, max_steps, seed, split {test, dev}.")],
-) -> None:
-    """Play training goals with random actions, for pre-training the tiny backbones."""
-    from prism.stages.webshop_trajectories import WebshopTranscriptsRecipe, collect_random_transcripts
-
-    collect_random_transcripts(store, out, build_recipe(WebshopTranscriptsRecipe, recipe, "--recipe"))
-
-
-def webshop_panel(
-    store: StoreDir,
-    split: Annotated[WebshopSplit, typer.Option(help="Which part of the goal list the panel is of.")],
-    out: OutFile,
-    recipe: Annotated[str, typer.Option(help="JSON: goals, size (0: all), seed, split {test, dev}.")],
-    trajectories: Annotated[
-        Path | None, typer.Option(help="The corpus; the train panel lists the goals that have a trajectory.")
-    ] = None,
-) -> None:
-    """Write a fixed panel of goals."""
-    from prism.stages.webshop_trajectories import WebshopPanelRecipe, make_panel
-
-    make_panel(store, split.value, out, build_recipe(WebshopPanelRecipe, recipe, "--recipe"), trajectories)
 
 
 def webshop_conformance(

@@ -17,13 +17,6 @@ from prism.core.progress import printable
 ROOT = Path(__file__).resolve().parents[2]
 
 
-class Benchmark(StrEnum):
-    """Benchmarks that can be played."""
-
-    alfworld = "alfworld"
-    webshop = "webshop"
-
-
 class Role(StrEnum):
     """What an image is for."""
 
@@ -138,7 +131,7 @@ def replay(
 
 
 def play(
-    benchmark: Annotated[Benchmark, typer.Argument(help="What to play.")],
+    benchmark: Annotated[str, typer.Argument(metavar="BENCHMARK", help="What to play: alfworld or webshop.")],
     games: Annotated[
         Path | None, typer.Option(help="Its data folder; without it, the demo's: results/demo/data/.../games.")
     ] = None,
@@ -150,9 +143,9 @@ def play(
 
     from prism.tools.play import first_game, open_games, play_episode
 
-    folder = games or Path("results/demo/data") / benchmark.value / "games"
-    source = open_games(benchmark.value, folder)
-    environment = source.open(game or first_game(benchmark.value, folder))
+    folder = games or Path("results/demo/data") / benchmark / "games"
+    source = open_games(benchmark, folder)
+    environment = source.open(game or first_game(benchmark, folder))
     play_episode(environment, max_steps, input, Console())
 
 

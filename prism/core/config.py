@@ -21,6 +21,7 @@ from jsonschema.exceptions import ValidationError, best_match  # noqa: E402
 if _absent:
     del sys.modules[_IRI_CHECKER]
 
+from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED  # noqa: E402
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
@@ -162,7 +163,7 @@ def _check_places(config: Mapping[str, Any]) -> None:
                     place = f"config {kind}.{name}.{key}"
                     raise BadInput(place, f"{settings[key]!r} has braces: wildcards to Snakemake", "rename the path")
     for name, settings in config["benchmarks"].items():
-        if settings["source"] == "dataset" and not settings["data_dir"]:
+        if settings["source"] == DATASET and not settings["data_dir"]:
             raise BadInput(f"config benchmarks.{name}.data_dir", "is empty", "name the folder of the data set")
     for name, backbone in config["backbones"].items():
         place = f"config backbones.{name}"
@@ -176,15 +177,12 @@ def _check_places(config: Mapping[str, Any]) -> None:
 
 def _check_panels(benchmarks: Mapping[str, Any]) -> None:
     """A panel cannot have more tasks than there are; of a data set that is only known once it is read."""
-    alfworld, webshop = benchmarks.get("alfworld"), benchmarks.get("webshop")
-    if alfworld and alfworld["source"] == "generated":
-        for panel, size in alfworld["panels"].items():
-            _require_enough(
-                f"config benchmarks.alfworld.panels.{panel}", size, alfworld["games"][panel], f"games.{panel}"
-            )
-    if webshop:
-        size, goals = webshop["panels"]["test"], webshop["split"]["test"]
-        _require_enough("config benchmarks.webshop.panels.test", size, goals, "split.test")
+    for name, settings in benchmarks.items():
+        benchmark = BENCHMARKS[name]
+        if settings["source"] == GENERATED or benchmark.sizes_of_dataset:
+            for panel, size in settings["panels"].items():
+                available, key = settings[benchmark.sizes][panel], f"{benchmark.sizes}.{panel}"
+                _require_enough(f"config benchmarks.{name}.panels.{panel}", size, available, key)
 
 
 def _check_columns(config: Mapping[str, Any]) -> None:

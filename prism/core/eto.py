@@ -17,14 +17,13 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.files import read_json
 
-HUMAN, EXPERT = "human", "gpt"
+# the expert of its trajectories
+EXPERT = "eto"
+NO_TASK, REPEATED = "its task is not among the training tasks", "repeats a task"
+HUMAN, GPT = "human", "gpt"
 INSTRUCTION_TURNS = 2
 REMEDY = "fetch the file again (prism stage fetch eto)"
 _REPLY = re.compile(r"\s*(?:Thought:\s*(?P<thought>.*?)\s*)?Action:\s*(?P<action>.*?)\s*", re.DOTALL)
-_PUT = re.compile(r"put (?P<thing>.+?) (?:in/on|in|on) (?P<place>.+)")
-_TOGGLE = re.compile(r"toggle (?P<thing>\S+ \d+)(?: .+)?")
-_PRICE = re.compile(r",? and price lower than [\d.]+ dollars")
-_INSTRUCTION = re.compile(r"Instruction:\s*(?:\[SEP\]\s*)?(?P<text>[^\n\[]+)")
 
 
 @dataclass(frozen=True)
@@ -64,16 +63,16 @@ def _parse(place: str, entry: Any) -> Conversation:
         raise BadInput(place, "holds no conversations of from and value", REMEDY)
     speakers = [turn["from"] for turn in turns]
     if len(turns) <= INSTRUCTION_TURNS + 1 or any(
-        speaker != (HUMAN, EXPERT)[number % 2] for number, speaker in enumerate(speakers)
+        speaker != (HUMAN, GPT)[number % 2] for number, speaker in enumerate(speakers)
     ):
         raise BadInput(place, "human and gpt do not take turns", REMEDY)
     told = turns[INSTRUCTION_TURNS:]
-    steps = tuple(split_reply(turn["value"], place) for turn in told if turn["from"] == EXPERT)
+    steps = tuple(split_reply(turn["value"], place) for turn in told if turn["from"] == GPT)
     return Conversation(place, str(entry.get("id", "")), _trial(entry), told[0]["value"], steps)
 
 
 def _is_turn(turn: Any) -> bool:
-    return isinstance(turn, Mapping) and turn.get("from") in (HUMAN, EXPERT) and isinstance(turn.get("value"), str)
+    return isinstance(turn, Mapping) and turn.get("from") in (HUMAN, GPT) and isinstance(turn.get("value"), str)
 
 
 def _trial(entry: Mapping[str, Any]) -> str:
@@ -92,28 +91,3 @@ def split_reply(text: str, place: str) -> tuple[str, str]:
     if found is None or not found["action"]:
         raise BadInput(place, f"a reply has no 'Action:': {text[:60]!r}", REMEDY)
     return found["thought"] or "", found["action"]
-
-
-def modern_actions(action: str) -> list[str]:
-    """An ALFWorld action as recorded, and as the present grammar writes it; the first admissible one is meant.
-
-    The recordings say ``put mug 1 in/on desk 1`` where the engine says ``move mug 1 to desk 1``, and may say
-    ``toggle desklamp 1`` for ``use desklamp 1``.
-    """
-    meanings = [action]
-    if found := _PUT.fullmatch(action):
-        meanings.append(f"move {found['thing']} to {found['place']}")
-    if found := _TOGGLE.fullmatch(action):
-        meanings.append(f"use {found['thing']}")
-    return meanings
-
-
-def shopping_instruction(opening: str) -> str:
-    """The shopper's instruction in WebShop's first page, as `instruction_key`; empty where there is none."""
-    found = _INSTRUCTION.search(opening)
-    return instruction_key(found["text"]) if found else ""
-
-
-def instruction_key(instruction: str) -> str:
-    """What an instruction is recognised by: no case, no white space, no price limit (drawn anew by every version)."""
-    return " ".join(_PRICE.sub("", instruction.lower()).split()).rstrip(".")

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-TASK_TYPES = ("pick", "look", "clean", "heat", "cool", "pick2")
-TABLE1_PANELS = ("seen", "unseen")
+from prism.core.benchmarks import BENCHMARKS
+
+TASK_TYPES = BENCHMARKS["alfworld"].task_types
+TABLE1_PANELS = BENCHMARKS["alfworld"].panels
 # the six task types, then all of them
 TABLE1_COLUMNS = (*TASK_TYPES, "all")
 TABLE2_COLUMNS = ("sr", "score")
-TABLE2_PANEL = "test"
+(TABLE2_PANEL,) = BENCHMARKS["webshop"].panels
 TABLE3_COLUMNS = ("probe", "rollouts", "sft", "rl", "total", "speedup")
 # the paper's column of each; it gives no time of HPT, whose split is made from rollouts
 TABLE3_IN_PAPER = {column: f"{column}_seconds" for column in ("probe", "sft", "rl", "total")} | {"speedup": "speedup"}
 # the panel of a benchmark's one number in Table 4
-TABLE4_PANELS = {"webshop": "test", "alfworld": "seen"}
+TABLE4_PANELS = {name: benchmark.panels[0] for name, benchmark in BENCHMARKS.items()}
 REFERENCES = ("sft-then-rl", "hpt", "random")
 # a first column that parts a table for people: its value is shown once, as a heading
 GROUP_COLUMNS = ("split", "backbone", "benchmark")
@@ -88,9 +90,9 @@ TABLES = {
         "routing by the size or by the concentration of the gradient: WebShop's average score, ALFWorld's success rate "
         "on seen tasks, in percent",
         ("method",),
-        {"webshop": "webshop_score", "alfworld": "alfworld_sr"},
-        {"webshop": Measure("score"), "alfworld": Measure("success")},
-        tested=("webshop", "alfworld"),
+        {name: benchmark.paper_column for name, benchmark in BENCHMARKS.items()},
+        {name: Measure(benchmark.measure) for name, benchmark in BENCHMARKS.items()},
+        tested=tuple(BENCHMARKS),
         references=("magnitude-l2",),
     ),
 }

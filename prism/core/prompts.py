@@ -15,6 +15,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.chat_templates import check_shown, render_chat
 from prism.core.errors import BadInput
 from prism.core.files import sha256_json
@@ -147,15 +148,9 @@ def _situation_compact(moment: Moment) -> list[str]:
     return [f"now : {observation}", "actions : " + " , ".join(_choices(moment))]
 
 
-_ROLES = {
-    "alfworld": "You act in a simulated household, one text command at a time.",
-    "webshop": "You shop in an online store, one search or click at a time.",
-}
-
-
 def _render_full(moment: Moment, history: str) -> str:
     kind, shown = _shown_history(moment.past, history)
-    lines = [_ROLES[moment.benchmark], f"Your task: {moment.task}", f"Steps taken so far: {len(moment.past)}."]
+    lines = [BENCHMARKS[moment.benchmark].role, f"Your task: {moment.task}", f"Steps taken so far: {len(moment.past)}."]
     if shown:
         lines.append(f"The last {len(shown)} of them:")
         first = len(moment.past) - len(shown) + 1
@@ -207,8 +202,6 @@ class Reply:
 
 _CJK = re.compile(r"[\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff]")
 _ACTION_SPAN = re.compile(re.escape(ACTION) + r"(.*?)" + re.escape(END_ACTION), re.DOTALL)
-# characters of a reply without action tags that are sent to the environment (verl-agent: 30, WebShop 20)
-_FALLBACK_CHARACTERS = {"alfworld": 30, "webshop": 20}
 
 
 def parse_reply(text: str, benchmark: str = "alfworld") -> Reply:
@@ -220,7 +213,7 @@ def parse_reply(text: str, benchmark: str = "alfworld") -> Reply:
     lowered = text.lower()
     span = _ACTION_SPAN.search(lowered)
     if span is None:
-        return Reply(" ".join(lowered[-_FALLBACK_CHARACTERS[benchmark] :].split()), False)
+        return Reply(" ".join(lowered[-BENCHMARKS[benchmark].fallback_characters :].split()), False)
     thought = THINK in lowered and END_THINK in lowered
     return Reply(" ".join(span.group(1).split()), thought and not _CJK.search(text))
 

@@ -17,11 +17,11 @@ from prism.core.splits import RANDOM
 FILE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".md", ".tex", ".svg", ".png")
 # folders whose files are made by a rule of another name
 RULES = {"backbones": "backbone", "eval": "evaluate", "gradnorms": "probe", "splits": "split"}
-# what a rule that makes a benchmark's data is called after the benchmark
+# the rules of a benchmark's data, and those of which any may have made its trajectories
 DATA_RULES = {
     "panels": ["panel"],
-    "games": ["games", "store"],
-    "trajectories": ["trajectories", "eto_trajectories", "corpus"],
+    "prompts": ["prompt_lengths"],
+    "trajectories": ["expert_trajectories", "eto_trajectories", "corpus"],
 }
 # tables of which a job makes the cells of a whole row
 TABLES_BY_ROW = ("table1", "table2", "table3")
@@ -192,12 +192,9 @@ class Results:
             rules, tail = [f"{rest[0]}_row"], rest[1:]
         elif first == "passrates":
             rules = ["pass_rates" if rest[-1].startswith("shard-") else "pass_rate_table"]
-        elif first == "data" and rest[1] == "prompts":
-            rules, tail = ["prompt_lengths"], [rest[0], *rest[2:]]
         elif first == "data":
-            benchmark, *tail = rest
-            rules = [f"{benchmark}_{kind}" for kind in DATA_RULES.get(tail[0], tail[:1])]
-            tail = tail[1:] if tail[0] == "panels" else tail
+            benchmark, kind, *names = rest
+            rules, tail = DATA_RULES.get(kind, [kind]), [benchmark, *names]
         return [self.times.joinpath(rule, *tail[:-1], f"{tail[-1]}.tsv") for rule in rules]
 
     def log_of_time(self, path: str | Path) -> Path:

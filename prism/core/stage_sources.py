@@ -37,14 +37,15 @@ def code_of(root: str | Path, stages: Sequence[str], others: Sequence[str] = ())
     Args:
         root: the repository.
         stages: modules or packages of `prism.stages`, with ``/`` between names: ``scores``, ``figures/forest``.
-        others: files beside the modules, relative to `root`, whose bytes count as they are.
+        others: files beside the modules, relative to `root`; of those that are no Python every byte counts.
     """
     root = Path(root)
     digest = hashlib.sha256()
     for name in sorted({name for stage in stages for name in stage_sources(root, stage)}):
         digest.update(f"{name}\n{_code(root / name)}\n".encode())
     for name in others:
-        digest.update((root / name).read_bytes())
+        path = root / name
+        digest.update(_code(path).encode() if path.suffix == ".py" else path.read_bytes())
     return f"{CODE_OF}{', '.join(stages)}: {digest.hexdigest()[:16]}"
 
 

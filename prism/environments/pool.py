@@ -10,7 +10,6 @@ needed are kept and used again for other games.
 
 from __future__ import annotations
 
-import importlib
 import itertools
 import json
 import os
@@ -25,19 +24,11 @@ from typing import Any, Protocol, TextIO
 
 from prism.core.episodes import Feedback
 from prism.core.errors import PrismError
+from prism.environments import load
 from prism.environments.base import Environment
 
 MAX_SPARE = 64
 """Environments without an episode that a worker keeps for later use."""
-
-ALFWORLD = "prism.environments.alfworld.engine:AlfworldGames"
-"""Source of ALFWorld's environments; its option is `data_dir`."""
-
-WEBSHOP = "prism.environments.webshop.environment:WebshopGames"
-"""Source of WebShop's environments; its option is `data_dir`, a compiled catalog."""
-
-SOURCES = {"alfworld": ALFWORLD, "webshop": WEBSHOP}
-"""Where each benchmark's environments come from."""
 
 
 @dataclass(frozen=True)
@@ -359,9 +350,8 @@ def _encode(task: str, feedback: Feedback) -> list[Any]:
 
 def _serve(source: str, options: str, requests: TextIO, answers: TextIO) -> None:
     """Answer requests until the input ends."""
-    module, _, name = source.partition(":")
     try:
-        slots = _Slots(getattr(importlib.import_module(module), name)(**json.loads(options)))
+        slots = _Slots(load(source)(**json.loads(options)))
     except Exception as error:
         # the first request is answered with the reason instead of silence
         requests.readline()

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from prism.core.benchmarks import find_benchmark
 from prism.core.episodes import Episode, Feedback, next_prompts
 from prism.core.errors import BadInput, PrismError
 from prism.core.files import write_json
@@ -17,7 +18,7 @@ from prism.core.progress import say
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.recipes import result_settings, setting
 from prism.environments.base import Panel, Task, read_panel
-from prism.environments.pool import ALFWORLD, SOURCES, EnvironmentFailure, EnvironmentPool
+from prism.environments.pool import EnvironmentFailure, EnvironmentPool
 from prism.generation.base import Generator, Sampling
 
 ROUNDS_BETWEEN_LINES = 5
@@ -97,13 +98,12 @@ def open_pool(panel: Panel, panel_path: str | Path, games_dir: str | Path, recip
     Raises:
         BadInput: there are no environments of the panel's benchmark, or a task's game file is not there.
     """
-    if panel.benchmark not in SOURCES:
-        raise BadInput(panel_path, f"unknown benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
-    if SOURCES[panel.benchmark] == ALFWORLD:
+    benchmark = find_benchmark(panel.benchmark, panel_path)
+    if benchmark.game_files:
         for task in panel.tasks:
             if not (Path(games_dir) / task.game).is_file():
                 raise BadInput(Path(games_dir) / task.game, "is missing, but the panel names it", "check --games")
-    return EnvironmentPool(SOURCES[panel.benchmark], recipe.workers, {"data_dir": str(games_dir)})
+    return EnvironmentPool(benchmark.environments, recipe.workers, {"data_dir": str(games_dir)})
 
 
 def load_generator(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:

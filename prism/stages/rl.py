@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from prism.core.benchmarks import BENCHMARKS, find_benchmark
 from prism.core.errors import BadInput, PrismError
 from prism.core.files import atomic_folder, write_json, write_jsonl
 from prism.core.model_folder import assemble_model, sha256_model
@@ -22,7 +23,6 @@ from prism.core.recipes import result_settings
 from prism.core.slurm import read_allocation
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
-from prism.environments.pool import SOURCES
 from prism.rl.command import (
     EpisodeSettings,
     RunPaths,
@@ -75,8 +75,7 @@ def train_rl(
         PrismError: verl failed, or played a task outside the subset.
     """
     panel = read_panel(training.data)
-    if panel.benchmark not in SOURCES:
-        raise BadInput(training.data, f"RL knows no benchmark {panel.benchmark!r}", f"use one of {', '.join(SOURCES)}")
+    find_benchmark(panel.benchmark, training.data)
     tasks = subset_tasks(panel, training.split, training.regime)
     for path in excluded_panels:
         check_disjoint(panel.benchmark, tasks, path)
@@ -147,7 +146,7 @@ def _episodes(
 ) -> EpisodeSettings:
     return EpisodeSettings(
         benchmark=panel.benchmark,
-        source=SOURCES[panel.benchmark],
+        source=BENCHMARKS[panel.benchmark].environments,
         games_dir=str(Path(games_dir).resolve()),
         rollout_folder=str(paths.rollouts),
         prompt=asdict(recipe.prompt),

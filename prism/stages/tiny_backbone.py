@@ -10,7 +10,6 @@ from __future__ import annotations
 import math
 import platform
 import random
-import re
 import string
 import time
 from collections.abc import Iterator, Sequence
@@ -18,14 +17,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from prism.core.benchmarks import find_benchmark
 from prism.core.errors import BadInput, NotFinite
 from prism.core.files import atomic_folder, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
 from prism.core.prompts import PromptEncoder, PromptFormat, Row
 from prism.core.tiny import CONTINUED, Family, Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Trajectory, read_trajectories
-from prism.environments.webshop.generator import ASIN_PREFIX, catalog_texts
-from prism.environments.webshop.goals import PRICE_LIMITS
+from prism.environments import load_data
 
 PROVENANCE = "provenance.json"
 LOSS_WINDOW = 200
@@ -69,55 +68,9 @@ class BackboneRecipe:
         return self.prompts[benchmark]
 
 
-def alfworld_words() -> set[str]:
-    """Every word that ALFWorld can say: its objects, receptacles, goal templates, grammar, and the prompt's own."""
-    from alfworld.gen import constants
-    from alfworld.gen.goal_library import gdict
-    from alfworld.info import ALFRED_TWL2_PATH
-
-    names = [*constants.OBJECTS, *constants.OBJECTS_SET, *constants.RECEPTACLES, *constants.MOVABLE_RECEPTACLES]
-    templates = [template for goal in gdict.values() for template in goal.get("templates", ())]
-    grammar = Path(ALFRED_TWL2_PATH).read_text(encoding="utf-8")
-    spoken = re.findall(r'"rhs":\s*"([^"]*)"|template :: "([^"]*)"', grammar)
-    texts = [_OWN_WORDS, *templates, *(" ".join(pair) for pair in spoken)]
-    # fillers such as {o.name}, {r} and #task# are replaced before anything is said
-    plain = re.sub(r"\{[^}]*\}|#[^#]*#|\\n", " ", " ".join(texts))
-    return {name.lower() for name in names} | set(re.findall(r"[a-z]+", plain.lower()))
-
-
-# the compact prompt, the expert's thoughts, and the engine's answers that are not in the grammar
-_OWN_WORDS = """
-task past now actions you see nothing happens room looking quickly around carry find check here take closed open put
-look under use clean heat cool with in on at the is it now then first next need already done have holding must go to
-from move examine inventory help switch off lamp light second another one two both again try other of for and
-sliced turned turn
-"""
-
-
-# the store's pages and buttons, and the shopper's thoughts
-_STORE_WORDS = """
-webshop instruction sep search click your query page total results back to next prev price rating n a description
-features reviews buy now and lower than dollars thank you for shopping with us i try fits open it choose what was
-asked all that is chosen none of these look at the first
-"""
-# a product number is two tokens: the prefix with the number's first digits, and its last two
-# highest price limit of an instruction: a product without a price counts as 100 dollars, limits go four steps up
-MAX_LIMIT = 140
-_DIGIT_PAIRS = [f"{pair:02d}" for pair in range(100)]
-
-
-def webshop_words() -> set[str]:
-    """Every word of a generated WebShop catalog of up to 10,000 products, of its pages, and of the shopper."""
-    texts = [_STORE_WORDS, *catalog_texts(), *(f"{limit:.2f}" for limit in PRICE_LIMITS if limit <= MAX_LIMIT)]
-    numbers = {f"{ASIN_PREFIX.lower()}0000{pair}" for pair in _DIGIT_PAIRS} | {
-        CONTINUED + pair for pair in _DIGIT_PAIRS
-    }
-    return set(re.findall(r"[a-z0-9]+", " ".join(texts).lower())) | numbers
-
-
 def build_benchmark_tokenizer(family: Family) -> Any:
-    """The tokenizer of a family's tiny model: it knows the words of both benchmarks."""
-    return build_tokenizer(family, alfworld_words() | webshop_words())
+    """The tokenizer of a family's tiny model: it knows the words of the benchmarks that it was pre-trained on."""
+    return build_tokenizer(family, load_data("alfworld").words() | load_data("webshop").words())
 
 
 def train_tiny_backbone(
@@ -183,7 +136,7 @@ def _check_training_games(corpus: Sequence[Trajectory], place: object) -> None:
     A WebShop goal's name does not say which part of the list it is in; the recipe plays a catalog of its own.
     """
     for trajectory in corpus:
-        if trajectory.benchmark == "alfworld" and not trajectory.game.startswith("train/"):
+        if not trajectory.game.startswith(find_benchmark(trajectory.benchmark, place).training_games):
             raise BadInput(place, f"{trajectory.game} is not a training game", "play games of the training split only")
 
 

@@ -14,13 +14,13 @@ import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.progress import say
 from prism.core.recipes import build_recipe
+from prism.environments import load, load_data
 from prism.rl.command import RunPaths, verl_overrides
 from prism.rl.recipe import RlRecipe
 from prism.stages.sft import SftRecipe, llamafactory_arguments
@@ -32,7 +32,7 @@ _STAGE = "stage"
 # tasks of a run whose number is not known before its split exists; more than any step takes
 MANY_TASKS = 3000
 
-# what the JSON of a command's option becomes
+# what the JSON of a command's option becomes; the recipes of data stages are the benchmark's own
 RECIPES = {
     ("probe", "recipe"): "prism.stages.probe:ProbeRecipe",
     ("sft", "recipe"): "prism.stages.sft:SftRecipe",
@@ -40,16 +40,8 @@ RECIPES = {
     ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
     ("learning-curve", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
     ("pass-rates", "recipe"): "prism.stages.pass_rates:PassRatesRecipe",
-    ("panel", "recipe"): "prism.stages.panels:PanelRecipe",
-    ("webshop-panel", "recipe"): "prism.stages.webshop_trajectories:WebshopPanelRecipe",
     ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
-    ("webshop-store", "recipe"): "prism.stages.webshop_catalog:StoreRecipe",
-    ("eto-trajectories", "recipe"): "prism.stages.eto:EtoRecipe",
-    ("trajectories", "recipe"): "prism.stages.trajectories:TrajectoriesRecipe",
-    ("webshop-trajectories", "recipe"): "prism.stages.webshop_trajectories:WebshopTrajectoriesRecipe",
     ("score", "recipe"): "prism.stages.scores:ScoresRecipe",
-    ("games", "recipe"): "prism.stages.games:GamesRecipe",
-    ("webshop-catalog", "recipe"): "prism.environments.webshop.generator:CatalogRecipe",
     ("cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
@@ -122,28 +114,30 @@ def check_commands(commands: Iterable[Command], command_line: Any) -> Counter[st
         BadInput: the first command that would be refused.
     """
     counts: Counter[str] = Counter()
-    seen: set[tuple[str, str, str, str]] = set()
+    seen: set[tuple[str, str, str, str, str]] = set()
     for command in commands:
         counts[command.name] += 1
         options = dict(parse(command, command_line))
         machine = options.pop("machine", "{}")
         for option, text in options.items():
-            settings = (command.name, option, text, machine)
+            settings = (command.name, option, text, machine, options.get("benchmark", ""))
             if isinstance(text, str) and text.startswith("{") and settings not in seen:
                 seen.add(settings)
                 _check_recipe(*settings)
     return counts
 
 
-def _check_recipe(name: str, option: str, text: str, machine: str) -> None:
+def _check_recipe(name: str, option: str, text: str, machine: str, benchmark: str) -> None:
     """Build the recipe that a command is given as JSON, and hand it to the library that will get it."""
     argument = f"{name} --{option}"
     if (name, option) in RECORDED:
         return
-    if (name, option) not in RECIPES:
+    kind = load(RECIPES[name, option]) if (name, option) in RECIPES else None
+    if benchmark and kind is None:
+        kind = load_data(benchmark, name).recipes.get(name)
+    if kind is None:
         raise BadInput(argument, "is JSON that nothing checks", "add it to prism.tools.check_plan")
-    module, _, attribute = RECIPES[name, option].partition(":")
-    recipe = build_recipe(getattr(import_module(module), attribute), text, argument, machine)
+    recipe = build_recipe(kind, text, argument, machine)
     if name in CHECKERS:
         CHECKERS[name](recipe)
 

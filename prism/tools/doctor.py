@@ -196,11 +196,12 @@ def gpu_steps(folder: Path) -> list[Step]:
     games, corpus = str(folder / "games"), str(folder / "trajectories.jsonl")
     model, panels = str(folder / "model"), {split: str(folder / f"{split}.json") for split in ("train", "seen")}
     data = (
-        ("stage", "games", "--recipe", _json(train=8, seen=4, unseen=1, seed=0), "--out", games),
-        ("stage", "trajectories", "--games", games, "--recipe", _json(max_steps=30, noise=0.0, seed=0),
+        ("stage", "games", "alfworld", "--recipe", _json(train=8, seen=4, unseen=1, seed=0), "--out", games),
+        ("stage", "trajectories", "alfworld", "--games", games, "--recipe", _json(max_steps=30, noise=0.0, seed=0),
          "--out", corpus, "--manifest", str(folder / "trajectories.json")),
-        ("stage", "panel", "--games", games, "--split", "train", "--trajectories", corpus, "--out", panels["train"]),
-        ("stage", "panel", "--games", games, "--split", "seen", "--recipe", _json(size=4, seed=0), "--out",
+        ("stage", "panel", "alfworld", "--games", games, "--split", "train", "--trajectories", corpus, "--out",
+         panels["train"]),
+        ("stage", "panel", "alfworld", "--games", games, "--split", "seen", "--recipe", _json(size=4, seed=0), "--out",
          panels["seen"]),
     )  # fmt: skip
     probe = ("probe", "--model", model, "--data", corpus, "--shard", "0", "--shards", "1", "--recipe",

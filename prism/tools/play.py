@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -10,13 +9,13 @@ from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
+from prism.core.benchmarks import find_benchmark
 from prism.core.episodes import Feedback
 from prism.core.errors import BadInput
-from prism.core.files import read_json
 from prism.core.progress import printable
+from prism.environments import load, load_data
 from prism.environments.base import Environment
 from prism.environments.pool import EnvironmentSource
-from prism.stages.evaluate import SOURCES
 
 QUIT = "q"
 # admissible actions that stand for many: the player types the words between the brackets
@@ -29,21 +28,15 @@ def open_games(benchmark: str, games_dir: str | Path) -> EnvironmentSource:
     Raises:
         BadInput: there is no such benchmark, or no such folder.
     """
-    if benchmark not in SOURCES:
-        raise BadInput(benchmark, "is not a benchmark", f"use one of {', '.join(SOURCES)}")
+    entry = find_benchmark(benchmark)
     if not Path(games_dir).is_dir():
         raise BadInput(games_dir, "does not exist", f"build it: snakemake {games_dir}")
-    module, _, name = SOURCES[benchmark].partition(":")
-    return getattr(importlib.import_module(module), name)(data_dir=str(games_dir))
+    return load(entry.environments)(data_dir=str(games_dir))
 
 
 def first_game(benchmark: str, games_dir: str | Path) -> str:
-    """Name of the first game that is not for training: a seen game of ALFWorld, a test goal of WebShop."""
-    if benchmark == "webshop":
-        return f"{next(iter(read_json(Path(games_dir) / 'manifest.json')['goals']))}/0"
-    from prism.stages.games import read_games
-
-    return read_games(Path(games_dir), "seen")[0].game
+    """Name of the first game that is not for training."""
+    return load_data(benchmark).first_game(Path(games_dir))
 
 
 def play_episode(environment: Environment, max_steps: int, read: Callable[[], str], console: Console) -> Feedback:

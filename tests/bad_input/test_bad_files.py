@@ -254,7 +254,7 @@ PANELS = [
 
 
 def games(*options: object) -> Builder:
-    return lambda folder: ["stage", "games", "--out", folder / "games", *(
+    return lambda folder: ["stage", "games", "alfworld", "--out", folder / "games", *(
         folder / option if isinstance(option, Path) else option for option in options
     )]  # fmt: skip
 
@@ -269,7 +269,7 @@ def dataset(change: Callable[[Path], None]) -> Builder:
             (trial / "traj_data.json").write_text('{"task_type": "pick_and_place_simple"}')
             (trial / "game.tw-pddl").write_text('{"solvable": true}')
         change(folder / "data" / "json_2.1.1")
-        return games("--source", "dataset", "--data-dir", Path("data"))(folder)
+        return games("--files", Path("data"))(folder)
 
     return build
 
@@ -288,7 +288,7 @@ def game_panel(manifest: str, split: str = "seen", **recipe: int) -> Builder:
         (folder / "games" / "manifest.json").write_text(manifest)
         settings = json.dumps(recipe)
         return [
-            "stage", "panel", "--games", folder / "games", "--split", split, "--out", folder / "p.json",
+            "stage", "panel", "alfworld", "--games", folder / "games", "--split", split, "--out", folder / "p.json",
             "--recipe", settings,
         ]  # fmt: skip
 
@@ -300,8 +300,8 @@ GAMES = [
     command("games: broken recipe", games("--recipe", "train=3"), "--recipe", "not valid JSON"),
     command("games: missing key", games("--recipe", '{"train": 3}'), "--recipe", "missing"),
     command("games: unknown key", games("--recipe", '{"trian": 3}'), "did you mean 'train'"),
-    command("games: data set not named", games("--source", "dataset"), "--data-dir"),
-    command("games: no data set", games("--source", "dataset", "--data-dir", Path("nowhere")), "nowhere"),
+    command("games: neither recipe nor data set", games(), "--recipe"),
+    command("games: no data set", games("--files", Path("nowhere")), "nowhere"),
     command("games: a split is missing", dataset(lambda root: shutil.rmtree(root / "valid_seen")), "data"),
     command("games: a split is empty", dataset(lambda root: shutil.rmtree(next((root / "train").iterdir()))), "train"),
     command("games: traj_data is not JSON", dataset(each("traj_data.json", "{")), "traj_data.json"),
@@ -309,7 +309,7 @@ GAMES = [
     command("games: game file is not JSON", dataset(each("game.tw-pddl", "oops")), "game.tw-pddl"),
     command("games: game file is a list", dataset(each("game.tw-pddl", "[]")), "game.tw-pddl"),
     command("panel of games: no manifest", lambda folder: [
-        "stage", "panel", "--games", folder, "--split", "seen", "--out", folder / "p.json",
+        "stage", "panel", "alfworld", "--games", folder, "--split", "seen", "--out", folder / "p.json",
     ], "manifest.json"),
     command("panel of games: manifest without the split", game_panel('{"games": {}}'), "manifest.json", "'seen'"),
     command("panel of games: manifest is a list", game_panel("[]"), "manifest.json"),
@@ -325,7 +325,7 @@ PRODUCT = {
 
 
 def catalog(change: Callable[[Path], None], recipe: str = '{"seed": 0, "goals": ["human"]}') -> Builder:
-    """`prism stage webshop-store` on a catalog of one product, then broken."""
+    """`prism stage games webshop` on a catalog of one product, then broken."""
 
     def build(folder: Path) -> Sequence[object]:
         place = folder / "catalog"
@@ -334,7 +334,7 @@ def catalog(change: Callable[[Path], None], recipe: str = '{"seed": 0, "goals": 
         (place / "items_ins_v2.json").write_text(json.dumps({PRODUCT["asin"]: {"attributes": ["oak"]}}))
         (place / "items_human_ins.json").write_text("{}")
         change(place)
-        return ["stage", "webshop-store", "--catalog", place, "--out", folder / "store", "--recipe", recipe]
+        return ["stage", "games", "webshop", "--files", place, "--out", folder / "store", "--recipe", recipe]
 
     return build
 
@@ -353,7 +353,7 @@ def store_panel(manifest: str) -> Builder:
         (folder / "store" / "manifest.json").write_text(manifest)
         recipe = '{"goals": "human", "size": 1, "seed": 0, "split": {"test": 1, "dev": 0}}'
         return [
-            "stage", "webshop-panel", "--store", folder / "store", "--split", "test", "--out", folder / "p",
+            "stage", "panel", "webshop", "--games", folder / "store", "--split", "test", "--out", folder / "p",
             "--recipe", recipe,
         ]  # fmt: skip
 
@@ -375,7 +375,7 @@ CATALOGS = [
     command("catalog: instructions are a list", catalog(put("items_human_ins.json", "[]")), "items_human_ins.json"),
     command("catalog: unknown goals", catalog(lambda place: None, '{"seed": 0, "goals": ["alien"]}'), "alien"),
     command("store: not a store", lambda folder: [
-        "stage", "webshop-panel", "--store", folder, "--split", "test", "--out", folder / "p", "--recipe",
+        "stage", "panel", "webshop", "--games", folder, "--split", "test", "--out", folder / "p", "--recipe",
         '{"goals": "human", "size": 1, "seed": 0, "split": {"test": 1, "dev": 0}}',
     ], "not a compiled catalog"),
     command("store: manifest of something else", store_panel("{}"), "store"),

@@ -163,7 +163,7 @@ def test_a_shard_that_the_kernel_kills_fails_alone(undisturbed, tmp_path, tell):
 
 def test_two_workflows_at_once(checkout, tmp_path):
     """The second ends at once with Snakemake's own message; the first goes on undisturbed."""
-    first = checkout.start(tmp_path / "first.log", "--until", "alfworld_games")
+    first = checkout.start(tmp_path / "first.log", "--until", "games")
     wait_for(lambda: list((checkout.folder / ".snakemake/locks").glob("*")), first, "lock")
     # held where it is: it would else be done before the second one has planned
     first.send_signal(signal.SIGSTOP)

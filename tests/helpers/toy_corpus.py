@@ -8,7 +8,7 @@ from pathlib import Path
 from prism.core.prompts import PromptFormat
 from prism.core.tiny import Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Step, Trajectory
-from prism.stages.tiny_backbone import alfworld_words
+from prism.environments import load_data
 
 FORM = PromptFormat("compact", "actions:14", 256)
 SHAPE = Shape(
@@ -48,7 +48,7 @@ def toy_corpus(size: int) -> list[Trajectory]:
 
 def save_toy_model(folder: Path, family_name: str = "qwen3", seed: int = 0) -> Path:
     family = find_family(family_name)
-    tokenizer = build_tokenizer(family, alfworld_words())
+    tokenizer = build_tokenizer(family, load_data("alfworld").words())
     build_model(family, SHAPE, tokenizer, seed).save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     return folder

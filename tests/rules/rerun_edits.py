@@ -38,13 +38,10 @@ FROM_SCORES = {
 FROM_PROBE = {"probe": 2, "figure_consensus": 1} | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
-    FROM_PROBE
-    | {"alfworld_trajectories": 1, "alfworld_training_panel": 1, "split": 2, "sft": 3}
-    | RL_METHODS
-    | TRAINED_METHODS
+    FROM_PROBE | {"expert_trajectories": 1, "panel": 1, "split": 2, "sft": 3} | RL_METHODS | TRAINED_METHODS
 )
-FROM_GAMES = FROM_TRAJECTORIES | {"alfworld_games": 1, "alfworld_panel": 2} | ALL_METHODS
-ONE_PANEL = {"alfworld_panel": 1, "evaluate": 6} | TABLE | {"table1_row": 6}
+FROM_GAMES = FROM_TRAJECTORIES | {"games": 1, "panel": 3} | ALL_METHODS
+ONE_PANEL = {"panel": 1, "evaluate": 6} | TABLE | {"table1_row": 6}
 # one method's row changes; its RL too; all of it
 ONE_METHOD = {"evaluate": 2, "table1_row": 2, "table_statistics": 1, "table1": 1}
 ONE_RL = ONE_METHOD | {"rl": 1, "figure_training_curves": 1}
@@ -52,8 +49,8 @@ ONE_SPLIT = ONE_RL | {"split": 1, "sft": 1}
 # the backbone of table 1, and one that is only scored
 FROM_BACKBONE = FROM_PROMPT | {"backbone": 1, "probe": 1, "scores": 1}
 FROM_OTHER_BACKBONE = {"backbone": 1, "probe": 1, "scores": 1, "sensitivity": 1, "figure_score_distributions": 1}
-OTHER_CORPUS = {rule: count for rule, count in FROM_TRAJECTORIES.items() if rule != "alfworld_trajectories"}
-WEBSHOP_CORPUS = {"webshop_catalog": 1, "webshop_store": 1, "webshop_trajectories": 1}
+OTHER_CORPUS = {rule: count for rule, count in FROM_TRAJECTORIES.items() if rule != "expert_trajectories"}
+WEBSHOP_CORPUS = {"catalog": 1, "games": 1, "expert_trajectories": 1}
 NOTHING: dict[str, int] = {}
 
 CORPUS = "resources/records/demo/records/data/alfworld/trajectories.jsonl"
@@ -69,9 +66,9 @@ EDITS = {
     ),
     "benchmarks.alfworld.data_dir": ("elsewhere", NOTHING),
     "benchmarks.alfworld.trajectories": (
-        "eto", OTHER_CORPUS | {"alfworld_eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
+        "eto", OTHER_CORPUS | {"eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
     ),
-    "benchmarks.alfworld.trajectories_file": (CORPUS, OTHER_CORPUS | {"alfworld_corpus": 1}),
+    "benchmarks.alfworld.trajectories_file": (CORPUS, OTHER_CORPUS | {"corpus": 1}),
     "benchmarks.alfworld.games.seed": (1, FROM_GAMES),
     "benchmarks.alfworld.games.train": (639, FROM_GAMES),
     "benchmarks.alfworld.games.seen": (49, FROM_GAMES),
@@ -227,11 +224,11 @@ SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2}
 # the two random splits need no score
 SHOP_PROBE = {"probe": 2, "scores": 2, "sensitivity": 1, "split": 13}
 SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
-SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"webshop_training_panel": 1, "split": 15, "sft": 23} | SHOP_RL | SHOP_TRAINED
-SHOP_TRAJECTORIES = SHOP_CORPUS | {"webshop_trajectories": 1}
-SHOP_GOALS = SHOP_TRAJECTORIES | {"webshop_panel": 1} | SHOP_METHODS
-SHOP_STORE = SHOP_GOALS | {"webshop_store": 1}
-SHOP_CATALOG = SHOP_STORE | {"webshop_catalog": 1}
+SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"panel": 1, "split": 15, "sft": 23} | SHOP_RL | SHOP_TRAINED
+SHOP_TRAJECTORIES = SHOP_CORPUS | {"expert_trajectories": 1}
+SHOP_GOALS = SHOP_TRAJECTORIES | {"panel": 2} | SHOP_METHODS
+SHOP_STORE = SHOP_GOALS | {"games": 1}
+SHOP_CATALOG = SHOP_STORE | {"catalog": 1}
 # rows of both tables change: Table 1 on two panels, Table 2 with two backbones
 IN_TABLES = {
     "evaluate": 4, "table1_row": 2, "table2_row": 2, "table_statistics": 2, "table1": 1, "table2": 1,
@@ -256,14 +253,14 @@ def new_splits(count: int, **readers: int) -> dict[str, int]:
 UNUSED = {
     "benchmarks.webshop.source": (
         {"benchmarks.webshop.source": "dataset", "benchmarks.webshop.data_dir": "elsewhere"},
-        {rule: count for rule, count in SHOP_STORE.items() if rule != "webshop_catalog"} | {"fetch": 1},
+        {rule: count for rule, count in SHOP_STORE.items() if rule != "catalog"} | {"fetch": 1},
     ),
     "benchmarks.webshop.data_dir": ("elsewhere", NOTHING),
     "benchmarks.webshop.collection": ("webshop-small", NOTHING),
     "benchmarks.webshop.trajectories": (
-        "eto", SHOP_CORPUS | {"webshop_eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
+        "eto", SHOP_CORPUS | {"eto_trajectories": 1, "fetch": 1, "prompt_lengths": 2},
     ),
-    "benchmarks.webshop.trajectories_file": (CORPUS, SHOP_CORPUS | {"webshop_corpus": 1}),
+    "benchmarks.webshop.trajectories_file": (CORPUS, SHOP_CORPUS | {"corpus": 1}),
     "benchmarks.webshop.catalog.seed": (1, SHOP_CATALOG),
     "benchmarks.webshop.catalog.products": (100, SHOP_CATALOG),
     "benchmarks.webshop.catalog.instructions": (4, SHOP_CATALOG),
@@ -274,7 +271,7 @@ UNUSED = {
     "benchmarks.webshop.expert.seed": (1, SHOP_TRAJECTORIES),
     "benchmarks.webshop.expert.max_steps": (7, SHOP_TRAJECTORIES),
     "benchmarks.webshop.expert.max_goals": (479, SHOP_TRAJECTORIES),
-    "benchmarks.webshop.panels.test": (23, {"webshop_panel": 1} | SHOP_METHODS),
+    "benchmarks.webshop.panels.test": (23, {"panel": 1} | SHOP_METHODS),
     "benchmarks.webshop.max_steps": (7, SHOP_PASS_RATES | SHOP_RL | SHOP_METHODS),
     "benchmarks.webshop.prompt.style": ("full", SHOP_PROMPT),
     "benchmarks.webshop.prompt.history": ("actions:7", SHOP_PROMPT),

@@ -23,10 +23,11 @@ def counts_with(root, override=""):
 
 def test_everything_is_made_from_a_generated_catalog(root):
     counts = counts_with(root)
-    data = ("webshop_catalog", "webshop_store", "webshop_trajectories", "webshop_training_panel", "webshop_panel")
-    assert {rule: counts[rule] for rule in data} == dict.fromkeys(data, 1)
+    assert {rule: counts[rule] for rule in ("catalog", "games", "expert_trajectories")} == dict.fromkeys(
+        ("catalog", "games", "expert_trajectories"), 1
+    )
+    assert counts["panel"] == 2
     assert counts["sft"] == counts["evaluate"] == 1
-    assert not [rule for rule in counts if rule.startswith("alfworld")]
 
 
 def test_the_original_files_take_the_place_of_the_catalog(root):
@@ -34,8 +35,8 @@ def test_the_original_files_take_the_place_of_the_catalog(root):
         root, "--forceall", EVALUATION,
         "--config", 'benchmarks={"webshop": {"source": "dataset", "data_dir": "/original/files"}}',
     )  # fmt: skip
-    assert "webshop_catalog" not in job_counts(jobs)
-    assert "webshop-store --catalog /original/files" in str(jobs)
+    assert "catalog" not in job_counts(jobs)
+    assert "games webshop --files /original/files" in str(jobs)
 
 
 def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
@@ -52,10 +53,10 @@ def test_verl_agents_webshop_is_an_overlay_of_the_papers_scale(root):
         "webshop-small",
         "resources/webshop-small",
     )
-    for name in ("webshop-trajectories", "webshop-panel"):
+    for name in ("trajectories", "panel"):
         recipe = json.loads(told[name]["recipe"])
         assert (recipe["goals"], recipe["split"]) == ("synthetic", {"test": 500, "dev": 0})
-    assert json.loads(told["webshop-store"]["recipe"])["goals"] == ["synthetic"]
+    assert json.loads(told["games"]["recipe"])["goals"] == ["synthetic"]
     assert [json.loads(told[name]["recipe"])["prompt"]["context_length"] for name in ("rl", "evaluate")] == [
         4096,
         4096,
@@ -77,8 +78,8 @@ def test_a_corpus_of_ones_own_takes_the_place_of_the_shopper(root, tmp_path):
         f' "expert": "me", "success": true, "steps": [{step}]}}\n'
     )
     counts = counts_with(root, f'benchmarks={{"webshop": {{"trajectories_file": "{own}"}}}}')
-    assert counts["webshop_corpus"] == 1
-    assert "webshop_trajectories" not in counts
+    assert counts["corpus"] == 1
+    assert "expert_trajectories" not in counts
     own.write_text("{}\n")
     result = run_snakemake(
         root, "--dry-run", EVALUATION, "--config", f'benchmarks={{"webshop": {{"trajectories_file": "{own}"}}}}'

@@ -101,7 +101,7 @@ class Store:
         """
         self.folder = Path(folder)
         if not (self.folder / "manifest.json").is_file():
-            raise BadInput(folder, "is not a compiled catalog", "build it with `prism stage webshop-store`")
+            raise BadInput(folder, "is not a compiled catalog", "build it with `prism stage games webshop`")
         self.manifest: dict[str, Any] = read_json(self.folder / "manifest.json")
         if self.manifest.get("format_version") != FORMAT_VERSION:
             raise BadInput(folder, "was compiled by another version", "build it again")

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.consensus import measure_consensus
 from prism.core.csv_files import Table, read_table
 from prism.core.errors import BadInput
@@ -93,8 +94,7 @@ class Run:
 def claim_measure(claim: Claim) -> Measure:
     """What a gain is measured in; WebShop's success is a score of exactly 1."""
     quantity = claim.quantity
-    webshop_success = quantity["benchmark"] == "webshop" and quantity["metric"] == "success"
-    return Measure("full_score" if webshop_success else quantity["metric"])
+    return Measure(BENCHMARKS[quantity["benchmark"]].solved if quantity["metric"] == "success" else quantity["metric"])
 
 
 def assess(claim: Claim, run: Run) -> Outcome:

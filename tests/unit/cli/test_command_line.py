@@ -44,7 +44,7 @@ def test_the_help_begins_with_what_people_do_with_their_own_data():
 def test_what_rules_call_stands_below_stage():
     shown = _run("stage", "--help").output
     assert "figure-forest" in shown
-    assert "webshop-store" in shown
+    assert "eto-trajectories" in shown
     assert _run("stage", "evaluate", "-h").exit_code == 0
 
 

@@ -13,12 +13,12 @@ from prism.core.chats import read_chats
 from prism.core.errors import BadInput
 from prism.core.prompts import Encoded, PromptEncoder, PromptFormat, conversation_messages, encode_chat
 from prism.core.tiny import build_tokenizer, find_family
-from prism.stages.tiny_backbone import alfworld_words
+from prism.environments import load_data
 
 
 @pytest.fixture(scope="module", params=["qwen3", "llama3"])
 def tokenizer(request):
-    return build_tokenizer(find_family(request.param), alfworld_words())
+    return build_tokenizer(find_family(request.param), load_data("alfworld").words())
 
 
 def test_both_formats_read_the_same(tmp_path):
@@ -100,7 +100,7 @@ def test_one_row_with_loss_on_the_answers(tokenizer):
 
 
 def test_templates_that_rewrite_earlier_turns_give_a_row_an_answer(tokenizer):
-    forgetful = build_tokenizer(find_family("qwen3"), alfworld_words())
+    forgetful = build_tokenizer(find_family("qwen3"), load_data("alfworld").words())
     forgetful.chat_template = (
         "{% for m in messages %}{{ '<|im_start|>' + m['role'] }} "
         "{{ m['content'] if loop.last or m['role'] == 'user' else 'look' }}<|im_end|>{% endfor %}"
@@ -122,7 +122,7 @@ def test_truncation_and_answers_out_of_reach(tokenizer):
 
 
 def test_templates_that_refuse_name_the_place(tokenizer):
-    strict = build_tokenizer(find_family("qwen3"), alfworld_words())
+    strict = build_tokenizer(find_family("qwen3"), load_data("alfworld").words())
     strict.chat_template = "{{ raise_exception('roles must alternate') }}"
     with pytest.raises(BadInput, match=r"file:7: the chat template refuses .*alternate"):
         encode_chat(strict, OPENAI, 100, "file:7")
@@ -162,7 +162,7 @@ CALL = {"role": "assistant", "content": "", "tool_calls": [{"function": {"name":
 
 
 def with_template(template):
-    tokenizer = build_tokenizer(find_family("qwen3"), alfworld_words())
+    tokenizer = build_tokenizer(find_family("qwen3"), load_data("alfworld").words())
     tokenizer.chat_template = template
     return tokenizer
 

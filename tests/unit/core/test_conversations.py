@@ -13,7 +13,7 @@ from toy_corpus import FORM, toy_trajectory
 from prism.core.errors import BadInput
 from prism.core.prompts import PromptEncoder, conversation_messages, encode_chat, render_response
 from prism.core.tiny import build_tokenizer, find_family
-from prism.stages.tiny_backbone import alfworld_words
+from prism.environments import load_data
 
 TEMPLATES = Path(__file__).parents[1] / "templates"
 LONG = dataclasses.replace(FORM, context_length=4096)
@@ -23,7 +23,7 @@ TINY = [("qwen3", None), ("llama3", None)]
 
 
 def tokenizer_of(family: str, template: str | None):
-    tokenizer = build_tokenizer(find_family(family), alfworld_words())
+    tokenizer = build_tokenizer(find_family(family), load_data("alfworld").words())
     if template:
         tokenizer.chat_template = (TEMPLATES / template).read_text(encoding="utf-8")
     return tokenizer

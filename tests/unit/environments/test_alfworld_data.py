@@ -11,21 +11,21 @@ from prism.cli import app
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
 from prism.core.trajectories import Trajectory, read_trajectories
-from prism.environments.alfworld.engine import NOTHING_HAPPENS, AlfworldEnvironment
-from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, corrupt, play
-from prism.environments.alfworld.games import TASK_TYPES
-from prism.environments.base import read_panel
-from prism.stages.games import GamesRecipe, generate_games, read_games
-from prism.stages.panels import PanelRecipe, make_panel
-from prism.stages.trajectories import (
+from prism.environments.alfworld.data import (
+    PanelRecipe,
     RandomTranscriptsRecipe,
     TrajectoriesRecipe,
-    collect_random_transcripts,
-    collect_trajectories,
     draw_action,
     spread,
     think,
 )
+from prism.environments.alfworld.dataset import GamesRecipe, generate_games, read_games
+from prism.environments.alfworld.engine import NOTHING_HAPPENS, AlfworldEnvironment
+from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, corrupt, play
+from prism.environments.alfworld.games import TASK_TYPES
+from prism.environments.base import read_panel
+from prism.stages.panels import make_panel
+from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
 
 RECIPE = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0)
 
@@ -40,7 +40,7 @@ def games_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus_file(games_dir: Path) -> Path:
     path = games_dir.parent / "trajectories.jsonl"
-    collect_trajectories(games_dir, path, games_dir.parent / "trajectories.json", RECIPE, workers=1)
+    collect_trajectories("alfworld", games_dir, path, games_dir.parent / "trajectories.json", RECIPE, workers=1)
     return path
 
 
@@ -85,14 +85,14 @@ def test_manifest_counts_what_was_kept_and_dropped(
 
 def test_games_that_cannot_be_won_in_time_are_dropped_with_the_reason(games_dir: Path, tmp_path: Path) -> None:
     recipe = TrajectoriesRecipe(max_steps=5, noise=0.0, seed=0)
-    collect_trajectories(games_dir, tmp_path / "short.jsonl", tmp_path / "short.json", recipe)
+    collect_trajectories("alfworld", games_dir, tmp_path / "short.jsonl", tmp_path / "short.json", recipe)
     manifest = read_json(tmp_path / "short.json")
     assert manifest["dropped"]
     assert all(entry["reason"] == "not won within 5 steps" for entry in manifest["dropped"])
     assert manifest["longest"] <= 5
     impossible = TrajectoriesRecipe(max_steps=1, noise=0.0, seed=0)
-    with pytest.raises(BadInput, match="no game was won"):
-        collect_trajectories(games_dir, tmp_path / "none.jsonl", tmp_path / "none.json", impossible)
+    with pytest.raises(BadInput, match="the expert solved no task"):
+        collect_trajectories("alfworld", games_dir, tmp_path / "none.jsonl", tmp_path / "none.json", impossible)
     assert not (tmp_path / "none.jsonl").exists()
 
 
@@ -100,7 +100,7 @@ def test_games_that_cannot_be_won_in_time_are_dropped_with_the_reason(games_dir:
 def test_the_corpus_does_not_depend_on_the_number_of_workers(
     games_dir: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    collect_trajectories(games_dir, tmp_path / "t.jsonl", tmp_path / "t.json", RECIPE, workers=2)
+    collect_trajectories("alfworld", games_dir, tmp_path / "t.jsonl", tmp_path / "t.json", RECIPE, workers=2)
     assert (tmp_path / "t.jsonl").read_bytes() == corpus_file.read_bytes()
 
 
@@ -153,7 +153,7 @@ def test_thoughts(action: str, held: str, thought: str) -> None:
 def test_random_transcripts_take_admissible_actions_and_repeat(games_dir: Path, tmp_path: Path) -> None:
     recipe = RandomTranscriptsRecipe(games=6, episodes=2, max_steps=10, seed=0)
     for name in ("one", "two"):
-        collect_random_transcripts(games_dir, tmp_path / name, recipe)
+        collect_random_transcripts("alfworld", games_dir, tmp_path / name, recipe)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     transcripts = read_trajectories(tmp_path / "one")
     assert len(transcripts) == 12
@@ -174,27 +174,27 @@ def test_random_actions_draw_the_verb_first() -> None:
 def test_the_train_panel_lists_the_tasks_that_have_a_trajectory(
     games_dir: Path, corpus_file: Path, corpus: list[Trajectory], tmp_path: Path
 ) -> None:
-    make_panel(games_dir, "train", tmp_path / "train.json", PanelRecipe(), corpus_file)
+    make_panel("alfworld", games_dir, "train", tmp_path / "train.json", PanelRecipe(), corpus_file)
     panel = read_panel(tmp_path / "train.json")
     assert [task.id for task in panel.tasks] == [trajectory.id for trajectory in corpus]
     assert [task.game for task in panel.tasks] == [trajectory.game for trajectory in corpus]
     with pytest.raises(BadInput, match="--trajectories"):
-        make_panel(games_dir, "train", tmp_path / "train.json", PanelRecipe())
+        make_panel("alfworld", games_dir, "train", tmp_path / "train.json", PanelRecipe())
 
 
 def test_evaluation_panels_are_balanced_and_disjoint_from_training(games_dir: Path, tmp_path: Path) -> None:
     train = {task.id for task in read_games(games_dir, "train")}
     for split in ("seen", "unseen"):
-        make_panel(games_dir, split, tmp_path / f"{split}.json", PanelRecipe(size=6, seed=0))
+        make_panel("alfworld", games_dir, split, tmp_path / f"{split}.json", PanelRecipe(size=6, seed=0))
         panel = read_panel(tmp_path / f"{split}.json")
         assert sorted(task.task_type for task in panel.tasks) == sorted(TASK_TYPES.values())
         assert not {task.id for task in panel.tasks} & train
         trials = {Path(task.id).name for task in panel.tasks}
         assert not trials & {Path(name).name for name in train}
-        make_panel(games_dir, split, tmp_path / "all.json", PanelRecipe())
+        make_panel("alfworld", games_dir, split, tmp_path / "all.json", PanelRecipe())
         assert len(read_panel(tmp_path / "all.json").tasks) == 12
     with pytest.raises(BadInput, match="cannot fill a panel of 13"):
-        make_panel(games_dir, "seen", tmp_path / "big.json", PanelRecipe(size=13))
+        make_panel("alfworld", games_dir, "seen", tmp_path / "big.json", PanelRecipe(size=13))
 
 
 def test_spread_takes_types_in_turn(games_dir: Path) -> None:
@@ -209,11 +209,20 @@ def test_command_line_end_to_end(tmp_path: Path) -> None:
         assert result.exit_code == 0, result.output
 
     games, corpus = tmp_path / "games", tmp_path / "trajectories.jsonl"
-    run("stage", "games", "--out", games, "--recipe", json.dumps({"train": 2, "seen": 1, "unseen": 1, "seed": 0}))
+    run(
+        "stage",
+        "games",
+        "alfworld",
+        "--out",
+        games,
+        "--recipe",
+        json.dumps({"train": 2, "seen": 1, "unseen": 1, "seed": 0}),
+    )
     recipe = json.dumps({"max_steps": 30, "noise": 0.0, "seed": 0})
     run(
         "stage",
         "trajectories",
+        "alfworld",
         "--games",
         games,
         "--out",
@@ -223,10 +232,22 @@ def test_command_line_end_to_end(tmp_path: Path) -> None:
         "--recipe",
         recipe,
     )
-    run("stage", "panel", "--games", games, "--split", "train", "--out", tmp_path / "p.json", "--trajectories", corpus)
+    run(
+        "stage",
+        "panel",
+        "alfworld",
+        "--games",
+        games,
+        "--split",
+        "train",
+        "--out",
+        tmp_path / "p.json",
+        "--trajectories",
+        corpus,
+    )
     assert len(read_panel(tmp_path / "p.json").tasks) == 2
     recipe = json.dumps({"games": 1, "episodes": 1, "max_steps": 3, "seed": 0})
-    run("stage", "random-transcripts", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
+    run("stage", "random-transcripts", "alfworld", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
 
 
 def test_a_corpus_of_ones_own_is_checked_and_sorted(corpus_file: Path, tmp_path: Path) -> None:
@@ -250,9 +271,11 @@ def test_a_corpus_of_ones_own_is_checked_and_sorted(corpus_file: Path, tmp_path:
 def test_unknown_recipe_keys_and_splits_are_refused(games_dir: Path, tmp_path: Path) -> None:
     with pytest.raises(BadInput, match="did you mean 'train'"):
         CliRunner().invoke(
-            app, ["stage", "games", "--out", str(tmp_path / "g"), "--recipe", '{"trian": 1}'], catch_exceptions=False
+            app,
+            ["stage", "games", "alfworld", "--out", str(tmp_path / "g"), "--recipe", '{"trian": 1}'],
+            catch_exceptions=False,
         )
-    with pytest.raises(BadInput, match="is not a split"):
-        make_panel(games_dir, "test", tmp_path / "p.json", PanelRecipe())
+    with pytest.raises(BadInput, match="holds no games of split"):
+        make_panel("alfworld", games_dir, "test", tmp_path / "p.json", PanelRecipe())
     with pytest.raises(BadInput, match="noise"):
         TrajectoriesRecipe(max_steps=5, noise=1.5, seed=0)

@@ -8,6 +8,7 @@ import pytest
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
+from prism.environments.alfworld.dataset import GamesRecipe, generate_games, index_dataset, read_games
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.games import (
     TASK_TYPES,
@@ -18,7 +19,6 @@ from prism.environments.alfworld.games import (
     is_held_out,
     room_kinds,
 )
-from prism.stages.games import GamesRecipe, generate_games, index_dataset, read_games
 
 RECIPE = GamesRecipe(train=12, seen=6, unseen=6, seed=3)
 

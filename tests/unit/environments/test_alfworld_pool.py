@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.episodes import Feedback
 from prism.core.errors import PrismError
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.games import GameSize, generate_split, write_game
-from prism.environments.pool import ALFWORLD, EnvironmentFailure, EnvironmentPool
+from prism.environments.pool import EnvironmentFailure, EnvironmentPool
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +35,7 @@ def games(folder: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def pool(folder: Path) -> Iterator[EnvironmentPool]:
-    with EnvironmentPool(ALFWORLD, 2, {"data_dir": str(folder)}) as pool:
+    with EnvironmentPool(BENCHMARKS["alfworld"].environments, 2, {"data_dir": str(folder)}) as pool:
         yield pool
 
 
@@ -76,7 +77,7 @@ def test_an_environment_error_ends_its_own_episode_only(pool: EnvironmentPool, g
 
 
 def test_a_dead_worker_is_replaced(folder: Path, games: list[str]) -> None:
-    with EnvironmentPool(ALFWORLD, 1, {"data_dir": str(folder)}) as pool:
+    with EnvironmentPool(BENCHMARKS["alfworld"].environments, 1, {"data_dir": str(folder)}) as pool:
         pool.start([games[0]])
         os.kill(pool._workers[0]._process.pid, signal.SIGKILL)
         ((_, answer),) = pool.step([(0, "look")])
@@ -96,8 +97,9 @@ def test_a_source_that_cannot_be_made_says_so() -> None:
 def test_workers_end_with_their_parent(folder: Path, games: list[str]) -> None:
     script = f"""
         import os, signal
-        from prism.environments.pool import ALFWORLD, EnvironmentPool
-        pool = EnvironmentPool(ALFWORLD, 1, {{"data_dir": {str(folder)!r}}})
+        from prism.core.benchmarks import BENCHMARKS
+        from prism.environments.pool import EnvironmentPool
+        pool = EnvironmentPool(BENCHMARKS["alfworld"].environments, 1, {{"data_dir": {str(folder)!r}}})
         pool.start([{games[0]!r}])
         print(pool._workers[0]._process.pid, flush=True)
         os.kill(os.getpid(), signal.SIGKILL)

@@ -13,6 +13,12 @@ from prism.core.recipes import build_recipe
 from prism.core.trajectories import read_trajectories
 from prism.environments.base import read_panel
 from prism.environments.webshop import pages, rewards
+from prism.environments.webshop.data import (
+    StoreRecipe,
+    WebshopPanelRecipe,
+    WebshopTrajectoriesRecipe,
+    WebshopTranscriptsRecipe,
+)
 from prism.environments.webshop.environment import GoalSplit, WebshopEnvironment, WebshopGames
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.goals import Goal
@@ -20,15 +26,9 @@ from prism.environments.webshop.products import Product
 from prism.environments.webshop.rewards import score_purchase
 from prism.environments.webshop.shopper import Rejection, query_of, shop
 from prism.environments.webshop.store import Store
-from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
-from prism.stages.webshop_trajectories import (
-    WebshopPanelRecipe,
-    WebshopTrajectoriesRecipe,
-    WebshopTranscriptsRecipe,
-    collect_random_transcripts,
-    collect_trajectories,
-    make_panel,
-)
+from prism.stages.games import make_catalog, make_games
+from prism.stages.panels import make_panel
+from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
 
 SPLIT = GoalSplit(test=20, dev=10)
 
@@ -42,9 +42,12 @@ def _title_words_for_nouns(monkeypatch):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     folder = tmp_path_factory.mktemp("webshop")
-    make_catalog(folder / "catalog", CatalogRecipe(products=96, seed=5))
-    compile_catalog(
-        folder / "catalog", folder / "store", StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0)
+    make_catalog("webshop", folder / "catalog", CatalogRecipe(products=96, seed=5))
+    make_games(
+        "webshop",
+        folder / "catalog",
+        folder / "store",
+        StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0),
     )
     return folder
 
@@ -60,8 +63,8 @@ def environment(store):
 
 
 def test_catalog_is_deterministic_and_broad(folder, tmp_path):
-    make_catalog(tmp_path / "again", CatalogRecipe(products=96, seed=5))
-    make_catalog(tmp_path / "other", CatalogRecipe(products=96, seed=6))
+    make_catalog("webshop", tmp_path / "again", CatalogRecipe(products=96, seed=5))
+    make_catalog("webshop", tmp_path / "other", CatalogRecipe(products=96, seed=6))
     for name in ("items_shuffle.json", "items_ins_v2.json", "items_human_ins.json"):
         first = sha256_file(folder / "catalog" / name)
         assert first == sha256_file(tmp_path / "again" / name)
@@ -73,8 +76,11 @@ def test_catalog_is_deterministic_and_broad(folder, tmp_path):
 
 
 def test_store_is_deterministic_and_says_that_files_are_not_the_published_ones(folder, tmp_path):
-    compile_catalog(
-        folder / "catalog", tmp_path / "store", StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0)
+    make_games(
+        "webshop",
+        folder / "catalog",
+        tmp_path / "store",
+        StoreRecipe(seed=3, goals=("human", "synthetic"), tagged_titles=0),
     )
     files = sorted(path.relative_to(folder / "store") for path in (folder / "store").rglob("*") if path.is_file())
     assert all(sha256_file(folder / "store" / name) == sha256_file(tmp_path / "store" / name) for name in files)
@@ -82,9 +88,9 @@ def test_store_is_deterministic_and_says_that_files_are_not_the_published_ones(f
 
 
 def test_titles_are_tagged_once_when_a_small_catalog_is_compiled(tmp_path, monkeypatch):
-    make_catalog(tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
-    compile_catalog(tmp_path / "catalog", tmp_path / "small", StoreRecipe(seed=1, tagged_titles=5))
-    compile_catalog(tmp_path / "catalog", tmp_path / "large", StoreRecipe(seed=1, tagged_titles=4))
+    make_catalog("webshop", tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
+    make_games("webshop", tmp_path / "catalog", tmp_path / "small", StoreRecipe(seed=1, tagged_titles=5))
+    make_games("webshop", tmp_path / "catalog", tmp_path / "large", StoreRecipe(seed=1, tagged_titles=4))
     tagged = json.loads((tmp_path / "small" / "nouns.json").read_text())["titles"]
     assert set(tagged) == {Store(tmp_path / "small", "human").product(place).title for place in range(5)}
     assert not (tmp_path / "large" / "nouns.json").exists()
@@ -99,9 +105,9 @@ def test_titles_are_tagged_once_when_a_small_catalog_is_compiled(tmp_path, monke
 
 
 def test_nouns_of_another_tagger_are_not_used(tmp_path, monkeypatch):
-    make_catalog(tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
+    make_catalog("webshop", tmp_path / "catalog", CatalogRecipe(products=5, seed=1))
     monkeypatch.setattr(rewards, "_TAGGED", {})
-    compile_catalog(tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=1))
+    make_games("webshop", tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=1))
     path = tmp_path / "store" / "nouns.json"
     path.write_text(json.dumps({**json.loads(path.read_text()), "tagger": "another 1.0"}))
     Store(tmp_path / "store", "human")
@@ -110,23 +116,23 @@ def test_nouns_of_another_tagger_are_not_used(tmp_path, monkeypatch):
 
 def test_broken_catalog_leaves_no_store(folder, tmp_path):
     catalog = tmp_path / "catalog"
-    make_catalog(catalog, CatalogRecipe(products=5, seed=1))
+    make_catalog("webshop", catalog, CatalogRecipe(products=5, seed=1))
     text = (catalog / "items_shuffle.json").read_text()
     (catalog / "items_shuffle.json").write_text(text[: len(text) // 2])
     with pytest.raises(BadInput, match="breaks off after item"):
-        compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
+        make_games("webshop", catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
     assert [path.name for path in tmp_path.iterdir()] == ["catalog"]
 
 
 def test_instructions_for_unknown_products_are_not_used(folder, tmp_path):
     catalog = tmp_path / "catalog"
-    make_catalog(catalog, CatalogRecipe(products=5, seed=1))
+    make_catalog("webshop", catalog, CatalogRecipe(products=5, seed=1))
     path = catalog / "items_human_ins.json"
     told = json.loads(path.read_text())
     goals = sum(len(texts) for texts in told.values())
     told["B999999999"] = [{"instruction": "x", "instruction_attributes": ["y"], "instruction_options": []}]
     path.write_text(json.dumps(told))
-    compile_catalog(catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
+    make_games("webshop", catalog, tmp_path / "store", StoreRecipe(seed=1, tagged_titles=0))
     assert len(Store(tmp_path / "store", "human").goals) == goals
 
 
@@ -256,7 +262,11 @@ def test_query_from_instruction(instruction, query):
 def collect(folder, out, **changes):
     recipe = {"goals": "human", "max_steps": 15, "seed": 0, "split": {"test": 20, "dev": 10}, **changes}
     collect_trajectories(
-        folder / "store", out, out.with_suffix(".json"), build_recipe(WebshopTrajectoriesRecipe, recipe, "test")
+        "webshop",
+        folder / "store",
+        out,
+        out.with_suffix(".json"),
+        build_recipe(WebshopTrajectoriesRecipe, recipe, "test"),
     )
     return read_trajectories(out), json.loads(out.with_suffix(".json").read_text())
 
@@ -299,7 +309,7 @@ def test_unreached_goals_are_rejected_with_their_reason(store, folder, tmp_path)
     index = next(index for index, goal in enumerate(store.goals) if goal.options)
     unasked = Goal(**{**store.goals[index].__dict__, "options": ()})
     assert shop(WebshopEnvironment(store, index), unasked, 15) == Rejection("score")
-    with pytest.raises(BadInput, match="reached no goal"):
+    with pytest.raises(BadInput, match="the expert solved no task"):
         collect(folder, tmp_path / "none.jsonl", max_steps=1)
 
 
@@ -312,8 +322,8 @@ def test_splits_are_disjoint_for_every_seed(folder, tmp_path):
     for seed in range(10):
         corpus, _ = collect(folder, tmp_path / f"{seed}.jsonl", seed=seed, max_goals=15)
         recipe = WebshopPanelRecipe("human", size=10, seed=seed, split=SPLIT)
-        make_panel(folder / "store", "train", tmp_path / "train.json", recipe, tmp_path / f"{seed}.jsonl")
-        make_panel(folder / "store", "test", tmp_path / "test.json", recipe)
+        make_panel("webshop", folder / "store", "train", tmp_path / "train.json", recipe, tmp_path / f"{seed}.jsonl")
+        make_panel("webshop", folder / "store", "test", tmp_path / "test.json", recipe)
         train, test = read_panel(tmp_path / "train.json"), read_panel(tmp_path / "test.json")
         assert len(test.tasks) == 10
         assert {task.id for task in train.tasks} == {trajectory.id for trajectory in corpus}
@@ -336,7 +346,7 @@ def test_benchmark_division_by_default():
 
 def test_random_transcripts(folder, tmp_path):
     recipe = WebshopTranscriptsRecipe("human", tasks=5, episodes=2, max_steps=6, seed=1, split=SPLIT)
-    collect_random_transcripts(folder / "store", tmp_path / "r.jsonl", recipe)
+    collect_random_transcripts("webshop", folder / "store", tmp_path / "r.jsonl", recipe)
     corpus = read_trajectories(tmp_path / "r.jsonl")
     assert len(corpus) == 10
     assert all(len(trajectory.steps) <= 6 for trajectory in corpus)

@@ -11,9 +11,9 @@ import pytest
 
 pytest.importorskip("verl")
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.games import GameSize, generate_split, write_game
-from prism.environments.pool import ALFWORLD
 from prism.rl.in_verl.agent_loop import RemoteGames, ThreadGames, timed_step
 
 STEPS, REPLICAS, THREADS = 12, 4, 16
@@ -35,9 +35,9 @@ def names(folder):
 @pytest.fixture(scope="module", params=[0, 2, 3], ids=["threads", "2 processes", "3 processes"])
 def games(folder, request):
     if not request.param:
-        yield ThreadGames(ALFWORLD, str(folder))
+        yield ThreadGames(BENCHMARKS["alfworld"].environments, str(folder))
         return
-    games = RemoteGames(ALFWORLD, str(folder), request.param)
+    games = RemoteGames(BENCHMARKS["alfworld"].environments, str(folder), request.param)
     yield games
     games.source.close()
 
@@ -83,7 +83,7 @@ def test_a_game_that_does_not_open_is_an_error_text_and_leaves_the_others_alone(
 
 
 def test_replicas_of_a_game_share_a_process_and_different_games_do_not(folder, names):
-    games = RemoteGames(ALFWORLD, str(folder), 4)
+    games = RemoteGames(BENCHMARKS["alfworld"].environments, str(folder), 4)
     try:
         opened = [games.start(game)[0] for game in names for _ in range(3)]
         by_game = {game: {id(one.process) for one in opened if one.game == game} for game in names}
@@ -94,7 +94,7 @@ def test_replicas_of_a_game_share_a_process_and_different_games_do_not(folder, n
 
 
 def test_a_process_that_dies_costs_its_own_episodes_and_is_replaced(folder, names):
-    games = RemoteGames(ALFWORLD, str(folder), 2)
+    games = RemoteGames(BENCHMARKS["alfworld"].environments, str(folder), 2)
     try:
         lost, first, _ = games.start(names[0])
         kept, second, _ = games.start(names[1])

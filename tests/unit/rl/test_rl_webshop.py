@@ -8,15 +8,15 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.environments.alfworld.engine import AlfworldGames
-from prism.environments.pool import SOURCES
 from prism.environments.webshop import rewards
 from prism.environments.webshop.environment import WebshopGames
 
 
 @pytest.mark.parametrize(("benchmark", "expected"), [("alfworld", AlfworldGames), ("webshop", WebshopGames)])
 def test_every_benchmark_has_a_source_of_environments(benchmark, expected):
-    module, name = SOURCES[benchmark].split(":")
+    module, name = BENCHMARKS[benchmark].environments.split(":")
     assert getattr(importlib.import_module(module), name) is expected
 
 

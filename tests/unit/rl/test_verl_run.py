@@ -41,7 +41,7 @@ def games(tmp_path_factory):
     """A folder with a few games and a panel of them."""
     pytest.importorskip("alfworld")
     from prism.core.recipes import build_recipe
-    from prism.stages.games import GamesRecipe, generate_games, read_games
+    from prism.environments.alfworld.dataset import GamesRecipe, generate_games, read_games
 
     folder = tmp_path_factory.mktemp("rl") / "games"
     generate_games(folder, build_recipe(GamesRecipe, GAMES, "test"))

@@ -4,23 +4,31 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from prism.core.errors import BadInput
-from prism.core.eto import instruction_key, modern_actions, read_conversations, shopping_instruction, split_reply
+from prism.core.eto import read_conversations, split_reply
 from prism.core.files import read_json
 from prism.core.trajectories import Trajectory, read_trajectories
+from prism.environments.alfworld.data import EtoRecipe, TrajectoriesRecipe, modern_actions
+from prism.environments.alfworld.dataset import GamesRecipe, generate_games
 from prism.environments.webshop import rewards
+from prism.environments.webshop.data import (
+    StoreRecipe,
+    WebshopEtoRecipe,
+    WebshopTrajectoriesRecipe,
+    instruction_key,
+    shopping_instruction,
+)
 from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.store import Store
-from prism.stages import webshop_trajectories
-from prism.stages.eto import EtoRecipe, replay_conversations
-from prism.stages.games import GamesRecipe, generate_games
-from prism.stages.trajectories import TrajectoriesRecipe, collect_trajectories
-from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
+from prism.stages.eto import replay_conversations
+from prism.stages.games import make_catalog, make_games
+from prism.stages.trajectories import collect_trajectories
 
 SPLIT = GoalSplit(test=4, dev=0)
 
@@ -62,13 +70,14 @@ def played(tmp_path_factory) -> tuple[Path, list[Trajectory]]:
     folder = tmp_path_factory.mktemp("alfworld")
     generate_games(folder / "games", GamesRecipe(train=6, seen=1, unseen=1, seed=2))
     recipe = TrajectoriesRecipe(max_steps=30, noise=0.0, seed=0)
-    collect_trajectories(folder / "games", folder / "expert.jsonl", folder / "expert.json", recipe)
+    collect_trajectories("alfworld", folder / "games", folder / "expert.jsonl", folder / "expert.json", recipe)
     return folder / "games", read_trajectories(folder / "expert.jsonl")
 
 
 def replay(tmp_path: Path, games: Path, entries: list, benchmark: str = "alfworld", **settings):
     source = write(tmp_path / "sft.json", entries)
-    recipe = EtoRecipe(**{"max_steps": 50, "split": SPLIT, **settings})
+    kind = {"alfworld": EtoRecipe, "webshop": partial(WebshopEtoRecipe, split=SPLIT)}[benchmark]
+    recipe = kind(**{"max_steps": 50, **settings})
     replay_conversations(benchmark, source, games, tmp_path / "out.jsonl", tmp_path / "out.json", recipe)
     return read_trajectories(tmp_path / "out.jsonl"), read_json(tmp_path / "out.json")
 
@@ -129,13 +138,11 @@ def shopped(tmp_path_factory):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(rewards, "nouns", lambda title: tuple(title.lower().split()))
         folder = tmp_path_factory.mktemp("webshop")
-        make_catalog(folder / "catalog", CatalogRecipe(products=60, seed=5))
-        compile_catalog(folder / "catalog", folder / "store", StoreRecipe(seed=3))
-        recipe = webshop_trajectories.WebshopTrajectoriesRecipe(
-            goals="human", max_steps=8, seed=0, max_goals=8, split=SPLIT
-        )
+        make_catalog("webshop", folder / "catalog", CatalogRecipe(products=60, seed=5))
+        make_games("webshop", folder / "catalog", folder / "store", StoreRecipe(seed=3))
+        recipe = WebshopTrajectoriesRecipe(goals="human", max_steps=8, seed=0, max_goals=8, split=SPLIT)
         out = folder / "expert.jsonl"
-        webshop_trajectories.collect_trajectories(folder / "store", out, folder / "expert.json", recipe)
+        collect_trajectories("webshop", folder / "store", out, folder / "expert.json", recipe)
         yield folder / "store", read_trajectories(out)
 
 

@@ -10,10 +10,10 @@ from prism.core.episodes import Feedback
 from prism.core.errors import BadInput
 from prism.core.recipes import build_recipe
 from prism.core.tiny import build_tokenizer, find_family
+from prism.environments import load_data
 from prism.environments.base import Panel, Task, write_panel
 from prism.environments.pool import EnvironmentFailure
 from prism.stages import evaluate
-from prism.stages.tiny_backbone import alfworld_words
 
 RECIPE = evaluate.EvaluationRecipe(
     prompt=FORM, max_steps=4, temperature=0.4, top_p=1.0, max_new_tokens=8, batch_size=8, workers=1, threads=1
@@ -69,7 +69,7 @@ class ToyAgent:
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    return build_tokenizer(find_family("qwen3"), alfworld_words())
+    return build_tokenizer(find_family("qwen3"), load_data("alfworld").words())
 
 
 def going_to(*places: str) -> list[str]:

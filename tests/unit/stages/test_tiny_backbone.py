@@ -14,17 +14,14 @@ from prism.core.files import read_json, sha256_file
 from prism.core.prompts import PromptEncoder, parse_reply, render_response
 from prism.core.tiny import FAMILIES, build_tokenizer, find_family
 from prism.core.trajectories import read_trajectories, write_trajectories
+from prism.environments import load_data
 from prism.environments.webshop import rewards
+from prism.environments.webshop.data import StoreRecipe, WebshopTrajectoriesRecipe, WebshopTranscriptsRecipe
 from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.stages import tiny_backbone as backbones
-from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
-from prism.stages.webshop_trajectories import (
-    WebshopTrajectoriesRecipe,
-    WebshopTranscriptsRecipe,
-    collect_random_transcripts,
-    collect_trajectories,
-)
+from prism.stages.games import make_catalog, make_games
+from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "backbones"
 RECIPE = backbones.BackboneRecipe(
@@ -81,7 +78,7 @@ def test_a_reply_is_read_back_as_it_was_written(family, tokenizer):
 
 
 def test_vocabulary_is_small_and_the_same_every_time(family, tokenizer):
-    words = backbones.alfworld_words() | backbones.webshop_words()
+    words = load_data("alfworld").words() | load_data("webshop").words()
     again = build_tokenizer(family, sorted(words, reverse=True))
     assert again.get_vocab() == tokenizer.get_vocab()
     assert len(tokenizer) < 900
@@ -109,13 +106,14 @@ def test_vocabulary_covers_the_generated_store(tokenizer, tmp_path, monkeypatch)
     """Every page, instruction and thought of random and expert play in a catalog with all kinds of products."""
     pytest.importorskip("thefuzz")
     monkeypatch.setattr(rewards, "nouns", lambda title: tuple(title.lower().split()))
-    make_catalog(tmp_path / "catalog", CatalogRecipe(products=200, seed=7))
-    compile_catalog(tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=7))
+    make_catalog("webshop", tmp_path / "catalog", CatalogRecipe(products=200, seed=7))
+    make_games("webshop", tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=7))
     split = GoalSplit(test=10, dev=0)
     collect_random_transcripts(
-        tmp_path / "store", tmp_path / "random.jsonl", WebshopTranscriptsRecipe("human", 100, 1, 8, 0, split)
+        "webshop", tmp_path / "store", tmp_path / "random.jsonl", WebshopTranscriptsRecipe("human", 100, 1, 8, 0, split)
     )
     collect_trajectories(
+        "webshop",
         tmp_path / "store", tmp_path / "expert.jsonl", tmp_path / "m.json",
         WebshopTrajectoriesRecipe("human", 8, 0, 100, split),
     )  # fmt: skip
@@ -183,7 +181,7 @@ def test_games_of_the_panels_are_refused(tmp_path):
 
 
 def test_batches_hold_every_row_once_within_the_budget():
-    tokenizer = build_tokenizer(find_family("qwen3"), backbones.alfworld_words())
+    tokenizer = build_tokenizer(find_family("qwen3"), load_data("alfworld").words())
     rows = backbones.encode_corpus(toy_corpus(30), tokenizer, FORM, "toy")
     batches = backbones.make_batches(rows, 300, random.Random(1))
     assert sorted(index for batch in batches for index in batch) == list(range(len(rows)))

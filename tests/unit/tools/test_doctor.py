@@ -79,7 +79,9 @@ def test_every_exercise_is_a_sound_command(tmp_path):
 
 def test_a_failing_command_is_reported_by_its_last_line(tmp_path):
     log = tmp_path / "log"
-    problem = doctor.run_prism(["stage", "panel", "--games", str(tmp_path), "--split", "seen", "--out", "x"], log)
+    problem = doctor.run_prism(
+        ["stage", "panel", "alfworld", "--games", str(tmp_path), "--split", "seen", "--out", "x"], log
+    )
     assert problem.startswith("status 2: prism: ")
     assert "manifest.json" in problem
     assert log.read_text().startswith("$ prism stage panel")

@@ -19,12 +19,13 @@ from prism.core.errors import BadInput, PrismError
 from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.environments.base import Panel, Task, write_panel
 from prism.environments.webshop import rewards
+from prism.environments.webshop.data import StoreRecipe
 from prism.environments.webshop.environment import WebshopGames, goal_task
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.shopper import query_of
 from prism.environments.webshop.store import Store
 from prism.stages.evaluate import _require_one_that_played
-from prism.stages.webshop_catalog import StoreRecipe, compile_catalog, make_catalog
+from prism.stages.games import make_catalog, make_games
 from prism.tools.episode_pages import load_episode, show_episode, write_page
 from prism.tools.play import first_game, open_games, play_episode
 
@@ -37,8 +38,8 @@ def _title_words_for_nouns(monkeypatch):
 @pytest.fixture(scope="module")
 def games(tmp_path_factory):
     folder = tmp_path_factory.mktemp("demo") / "data" / "webshop"
-    make_catalog(folder / "catalog", CatalogRecipe(products=60, seed=5))
-    compile_catalog(folder / "catalog", folder / "games", StoreRecipe(seed=3, tagged_titles=0))
+    make_catalog("webshop", folder / "catalog", CatalogRecipe(products=60, seed=5))
+    make_games("webshop", folder / "catalog", folder / "games", StoreRecipe(seed=3, tagged_titles=0))
     return folder / "games"
 
 
@@ -112,7 +113,7 @@ def test_play_from_the_command_line(games):
 def test_games_that_are_not_there(tmp_path):
     with pytest.raises(BadInput, match="does not exist"):
         open_games("webshop", tmp_path / "none")
-    with pytest.raises(BadInput, match="is not a benchmark"):
+    with pytest.raises(BadInput, match="unknown benchmark"):
         open_games("chess", tmp_path)
 
 
