@@ -23,7 +23,8 @@ from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
 from prism.core.progress import say
-from prism.stages.figures.schedule import read_jobs
+from prism.core.results import Results
+from prism.core.run_times import read_run
 from prism.stages.tables import scale_note
 
 PROFILES = {
@@ -82,7 +83,7 @@ def build_crate(results: Path, workflow: Path, config: str, snapshot: Path, out:
     inputs, outputs = list(_files(results, INPUTS)), list(_files(results, OUTPUTS))
     if not any(path.parent.name == "tables" for path in outputs):
         raise BadInput(results, "holds no table", "run the workflow first")
-    jobs = read_jobs(results / "benchmarks")
+    jobs = read_run(Results(results).times)
     _copy_workflow(Path(workflow), settings, snapshot)
     rocrate = _new_crate(scale, max(job.end for job in jobs))
     main = rocrate.add_workflow(

@@ -19,6 +19,7 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json, write_text
 from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import say
+from prism.core.run_times import duration
 from prism.stages.tables import scale_note
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
@@ -245,7 +246,7 @@ def _cost(summary: Path) -> dict[str, Any]:
             {
                 "rule": row["rule"],
                 "jobs": int(row["jobs"]),
-                "time": _duration(row["seconds"]),
+                "time": duration(row["seconds"]),
                 "memory": "" if pd.isna(row["peak_mib"]) else f"{row['peak_mib']:.0f}",
                 "percent": round(100 * row["seconds"] / longest, 1) if longest else 0.0,
             }
@@ -256,19 +257,9 @@ def _cost(summary: Path) -> dict[str, Any]:
     return {
         "rows": rows,
         "jobs": int(table["jobs"].sum()),
-        "time": _duration(table["seconds"].sum()),
+        "time": duration(table["seconds"].sum()),
         "memory": f"{table['peak_mib'].max():.0f}",
     }
-
-
-def _duration(seconds: float) -> str:
-    """Hours, minutes and seconds: 1 h 02 min, 3 min 20 s, 4.5 s."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest:02d} s"
-    return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 def _versions() -> list[tuple[str, str]]:

@@ -15,6 +15,7 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
 from prism.core.paper_tables import TABLE3_COLUMNS
 from prism.core.progress import say
+from prism.core.run_times import read_seconds
 from prism.core.statistics import CONFIDENCE
 from prism.stages.cells import CellRecipe, PaperRow, cell_head, config_slice, write_cells
 
@@ -165,21 +166,6 @@ class Clock:
     shard: Callable[[str], float | None]
     sft: Callable[[RunFiles], float | None]
     rl: Callable[[str, str], float]
-
-
-def read_seconds(path: str | Path) -> float:
-    """Wall-clock seconds of a job, from the benchmark file that Snakemake writes beside it.
-
-    Raises:
-        BadInput: the file is missing or not a benchmark file.
-    """
-    try:
-        return float(pd.read_csv(path, sep="\t")["s"].mean())
-    except OSError as error:
-        remedy = "the job was timed when it ran: bring its file back, or run the job again with --forcerun"
-        raise BadInput(path, "Snakemake's benchmark file is missing", remedy) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise BadInput(path, "is not a benchmark file", "delete it and run its rule again") from error
 
 
 JOBS = Clock(read_seconds, lambda run: read_seconds(run.sft), rl_seconds)

@@ -18,6 +18,7 @@ from prism.core.methods import BASE, COUNTED, Method, parse_slice
 from prism.core.model_folder import sha256_model
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
 from prism.core.results import Results
+from prism.core.run_times import read_seconds
 
 SAME, CHANGED, MISSING, UNCHECKED = "same", "changed", "missing", "unchecked"
 # characters of a line where the tree goes to a file or another program
@@ -236,11 +237,8 @@ class _Tracer:
         return found
 
     def _seconds(self, path: Path) -> dict[str, float]:
-        """Seconds of a job, from Snakemake's benchmark file."""
-        if not path.is_file():
-            return {}
-        names, values = (line.split("\t") for line in path.read_text(encoding="utf-8").splitlines()[:2])
-        return {"seconds": float(values[names.index("s")])}
+        """Seconds of a job, as far as its run time is there."""
+        return {"seconds": read_seconds(path)} if path.is_file() else {}
 
 
 def print_trace(step: Step) -> None:

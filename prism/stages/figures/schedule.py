@@ -2,26 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
-import pandas as pd
-
-from prism.core.errors import BadInput
+from prism.core.run_times import RunTime, duration, read_run
 from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, SERIES, finish, new_figure
 
 ROW_INCHES = 0.17
 # a stretch without any job, as between two calls of the workflow, is cut down to the smaller of the two
 IDLE_SECONDS, CUT_SECONDS = 60.0, 15.0
-
-
-@dataclass(frozen=True)
-class Job:
-    """One job of a run; times in seconds since the epoch."""
-
-    rule: str
-    start: float
-    end: float
 
 
 def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> None:
@@ -30,7 +19,7 @@ def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> Non
     Raises:
         BadInput: the folder holds no benchmark file.
     """
-    jobs = read_jobs(folder)
+    jobs = read_run(folder)
     shown, cuts = cut_idle_time(jobs)
     rules = list(dict.fromkeys(job.rule for job in shown))
     unit, seconds = ("minutes", 60.0) if shown_end(shown) < 3 * 3600 else ("hours", 3600.0)
@@ -38,12 +27,12 @@ def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> Non
     panel = axes[0, 0]
     for row, rule in enumerate(rules):
         own = [job for job in shown if job.rule == rule]
-        bars = [(job.start / seconds, (job.end - job.start) / seconds) for job in own]
+        bars = [(job.start / seconds, job.seconds / seconds) for job in own]
         panel.broken_barh(
             bars, (row - 0.38, 0.76), facecolor=SERIES[row % len(SERIES)], alpha=0.75, edgecolor="white", linewidth=0.3
         )
-        total = sum(length for _, length in bars) * seconds
-        text = f"{len(own)} job{'s' if len(own) > 1 else ''}, {_duration(total)}"
+        total = sum(job.seconds for job in own)
+        text = f"{len(own)} job{'s' if len(own) > 1 else ''}, {duration(total)}"
         panel.text(1.01, row, text, transform=panel.get_yaxis_transform(), va="center", fontsize=LABEL_SIZE - 1)
     for cut in cuts:
         panel.axvline(cut / seconds, color=GREY, linestyle=":", linewidth=0.8)
@@ -59,26 +48,7 @@ def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> Non
     finish(figure, [note], scale, out_svg, out_png)
 
 
-def read_jobs(folder: Path) -> list[Job]:
-    """Jobs by start. A benchmark file holds the seconds of its job and is written at its end.
-
-    Raises:
-        BadInput: a file is not a benchmark file, or there is none.
-    """
-    jobs = []
-    for path in sorted(Path(folder).rglob("*.tsv")):
-        try:
-            seconds = float(pd.read_csv(path, sep="\t", na_values="-")["s"].mean())
-        except (KeyError, ValueError) as error:
-            raise BadInput(path, f"is not a benchmark file ({error})", "delete it and run its rule again") from error
-        end = path.stat().st_mtime
-        jobs.append(Job(path.relative_to(folder).parts[0], end - seconds, end))
-    if not jobs:
-        raise BadInput(folder, "holds no benchmark file", "run the workflow first")
-    return sorted(jobs, key=lambda job: (job.start, job.rule, job.end))
-
-
-def cut_idle_time(jobs: list[Job]) -> tuple[list[Job], list[float]]:
+def cut_idle_time(jobs: list[RunTime]) -> tuple[list[RunTime], list[float]]:
     """Jobs, sorted by start, on a clock that starts at 0 and skips idle stretches; and where it skipped."""
     shown, cuts = [], []
     skipped = busy_until = jobs[0].start
@@ -88,17 +58,10 @@ def cut_idle_time(jobs: list[Job]) -> tuple[list[Job], list[float]]:
             skipped += idle - CUT_SECONDS
             cuts.append(job.start - skipped - CUT_SECONDS / 2)
         busy_until = max(busy_until, job.end)
-        shown.append(Job(job.rule, job.start - skipped, job.end - skipped))
+        shown.append(replace(job, end=job.end - skipped))
     return shown, cuts
 
 
-def shown_end(jobs: list[Job]) -> float:
+def shown_end(jobs: list[RunTime]) -> float:
     """When the last job ended."""
     return max(job.end for job in jobs)
-
-
-def _duration(seconds: float) -> str:
-    """A duration for people: 45 s, 12 min, 3.4 h."""
-    if seconds < 120:
-        return f"{seconds:.0f} s"
-    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

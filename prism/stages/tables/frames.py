@@ -10,6 +10,7 @@ from typing import Any
 import pandas as pd
 
 from prism.core.paper_tables import TABLE1_COLUMNS, TABLE3_COLUMNS, TABLES
+from prism.core.run_times import duration
 from prism.stages.tables.cellfiles import Cells, read_rows
 
 
@@ -159,17 +160,6 @@ def _table4(cells: Cells, marks: Mapping[str, Any]) -> dict[str, Any]:
     for benchmark in cells:
         row |= _verdict(marks, benchmark, TABLES["table4"].columns[benchmark])
     return row
-
-
-def duration(seconds: float | None) -> str:
-    """A time as the paper prints it: ``3h 19m``, ``1m 48s``, ``12s``; ``-`` for none."""
-    if seconds is None:
-        return "-"
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole % 3600 // 60
-    if hours:
-        return f"{hours}h {minutes:02d}m"
-    return f"{minutes}m {whole % 60:02d}s" if minutes else f"{whole}s"
 
 
 _BUILDERS: dict[str, Callable[[Cells, Mapping[str, Any]], dict[str, Any]]] = {

@@ -14,7 +14,6 @@ The model, per job (all constants in ``resources/plan/assumptions.yaml``):
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 import shlex
@@ -25,9 +24,9 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-from prism.core.errors import BadInput
 from prism.core.methods import BASE, parse_slice, share_percent
 from prism.core.recipes import build_recipe
+from prism.core.run_times import read_seconds
 from prism.core.splits import RL
 from prism.rl.recipe import RlRecipe
 from prism.tools.snakemake_plan import Job, dependencies
@@ -182,20 +181,10 @@ def measured_hours(job: Job) -> float | None:
         return None
     own = Path(job.benchmark)
     if own.is_file():
-        return read_benchmark(own)
+        return read_seconds(own) / 3600
     pattern = SEED.sub("seed*", job.benchmark)
     others = sorted(Path().glob(pattern)) if pattern != job.benchmark else []
-    return fmean(read_benchmark(path) for path in others) if others else None
-
-
-def read_benchmark(path: Path) -> float:
-    """Hours of one of Snakemake's benchmark files."""
-    with path.open(encoding="utf-8", newline="") as source:
-        rows = list(csv.DictReader(source, delimiter="\t"))
-    try:
-        return fmean(float(row["s"]) for row in rows) / 3600
-    except (KeyError, ValueError) as error:
-        raise BadInput(path, "is not a benchmark file of Snakemake", "delete it") from error
+    return fmean(map(read_seconds, others)) / 3600 if others else None
 
 
 def gpu_hours(jobs: Sequence[Job], costs: Mapping[int, Cost]) -> float:

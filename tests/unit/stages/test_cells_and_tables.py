@@ -13,11 +13,11 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_file, write_json
 from prism.core.paper_tables import TABLE1_COLUMNS, TABLE3_COLUMNS, TABLES
 from prism.core.recipes import build_recipe
+from prism.core.run_times import duration
 from prism.core.statistics import wilson_rate
 from prism.stages.cells import CellRecipe, write_evaluation_cells
 from prism.stages.tables import build_table
 from prism.stages.tables.comparisons import build_tests, write_tests
-from prism.stages.tables.frames import duration
 from prism.stages.timings import RunFiles, TimingFiles, rl_seconds, write_timing_cells
 from prism.tools.show import print_table
 

@@ -6,11 +6,12 @@ import os
 import pytest
 
 from prism.core.errors import BadInput
+from prism.core.run_times import RunTime, read_run
 from prism.stages.figures.evaluations import EvaluationFolder, estimate
 from prism.stages.figures.forest import draw_forest
 from prism.stages.figures.inverse_ablation import draw_inverse_ablation
 from prism.stages.figures.ratio_sweep import draw_ratio_sweep
-from prism.stages.figures.schedule import Job, cut_idle_time, draw_schedule, read_jobs
+from prism.stages.figures.schedule import cut_idle_time, draw_schedule
 from prism.stages.figures.training_curves import draw_training_curves
 
 PAIRS = ["prism-gini", "inverse-gini", "random"]
@@ -130,18 +131,19 @@ def test_a_job_ends_when_its_benchmark_was_written(tmp_path):
     path.parent.mkdir()
     path.write_text("s\th:m:s\tmax_pss\n40.0\t0:00:40\t-\n")
     os.utime(path, (1000, 1000))
-    assert read_jobs(tmp_path) == [Job("sft", 960, 1000)]
+    (job,) = read_run(tmp_path)
+    assert (job.rule, job.start, job.end, job.seconds) == ("sft", 960, 1000, 40)
     out = tmp_path / "f.svg", tmp_path / "f.png"
     draw_schedule(tmp_path, "demo", *out)
-    assert "1 job, 40 s" in out[0].read_text()
+    assert "1 job, 40s" in out[0].read_text()
     path.unlink()
     with pytest.raises(BadInput, match="no benchmark file"):
         draw_schedule(tmp_path, "demo", *out)
 
 
 def test_idle_time_is_cut_out():
-    jobs = [Job("a", 100, 160), Job("b", 120, 130), Job("c", 1000, 1010)]
+    jobs = [RunTime("a", 160, 60), RunTime("b", 130, 10), RunTime("c", 1010, 10)]
     shown, cuts = cut_idle_time(jobs)
-    assert shown[:2] == [Job("a", 0, 60), Job("b", 20, 30)]
-    assert shown[2] == Job("c", 75, 85)  # 15 seconds are left of the idle stretch
+    # 15 seconds are left of the idle stretch
+    assert [(job.start, job.end) for job in shown] == [(0, 60), (20, 30), (75, 85)]
     assert cuts == [67.5]

@@ -71,7 +71,7 @@ def test_a_name_may_hold_a_number_sign(results):
 
 def test_the_cost_is_summed(results):
     page = build(results)
-    assert "3 jobs took 1 h 02 min together; the largest needed 512 MiB" in page
+    assert "3 jobs took 1h 02m together; the largest needed 512 MiB" in page
 
 
 def test_every_link_and_image_is_there(results):
