@@ -1,0 +1,93 @@
+"""Imports run one way: the table in CONTRIBUTING.md is the order of the rooms, and no two modules need each other."""
+
+from __future__ import annotations
+
+import ast
+import re
+from graphlib import TopologicalSorter
+from pathlib import Path
+
+import pytest
+
+ROOM = re.compile(r"`prism/([\w/]+?)(?:/|\.py)`")
+
+
+def module_of(path: Path, root: Path) -> str:
+    """Dotted name of a file of the package."""
+    parts = path.relative_to(root).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def imports_of(tree: ast.AST, modules: set[str]) -> set[str]:
+    """Modules of ours that a file imports anywhere, inside functions too; not what type checkers alone read."""
+    found = set()
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and ast.unparse(node.test) == "TYPE_CHECKING":
+            continue
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names} & modules
+        elif isinstance(node, ast.ImportFrom) and node.module in modules:
+            inner = {f"{node.module}.{alias.name}" for alias in node.names}
+            found |= inner & modules
+            # names of the package itself, not modules in it
+            found |= {node.module} if inner - modules else set()
+        else:
+            found |= imports_of(node, modules)
+    return found
+
+
+@pytest.fixture(scope="module")
+def imports(root) -> dict[str, set[str]]:
+    files = {module_of(path, root): path for path in sorted((root / "prism").rglob("*.py"))}
+    return {name: imports_of(ast.parse(path.read_text()), set(files)) for name, path in files.items()}
+
+
+@pytest.fixture(scope="module")
+def allowed(root) -> dict[str, set[str]]:
+    """The rooms of CONTRIBUTING's table, from top to bottom, and what each may import."""
+    rows = [line.split("|") for line in (root / "CONTRIBUTING.md").read_text().splitlines() if line.startswith("| `")]
+    rows = [row for row in rows if ROOM.search(row[1])][: 1 + [row[1] for row in rows].index(" `prism/core/` ")]
+    return {room: set(re.findall(r"`(\w[\w/]*)`", row[3])) for row in rows for room in ROOM.findall(row[1])}
+
+
+def room_of(module: str, rooms: dict[str, set[str]]) -> str | None:
+    """The innermost room of the table that holds a module; None for the package's own name and version."""
+    path = module.replace(".", "/").removeprefix("prism").removeprefix("/")
+    return max((room for room in rooms if f"{path}/".startswith(f"{room}/")), key=len, default=None)
+
+
+def test_every_module_has_a_room(imports, allowed):
+    assert {"cli", "tools", "stages", "rl/in_verl", "environments", "core"} <= set(allowed)
+    homeless = [name for name in imports if room_of(name, allowed) is None]
+    # what the interpreter starts, and the stand-in for a library
+    assert [name for name in homeless if not name.startswith("prism.shims")] == ["prism", "prism.__main__"]
+
+
+def test_the_table_runs_downwards(allowed):
+    rooms = list(allowed)
+    for place, room in enumerate(rooms):
+        assert allowed[room] <= set(rooms[place + 1 :]), f"{room} names a room that is not below it"
+
+
+def test_no_import_leaves_the_table(imports, allowed):
+    wrong = []
+    for module, used in imports.items():
+        home = room_of(module, allowed)
+        for other in sorted(used):
+            room = room_of(other, allowed)
+            if home and room and room != home and room not in allowed[home]:
+                wrong.append(f"{module} imports {other}")
+    assert wrong == []
+
+
+def test_no_two_modules_need_each_other(imports):
+    """Raises CycleError, which names the modules of the circle."""
+    parents = {name: used - {name, "prism"} for name, used in imports.items()}
+    assert len(list(TopologicalSorter(parents).static_order())) > 100
+
+
+def test_what_the_test_sees():
+    """An import within a function counts, one for type checkers does not."""
+    modules = {"prism.a", "prism.b", "prism.c", "prism.c.d"}
+    text = "def f():\n    from prism.a import x\nif TYPE_CHECKING:\n    import prism.b\nfrom prism.c import d"
+    assert imports_of(ast.parse(text), modules) == {"prism.a", "prism.c.d"}
