@@ -1,6 +1,6 @@
 """What is probed is what is trained and what is evaluated: the same token ids in every stage, for both families.
 
-The RL agent loop's part stands in test_rl_agent_loop.py.
+The RL agent loop's part stands in tests/unit/rl/test_agent_loop.py.
 """
 
 from __future__ import annotations
