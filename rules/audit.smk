@@ -35,7 +35,7 @@ rule audit:
     conda:
         "../envs/cpu.yaml"
     params:
-        folder=PAPER,
+        folder=lambda wildcards, input: os.path.dirname(input.paper[0]),
     message:
         "audit of the paper's published numbers"
     shell:
@@ -68,7 +68,7 @@ rule comparison:
     conda:
         "../envs/cpu.yaml"
     params:
-        folder=PAPER,
+        folder=lambda wildcards, input: os.path.dirname(input.paper[0]),
         out=lambda wildcards, output: os.path.dirname(output.csv),
         options=lambda wildcards, input: [
             f"--{option}={path}"

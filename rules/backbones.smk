@@ -1,12 +1,4 @@
 # Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads.
-from prism.stages.backbone import content_hash
-
-
-def backbone_content(wildcards):
-    """What a local folder holds now: replaced weights rerun all that rests on them. A revision is pinned by its name."""
-    backbone = config["backbones"][wildcards.backbone]
-    local = backbone["source"] == "local"
-    return content_hash(backbone["location"]) if local else "none"
 
 
 rule backbone:

@@ -34,6 +34,7 @@ from prism.core.stage_sources import stage_sources
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
+from prism.stages.backbone import content_hash
 from prism.tools.containers import check_image
 from prism.settings import ETO, StageRecipes, check_config
 
@@ -129,6 +130,13 @@ def machine(stage, *names):
 def source(name):
     """A light stage's own source and what it imports: its jobs rerun when that changes. Heavy stages have a version."""
     return [shipped(path) for path in stage_sources(ROOT, name)]
+
+
+def backbone_content(wildcards):
+    """What a local folder holds now: replaced weights rerun all that rests on them. A revision is pinned by its name."""
+    backbone = config["backbones"][wildcards.backbone]
+    local = backbone["source"] == "local"
+    return content_hash(backbone["location"]) if local else "none"
 
 
 def checkpoint_folder(method, benchmark, backbone, seed):
