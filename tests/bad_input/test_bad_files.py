@@ -248,7 +248,7 @@ PANELS = [
     command("panel: game outside its folder", evaluate(panel(tasks=OUTSIDE)), "panel.json", "../../etc/passwd"),
     command("panel: game that does not exist", evaluate(panel()), "seen/a/game.tw-pddl"),
     command("evaluation: unknown generator", evaluate(panel(), generator="magic"), "generator", "magic"),
-    command("evaluation: workers is a text", evaluate(panel(), workers="two"), "--recipe.workers", "int"),
+    command("evaluation: workers is a text", evaluate(panel(), workers="two"), "--recipe.workers", "whole number"),
     command("evaluation: unknown key", evaluate(panel(), top_k=1), "--recipe", "did you mean 'top_p'"),
 ]
 
