@@ -1,4 +1,4 @@
-"""The worked example of CONTRIBUTING.md, followed to the letter."""
+"""The worked examples of CONTRIBUTING.md, followed to the letter."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from pathlib import Path
 import pytest
 from snakemake_plan import dry_run, job_counts
 
+from prism.core.csv_files import read_table
+from prism.core.files import read_json
+
 TARGET = "results/demo/eval/alfworld/tiny-qwen3/mine/seed0/seen.json"
 
 
-def blocks(root: Path, language: str) -> list[str]:
-    """Code blocks of a language in the section about scores."""
-    section = (root / "CONTRIBUTING.md").read_text().split("## Add a score")[1].split("\n## ")[0]
+def blocks(root: Path, language: str, heading: str = "## Add a score") -> list[str]:
+    """Code blocks of a language in a section."""
+    section = (root / "CONTRIBUTING.md").read_text().split(heading)[1].split("\n## ")[0]
     return re.findall(rf"```{language}\n(.*?)```", section, re.DOTALL)
 
 
@@ -55,3 +58,31 @@ def test_the_tests_of_the_scores_still_hold(follower):
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit/core/test_concentration.py"]
     result = subprocess.run(command, cwd=follower, text=True, capture_output=True, check=False)
     assert result.returncode == 0, result.stdout[-2000:]
+
+
+def test_a_new_benchmark_is_played_to_a_cell(root, copy_repository, tmp_path):
+    """Four files: the environment, its entry in the registry, its line in the schema, its settings."""
+    folder = copy_repository(tmp_path / "prism")
+    environment, entry = blocks(root, "python", "## Add a benchmark")
+    (settings,) = blocks(root, "yaml", "## Add a benchmark")
+    (folder / "prism/environments/drawers.py").write_text(environment)
+    with (folder / "prism/core/benchmarks.py").open("a") as module:
+        module.write("\n" + entry)
+    schema = folder / "config/schema.yaml"
+    text = schema.read_text()
+    known = '      alfworld: {$ref: "#/$defs/alfworld"}\n'
+    assert text.count(known) == 1
+    schema.write_text(text.replace(known, known + "      drawers: {type: object}\n"))
+    (folder / "mine.yaml").write_text(settings)
+    scores, cell = "results/demo/scores/drawers/tiny-qwen3.csv", "results/demo/cells/table2/tiny-qwen3/base/score.json"
+    panel = "results/demo/data/drawers/panels/train.json"
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", scores, panel, cell, "--configfile", "mine.yaml"]
+    done = subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    ids = [f"train-{number}" for number in range(6)]
+    assert sorted(read_table(folder / scores).column("id")) == ids
+    assert [task["id"] for task in read_json(folder / panel)["tasks"]] == ids
+    evaluation = read_json(folder / "results/demo/eval/drawers/tiny-qwen3/base/seed0/test.json")
+    won = [episode["score"] for episode in evaluation["episodes"]]
+    assert len(won) == 4
+    assert read_json(folder / cell)["value"] == pytest.approx(100 * sum(won) / 4)

@@ -29,7 +29,7 @@ def test_every_rule_has_a_place_on_the_cluster(root):
     """Local, in a group of small jobs, or with requests of its own: a rule that was forgotten would be a job a file."""
     profile = profile_of(root)
     rules = rule_names(root)
-    assert {"probe", "sft", "rl", "evaluate", "table1"} <= rules
+    assert {"probe", "sft", "rl", "evaluate", "split"} <= rules
     placed = set(profile["groups"]) | set(profile["set-resources"])
     assert [rule for rule in sorted(rules - placed) if not is_local(rule, root)] == []
 
