@@ -69,14 +69,14 @@ def test_what_a_stage_uses_once_it_is_loaded_is_among_its_sources(root):
 @pytest.mark.parametrize(
     ("stage", "expected"),
     [
-        ("scores", {"core/concentration.py", "core/csvfiles.py", "stages/scores.py"}),
-        ("splits", {"core/splits.py", "core/csvfiles.py", "stages/splits.py"}),
+        ("scores", {"core/concentration.py", "core/csv_files.py", "stages/scores.py"}),
+        ("splits", {"core/splits.py", "core/csv_files.py", "stages/splits.py"}),
         # games and trajectories are heavy stages, whose version says when their results change
         ("panels", {"stages/panels.py"}),
         # a figure takes one line of text from the tables, not their rendering
         (
             "figures/forest",
-            {"core/csvfiles.py", "stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"},
+            {"core/csv_files.py", "stages/figures/forest.py", "stages/figures/style.py", "stages/tables/notes.py"},
         ),
     ],
 )
