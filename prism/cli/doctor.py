@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import PlanConfigs, PlanProfile
+
 
 def doctor(
     gpu: Annotated[bool, typer.Option("--gpu", help="Run every GPU stage once, tiny.")] = False,
@@ -29,13 +31,8 @@ def doctor(
 
 def check_plan(
     targets: Annotated[list[str], typer.Argument(help="What to check, as Snakemake is told it.")],
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Snakemake's profile; without it, slurm unless the target is of a small scale."),
-    ] = None,
-    configfile: Annotated[
-        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
-    ] = None,
+    profile: PlanProfile = None,
+    configfile: PlanConfigs = None,
 ) -> None:
     """Check every command of a plan with the parsers of those who get it, before anything is submitted."""
     from prism.tools.check_plan import check_plan as run

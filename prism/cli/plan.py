@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prism.cli.options import PlanConfigs, PlanProfile
 from prism.core.errors import BadInput
 
 
@@ -15,13 +16,8 @@ def plan(
         str | None, typer.Argument(help="What to plan, as Snakemake is told it: results/tables/table1.csv")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of the plan's csv, svg and png.")] = Path("results/plan"),
-    profile: Annotated[
-        str | None,
-        typer.Option(help="Snakemake's profile; without it, slurm unless the target is of a small scale."),
-    ] = None,
-    configfile: Annotated[
-        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
-    ] = None,
+    profile: PlanProfile = None,
+    configfile: PlanConfigs = None,
     everything: Annotated[bool, typer.Option("--everything", help="Also what has been built already.")] = False,
     power: Annotated[
         bool, typer.Option("--power", help="Instead: how many seeds and tasks a claimed gain needs.")

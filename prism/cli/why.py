@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from prism.cli.options import PlanConfigs
+
 
 def why(
     targets: Annotated[list[str] | None, typer.Argument(help="Files or rules; the default target without any.")] = None,
-    configfile: Annotated[
-        list[Path] | None, typer.Option(help="Instead of the config of the target's scale; repeat for more.")
-    ] = None,
+    configfile: PlanConfigs = None,
     profile: Annotated[
         str | None, typer.Option(help="Snakemake's profile; without it, slurm for targets of the paper's scale.")
     ] = None,

@@ -358,11 +358,16 @@ def _encode(task: str, feedback: Feedback) -> list[Any]:
     ]
 
 
+def load_source(source: str, **options: Any) -> EnvironmentSource:
+    """The environments behind one of `SOURCES`, in this process."""
+    module, _, name = source.partition(":")
+    return getattr(importlib.import_module(module), name)(**options)
+
+
 def _serve(source: str, options: str, requests: TextIO, answers: TextIO) -> None:
     """Answer requests until the input ends."""
-    module, _, name = source.partition(":")
     try:
-        slots = _Slots(getattr(importlib.import_module(module), name)(**json.loads(options)))
+        slots = _Slots(load_source(source, **json.loads(options)))
     except Exception as error:
         # the first request is answered with the reason instead of silence
         requests.readline()

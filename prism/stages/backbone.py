@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 from prism.core.files import atomic_folder, read_json, sha256_file, sha256_json, sha256_model, write_text
 from prism.core.progress import say
 
@@ -63,8 +63,9 @@ def check_needs_no_code(folder: str | Path) -> None:
     try:
         AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(folder, f"needs code of its own ({reason[:120]})", "use a model of transformers") from error
+        raise BadInput(
+            folder, f"needs code of its own ({first_line(error)[:120]})", "use a model of transformers"
+        ) from error
 
 
 def copy_backbone(location: Path, out_dir: Path) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json
 from prism.core.progress import printable
 from prism.environments.base import Environment
-from prism.environments.pool import EnvironmentSource
+from prism.environments.pool import EnvironmentSource, load_source
 from prism.stages.evaluate import SOURCES
 
 QUIT = "q"
@@ -33,8 +32,7 @@ def open_games(benchmark: str, games_dir: str | Path) -> EnvironmentSource:
         raise BadInput(benchmark, "is not a benchmark", f"use one of {', '.join(SOURCES)}")
     if not Path(games_dir).is_dir():
         raise BadInput(games_dir, "does not exist", f"build it: snakemake {games_dir}")
-    module, _, name = SOURCES[benchmark].partition(":")
-    return getattr(importlib.import_module(module), name)(data_dir=str(games_dir))
+    return load_source(SOURCES[benchmark], data_dir=str(games_dir))
 
 
 def first_game(benchmark: str, games_dir: str | Path) -> str:

@@ -8,7 +8,6 @@ verl's ``@register`` decorator, which would overwrite that entry and lose its ar
 from __future__ import annotations
 
 import asyncio
-import importlib
 import json
 import threading
 import time
@@ -25,7 +24,7 @@ from prism.core.errors import PrismError
 from prism.core.prompts import PromptEncoder, PromptFormat
 from prism.core.seeds import seed_of
 from prism.environments.base import Environment
-from prism.environments.pool import ProcessGames
+from prism.environments.pool import ProcessGames, load_source
 from prism.rl.run_logs import RolloutLog
 
 EXCERPT_CHARACTERS = 300
@@ -58,8 +57,7 @@ class ThreadGames:
     clock = staticmethod(time.thread_time)
 
     def __init__(self, source: str, data_dir: str):
-        module, _, name = source.partition(":")
-        self.source = getattr(importlib.import_module(module), name)(data_dir)
+        self.source = load_source(source, data_dir=data_dir)
         self.spare: list[Environment] = []
         self.lock = threading.Lock()
 
