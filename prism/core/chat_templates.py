@@ -14,7 +14,7 @@ from typing import Any
 from jinja2 import Environment, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import SecurityError
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 
 # a chat of 100,000 tokens renders in milliseconds and a few megabytes
 RENDER_SECONDS = 10.0
@@ -55,13 +55,13 @@ def render_chat(
                 list(messages), tools=tools, tokenize=False, add_generation_prompt=add_generation_prompt
             )
     except (TemplateSyntaxError, SecurityError) as error:
-        raise BadInput(name, f"its chat template is broken ({_first_line(error)})", MEND) from error
+        raise BadInput(name, f"its chat template is broken ({first_line(error)})", MEND) from error
     except (MemoryError, OverflowError, RecursionError) as error:
         raise BadInput(name, "its chat template asks for too much memory", MEND) from error
     except _OutOfTime as error:
         raise BadInput(name, f"its chat template takes more than {RENDER_SECONDS:g} s for one chat", MEND) from error
     except (TemplateError, TypeError, ValueError, IndexError, KeyError, AttributeError) as error:
-        problem = f"the chat template refuses the chat ({_first_line(error)})"
+        problem = f"the chat template refuses the chat ({first_line(error)})"
         raise BadInput(place, problem, "mend the order of roles, or use another chat template") from error
 
 
@@ -95,10 +95,6 @@ def check_shown(
     if without == whole:
         raise BadInput(place, f"the chat template writes nothing of the {what} of message {len(messages)}",
                        "use a chat template that does, or remove the chat")  # fmt: skip
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 @lru_cache(maxsize=8)

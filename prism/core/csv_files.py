@@ -60,6 +60,10 @@ class Table:
                 ) from error
         return values
 
+    def place(self, index: int) -> str:
+        """File and line of a row, for errors; rows count from 0 and have a line each."""
+        return f"{self.path}:{len(self.head) + 2 + index}"
+
     def note(self, key: str) -> str | None:
         """Value of a head line ``key: value``, or None."""
         for line in self.head:

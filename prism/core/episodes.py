@@ -106,18 +106,17 @@ def next_prompts(episodes: Sequence[Episode], encoder: PromptEncoder) -> list[li
     form = encoder.form
     whole = encoder.encode_prompts([episode.prompt(form) for episode in episodes])
     return [
-        prompt if len(prompt) <= form.context_length else _shortened(episode, encoder)
+        prompt if len(prompt) <= form.context_length else _shortened(episode, prompt, encoder)
         for episode, prompt in zip(episodes, whole, strict=True)
     ]
 
 
-def _shortened(episode: Episode, encoder: PromptEncoder) -> list[int] | None:
-    """The prompt with as much history as fits; None, and a failed episode, where it does not fit even without."""
+def _shortened(episode: Episode, prompt: list[int], encoder: PromptEncoder) -> list[int] | None:
+    """A prompt with as much history as fits; None, and a failed episode, where it does not fit even without."""
     form = encoder.form
     for entries in reversed(range(form.entries_shown(episode.past))):
         [prompt] = encoder.encode_prompts([episode.prompt(form.with_history(entries))])
         if len(prompt) <= form.context_length:
             return prompt
-    [prompt] = encoder.encode_prompts([episode.prompt(form.with_history(0))])
     episode.fail(f"a prompt of {len(prompt)} tokens does not fit {form.context_length}, even without its history")
     return None

@@ -25,5 +25,10 @@ class BadInput(PrismError):
         self.place, self.problem, self.remedy = str(place), problem, remedy
 
 
+def first_line(error: BaseException) -> str:
+    """What an error of a library says, in one line; its class where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 class NotFinite(PrismError):
     """A norm, loss or reward is NaN or infinite; names the sample so that it can be inspected."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 from prism.core.files import read_json
 
 # how the chat templates of a family open a turn, by LLaMA-Factory's names
@@ -24,7 +24,7 @@ def load_tokenizer(folder: str | Path) -> Any:
         return AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
     # the libraries beneath raise bare Exceptions for a broken tokenizer.json
     except Exception as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0][:120]
+        reason = first_line(error)[:120]
         raise BadInput(folder, f"its tokenizer cannot be loaded ({reason})", "fetch or save the model again") from error
 
 

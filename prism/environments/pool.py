@@ -179,8 +179,9 @@ class ProcessGames:
     Replicas of a game go to the same process, where it is loaded once.
 
     Args:
-        source, options: as `EnvironmentPool` takes them.
+        source: as `EnvironmentPool` takes it.
         processes: number of processes.
+        options: as `EnvironmentPool` takes them.
     """
 
     def __init__(self, source: str, processes: int, options: Mapping[str, Any] | None = None):

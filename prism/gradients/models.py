@@ -9,7 +9,7 @@ from safetensors import SafetensorError
 from torch import nn
 from transformers import AutoModelForCausalLM
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 from prism.core.model_folder import MODEL_FILES, sha256_model
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch.float64}
@@ -48,8 +48,9 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Mod
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype, use_safetensors=True, trust_remote_code=False)
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = str(error).splitlines()[0]
-        raise BadInput(folder, f"cannot be loaded as a causal language model ({reason})", "check its files") from error
+        raise BadInput(
+            folder, f"cannot be loaded as a causal language model ({first_line(error)})", "check its files"
+        ) from error
     model = model.to(device)
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():

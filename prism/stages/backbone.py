@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 from prism.core.files import atomic_folder, read_json, sha256_file, write_json
 from prism.core.model_folder import MODEL_FILES, copy_model_files, sha256_model
 from prism.core.progress import say
@@ -67,8 +67,9 @@ def check_needs_no_code(folder: str | Path) -> None:
     try:
         AutoConfig.from_pretrained(folder, trust_remote_code=False)
     except (OSError, ValueError, KeyError) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise BadInput(folder, f"needs code of its own ({reason[:120]})", "use a model of transformers") from error
+        raise BadInput(
+            folder, f"needs code of its own ({first_line(error)[:120]})", "use a model of transformers"
+        ) from error
 
 
 def download_verified(

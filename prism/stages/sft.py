@@ -345,12 +345,15 @@ def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
 
 
 def _loads(module: str) -> bool:
-    """Whether a module can be imported: it may be installed and still fail (built against another torch)."""
+    """Whether a module can be imported: it may be installed and still fail (built against another torch).
+
+    The stand-in does not count: in this process it may be loaded, and its subprocess would not find it.
+    """
     try:
-        importlib.import_module(module)
+        found = importlib.import_module(module)
     except (ImportError, OSError, RuntimeError, AttributeError):
         return False
-    return True
+    return SHIMS not in Path(found.__file__ or "").parents
 
 
 def read_losses(checkpoints: Path) -> list[dict[str, float]]:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 from prism.core.progress import say
 from prism.core.recipes import build_recipe
 from prism.environments import load, load_data
@@ -176,7 +176,7 @@ def check_sft(recipe: SftRecipe) -> None:
             get_train_args({**arguments, "use_cpu": True})
         except (ValueError, TypeError, OSError) as error:
             raise BadInput(
-                "sft", f"LLaMA-Factory refuses its settings: {_first_line(error)}", "mend config sft"
+                "sft", f"LLaMA-Factory refuses its settings: {first_line(error)}", "mend config sft"
             ) from error
 
 
@@ -204,7 +204,7 @@ def compose_verl(overrides: Sequence[str]) -> Any:
         with initialize_config_dir(tree, version_base=None):
             return compose("ppo_trainer", [override for override in overrides if override not in of_hydra_itself])
     except HydraException as error:
-        raise BadInput("rl", f"verl refuses its settings: {_first_line(error)}", "mend the override") from error
+        raise BadInput("rl", f"verl refuses its settings: {first_line(error)}", "mend the override") from error
 
 
 def convert_verl(config: Any) -> dict[str, Any]:
@@ -224,12 +224,8 @@ def convert_verl(config: Any) -> dict[str, Any]:
         try:
             converted[path] = omega_conf_to_dataclass(part)
         except (InstantiationException, TypeError, ValueError, AssertionError, NotImplementedError) as error:
-            raise BadInput("rl", f"verl refuses {path}: {_first_line(error)}", "mend the override") from error
+            raise BadInput("rl", f"verl refuses {path}: {first_line(error)}", "mend the override") from error
     return converted
-
-
-def _first_line(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 CHECKERS: dict[str, Callable[[Any], None]] = {"sft": check_sft, "rl": check_rl}

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from prism.core.errors import BadInput
-from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
+from prism.core.files import atomic_folder, sha256_file, write_json
 from prism.core.progress import say
 from prism.core.trajectories import read_trajectories, write_trajectories
 from prism.stages.figures.scores_file import extreme_trajectories
@@ -44,12 +44,7 @@ def pack_records(results: Path, out: Path) -> None:
             if folder == "records":
                 for corpus in sorted(results.glob("data/*/trajectories.jsonl")):
                     _write_shown_trajectories(results, corpus, temporary / corpus.relative_to(results))
-    files = sorted(
-        path
-        for folder in ("records", "expected")
-        for path in (out / folder).rglob("*")
-        if path.is_file() and path.name != FOLDER_MARK
-    )
+    files = sorted(path for folder in ("records", "expected") for path in (out / folder).rglob("*") if path.is_file())
     manifest = {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
     write_json(out / MANIFEST, {"made_from": results.as_posix(), "sha256": manifest})
     size = sum(path.stat().st_size for path in files)

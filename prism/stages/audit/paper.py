@@ -236,7 +236,7 @@ def _alfworld_rows(table: Table) -> list[Row]:
     rows = []
     for index, (split, method, sft, rl) in enumerate(names):
         if split not in TABLE1_PANELS:
-            raise BadInput(_line(table, index), f"unknown split {split!r}", f"use one of {', '.join(TABLE1_PANELS)}")
+            raise BadInput(table.place(index), f"unknown split {split!r}", f"use one of {', '.join(TABLE1_PANELS)}")
         by_task = {task: rates[index] for task, rates in tasks.items()}
         rows.append(Row(split, method, sft, rl, by_task, overall[index]))
     _require_unique(table, [(row.split, row.method) for row in rows])
@@ -276,7 +276,7 @@ def _rates(table: Table, column: str) -> list[int]:
     values = []
     for index, text in enumerate(table.column(column)):
         if not HUNDREDTHS.fullmatch(text) or (column != "speedup" and float(text) > 100):
-            raise BadInput(_line(table, index), f"{column} is {text!r}, not a number with two decimals", REMEDY)
+            raise BadInput(table.place(index), f"{column} is {text!r}, not a number with two decimals", REMEDY)
         values.append(int(text.replace(".", "")))
     return values
 
@@ -285,19 +285,15 @@ def _seconds(table: Table, column: str) -> list[int]:
     values = []
     for index, text in enumerate(table.column(column)):
         if text != "-" and not text.isdecimal():
-            raise BadInput(_line(table, index), f"{column} is {text!r}, not a whole number", REMEDY)
+            raise BadInput(table.place(index), f"{column} is {text!r}, not a whole number", REMEDY)
         values.append(0 if text == "-" else int(text))
     return values
-
-
-def _line(table: Table, index: int) -> str:
-    return f"{table.path}:{len(table.head) + 2 + index}"
 
 
 def _require_unique(table: Table, keys: list) -> None:
     for index, key in enumerate(keys):
         if key in keys[:index]:
-            raise BadInput(_line(table, index), "repeats a row", "delete one of them")
+            raise BadInput(table.place(index), "repeats a row", "delete one of them")
 
 
 def _require_statements(path: Path, values: Mapping[str, str]) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from prism.core.csv_files import Table, read_table
+from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 
 PRINTED = re.compile(r"(\d{1,3})(?:\.(\d{1,4}))?")
@@ -71,18 +71,14 @@ def read_rates(path: str | Path) -> RateTable:
     for index, (key, text, count) in enumerate(zip(keys, table.column("rate"), counts, strict=True)):
         group, method = key
         if not group or not method:
-            raise BadInput(_line(table, index), "has no method or no group", "name both")
+            raise BadInput(table.place(index), "has no method or no group", "name both")
         if key in texts:
-            raise BadInput(_line(table, index), f"repeats {method!r} in {group!r}", "delete one of them")
+            raise BadInput(table.place(index), f"repeats {method!r} in {group!r}", "delete one of them")
         if not PRINTED.fullmatch(text) or float(text) > 100:
-            raise BadInput(_line(table, index), f"rate is {text!r}", "give it in percent as printed, such as 61.74")
+            raise BadInput(table.place(index), f"rate is {text!r}", "give it in percent as printed, such as 61.74")
         if count and (not count.isdecimal() or int(count) == 0):
-            raise BadInput(_line(table, index), f"n is {count!r}", "give a whole number of episodes, or leave it empty")
+            raise BadInput(table.place(index), f"n is {count!r}", "give a whole number of episodes, or leave it empty")
         texts[key] = text
         if count:
             episodes[key] = int(count)
     return RateTable(table.path.stem, texts, episodes)
-
-
-def _line(table: Table, index: int) -> str:
-    return f"{table.path}:{len(table.head) + 2 + index}"

@@ -112,6 +112,11 @@ def test_torchaudio_is_replaced_only_where_it_does_not_load(monkeypatch):
     assert str(sft.SHIMS) not in sft.llamafactory_environment(RECIPE).get("PYTHONPATH", "")
 
 
+def test_a_stand_in_that_this_process_has_loaded_is_none_of_its_subprocess(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torchaudio", importlib.import_module("prism.shims.torchaudio"))
+    assert not sft._loads("torchaudio")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("family", "template", "layout"),

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from prism.core.files import check_folder_output
+
 RECORDS = "resources/records/demo"
 
 
@@ -32,6 +34,12 @@ def test_the_records_are_whole_and_small(root):
     for name, path in shipped.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest[name], name
     assert sum(path.stat().st_size for path in shipped.values()) < 2_000_000
+
+
+@pytest.mark.parametrize("part", ["records", "expected"])
+def test_the_shipped_records_may_be_renewed(root, part):
+    """`make pack-records` replaces both folders, and only folders that prism made are replaced."""
+    check_folder_output(root / RECORDS / part)
 
 
 def test_an_import_of_torch_fails_while_records_are_read(root):
