@@ -40,6 +40,11 @@ class Measure:
         return "average score, percent" if self.kind == "score" else "success rate, percent"
 
 
+def success_of(benchmark: str) -> Measure:
+    """A benchmark's success: WebShop's is a score of exactly 1."""
+    return Measure("full_score" if benchmark == "webshop" else "success")
+
+
 @dataclass(frozen=True)
 class TableLayout:
     """One of the paper's tables.

@@ -38,7 +38,6 @@ RECIPES = {
     ("sft", "recipe"): "prism.stages.sft:SftRecipe",
     ("rl", "recipe"): "prism.rl.recipe:RlRecipe",
     ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
-    ("learning-curve", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
     ("pass-rates", "recipe"): "prism.stages.pass_rates:PassRatesRecipe",
     ("panel", "recipe"): "prism.stages.panels:PanelRecipe",
     ("webshop-panel", "recipe"): "prism.stages.webshop_trajectories:WebshopPanelRecipe",

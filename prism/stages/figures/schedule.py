@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from prism.core.errors import BadInput
-from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, SERIES, finish, new_figure
+from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, SERIES, FigureFiles, finish, new_figure
 
 ROW_INCHES = 0.17
 # a stretch without any job, as between two calls of the workflow, is cut down to the smaller of the two
@@ -24,12 +25,16 @@ class Job:
     end: float
 
 
-def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> None:
+def draw(times: Sequence[Path], out: FigureFiles) -> None:
     """Draw a row a rule, in the order in which they began, and a bar a job; idle stretches are cut out and marked.
+
+    Args:
+        times: the folder of Snakemake's benchmark files, a single one.
 
     Raises:
         BadInput: the folder holds no benchmark file.
     """
+    (folder,) = times
     jobs = read_jobs(folder)
     shown, cuts = cut_idle_time(jobs)
     rules = list(dict.fromkeys(job.rule for job in shown))
@@ -56,7 +61,7 @@ def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> Non
     note = "A bar is a job: it ends when its benchmark file was written and is as long as that file says."
     if cuts:
         note += f" Dotted: {len(cuts)} stretch(es) of more than {IDLE_SECONDS:.0f} s without a job, cut out."
-    finish(figure, [note], scale, out_svg, out_png)
+    finish(figure, [note], out)
 
 
 def read_jobs(folder: Path) -> list[Job]:
