@@ -55,7 +55,6 @@ include: "rules/tables.smk"
 include: "rules/figures.smk"
 include: "rules/audit.smk"
 include: "rules/report.smk"
-include: "rules/learning.smk"
 
 
 # On a cluster these run where Snakemake runs: downloads need a network, the others take seconds.
@@ -67,16 +66,11 @@ localrules:
     comparison,
     crate,
     index_page,
-    learning_table,
     sensitivity,
 
 
 workflow.localrules(
-    *[
-        made.name
-        for made in workflow.rules
-        if made.name.startswith(("figure_", "table"))
-    ]
+    *[made.name for made in workflow.rules if made.name.startswith("table")]
 )
 
 

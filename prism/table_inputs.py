@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.benchmarks import BENCHMARKS
+from prism.core.figures import compared_methods
 from prism.core.methods import COUNTED, build_methods, parse_slice
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
 from prism.core.recipes import json_text
@@ -215,7 +216,8 @@ class TableInputs:
         for name, target in self._compared().items():
             for benchmark in target.get("benchmarks", [target.get("benchmark")]):
                 panels = BENCHMARKS[benchmark].panels
-                cases = product(target["backbones"], target["methods"], panels[:1] if name == "table4" else panels)
+                methods = compared_methods(target)
+                cases = product(target["backbones"], methods, panels[:1] if name == "table4" else panels)
                 for backbone, method, panel in cases:
                     found.update(self.evaluations_of(benchmark, backbone, method, panel))
         return sorted(found)

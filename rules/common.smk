@@ -30,7 +30,7 @@ from prism.core.errors import PrismError
 from prism.core.methods import build_methods, parse_slice
 from prism.core.recipes import json_text, machine_settings, result_settings
 from prism.core.results import Results
-from prism.core.stage_sources import code_of, stage_sources
+from prism.core.stage_sources import code_of
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
@@ -135,11 +135,6 @@ def machine(stage, *names):
 def code(*stages, others=()):
     """The hash of light stages' code: their jobs rerun when it changes. Heavy stages have a version."""
     return code_of(ROOT, stages, others)
-
-
-def source(name):
-    """Source files of a light stage."""
-    return [shipped(path) for path in stage_sources(ROOT, name)]
 
 
 def backbone_content(wildcards):

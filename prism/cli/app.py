@@ -36,18 +36,13 @@ FOR_RULES = {
     ),
     "Models": (
         *(stage_models.tiny_backbone, stage_models.backbone, stage_models.split, stage_models.sft, stage_models.rl),
-        *(stage_models.pass_rates, stage_models.pass_rate_table, stage_models.evaluate, stage_models.learning_curve),
+        *(stage_models.pass_rates, stage_models.pass_rate_table, stage_models.evaluate),
     ),
     "Tables": (
         *(stage_results.cells, stage_results.timing_cells, stage_results.table_statistics, stage_results.table),
-        *(stage_results.sensitivity, stage_results.learning_table, stage_results.compare),
+        *(stage_results.sensitivity, stage_results.compare),
     ),
-    "Figures": (
-        *(stage_results.figure_case_study, stage_results.figure_inverse_ablation, stage_results.figure_ratio_sweep),
-        *(stage_results.figure_consensus, stage_results.figure_score_distributions),
-        *(stage_results.figure_training_curves, stage_results.figure_forest, stage_results.figure_schedule),
-        stage_results.figure_learning,
-    ),
+    "Figures": (stage_results.figure,),
     "The run as a whole": (
         *(stage_results.index_page, stage_results.crate, stage_results.pack_records),
         stage_results.benchmark_summary,

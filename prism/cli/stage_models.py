@@ -139,25 +139,6 @@ def evaluate(
     run(model, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed)
 
 
-def learning_curve(
-    run: Annotated[Path, typer.Option(help="Folder of the RL run.")],
-    work: Annotated[Path, typer.Option(help="Work folder of the RL run, with its checkpoints.")],
-    games: Annotated[Path, typer.Option(help="Data folder of the benchmark.")],
-    panel: Annotated[Path, typer.Option(help="Panel of tasks (JSON).")],
-    recipe: Annotated[str, typer.Option(help="Settings of the evaluation, as JSON.")],
-    seed: Annotated[int, typer.Option(help="Seed of the sampling.")],
-    out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of one evaluation a checkpoint.")],
-    machine: Machine = "{}",
-) -> None:
-    """Evaluate every checkpoint that an RL run kept."""
-    from prism.stages.evaluate import EvaluationRecipe
-    from prism.stages.learning import evaluate_checkpoints
-
-    evaluate_checkpoints(
-        run, work, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed
-    )
-
-
 def split(
     scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
     score: Annotated[str, typer.Option(help="column to route by")],

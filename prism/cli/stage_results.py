@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from pathlib import Path
 from typing import Annotated
 
@@ -10,15 +11,11 @@ import typer
 from prism.cli.options import Scale
 from prism.cli.outputs import output_file, output_folder
 from prism.core.errors import BadInput
+from prism.core.figures import FIGURES, FigureSettings
 from prism.core.recipes import build_recipe
 
-Svg = Annotated[Path, typer.Option(parser=output_file, help="Figure as svg.")]
-Png = Annotated[Path, typer.Option(parser=output_file, help="Figure as png.")]
-Names = Annotated[str, typer.Option(help="What to call them in the figure, one a file, separated by commas.")]
-Evaluations = Annotated[Path, typer.Option(help="Folder of evaluations: {backbone}/{method}/seed{seed}/{panel}.json.")]
-Panel = Annotated[str, typer.Option(help="Name of the panel.")]
 Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
-Methods = Annotated[str, typer.Option(help="Methods, separated by commas.")]
+Files = Annotated[list[Path] | None, typer.Option(help="Once a file, for the figures that take them.")]
 Results = Annotated[Path, typer.Option(help="Folder of a finished run.")]
 
 
@@ -86,17 +83,6 @@ def sensitivity(
     compute_sensitivity(scores, scale, out)
 
 
-def learning_table(
-    scale: Scale,
-    out: Annotated[Path, typer.Option(parser=output_file, help="Rates, intervals and paired tests (CSV).")],
-    evaluations: Annotated[list[Path], typer.Argument(help="Evaluations: {method}/seed{seed}/{panel}.json.")],
-) -> None:
-    """Compare base, SFT and SFT-then-RL on the same tasks."""
-    from prism.stages.learning import write_learning_table
-
-    write_learning_table(evaluations, scale, out)
-
-
 def compare(
     paper: Annotated[Path, typer.Option(help="Folder of the paper's published numbers.")],
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
@@ -115,133 +101,41 @@ def compare(
     compare_with_paper(paper, evaluations or [], settings, out, times, norms or [], sensitivity)
 
 
-def figure_case_study(
-    scores: Annotated[Path, typer.Option()],
-    trajectories: Annotated[Path, typer.Option()],
+def figure(
+    name: Annotated[str, typer.Argument(help=f"Which one: {', '.join(FIGURES)}.")],
     scale: Scale,
-    svg: Svg,
-    png: Png,
-    norms: Annotated[list[Path], typer.Argument(help="Gradient norms, all shards.")],
+    svg: Annotated[Path, typer.Option(parser=output_file, help="Figure as svg.")],
+    png: Annotated[Path, typer.Option(parser=output_file, help="Figure as png.")],
+    settings: Annotated[str, typer.Option(help="What it shows of its files, as JSON.")] = "{}",
+    norms: Files = None,
+    scores: Files = None,
+    trajectories: Files = None,
+    evaluations: Files = None,
+    runs: Files = None,
+    tables: Files = None,
+    times: Files = None,
 ) -> None:
-    """Draw Figure 1: the most diffuse and the most concentrated trajectory."""
-    from prism.stages.figures.case_study import draw_case_study
+    """Draw a figure from files of the kinds that it takes (prism/core/figures.py)."""
+    from prism.stages.figures.style import FigureFiles
 
-    draw_case_study(norms, scores, trajectories, scale, svg, png)
-
-
-def figure_inverse_ablation(
-    evaluations: Evaluations,
-    panel: Panel,
-    seeds: Seeds,
-    backbones: Annotated[str, typer.Option(help="Backbones, a row each, separated by commas.")],
-    methods: Methods,
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-) -> None:
-    """Draw Figure 3: PRISM's routing beside its inverse, and random."""
-    from prism.stages.figures.evaluations import EvaluationFolder
-    from prism.stages.figures.inverse_ablation import draw_inverse_ablation
-
-    folder = EvaluationFolder(evaluations, panel, _whole_numbers(seeds, "--seeds"))
-    draw_inverse_ablation(folder, backbones.split(","), methods.split(","), scale, svg, png)
-
-
-def figure_ratio_sweep(
-    evaluations: Evaluations,
-    panel: Panel,
-    seeds: Seeds,
-    backbone: Annotated[str, typer.Option()],
-    methods: Methods,
-    shares: Annotated[str, typer.Option(help="Percent of the corpus that RL sees, one a method.")],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-) -> None:
-    """Draw Figure 4: score and success rate over the share of the corpus that goes to RL."""
-    from prism.stages.figures.evaluations import EvaluationFolder
-    from prism.stages.figures.ratio_sweep import draw_ratio_sweep
-
-    folder = EvaluationFolder(evaluations, panel, _whole_numbers(seeds, "--seeds"))
-    draw_ratio_sweep(folder, backbone, methods.split(","), _whole_numbers(shares, "--shares"), scale, svg, png)
-
-
-def figure_consensus(
-    title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    norms: Annotated[list[Path], typer.Argument(help="Gradient norms, all shards.")],
-) -> None:
-    """Draw Figure 5: the overlap of the three metrics' high-conflict halves, beside what noise gives."""
-    from prism.stages.figures.consensus import draw_consensus
-
-    draw_consensus(norms, title, scale, svg, png)
-
-
-def figure_score_distributions(
-    names: Names,
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    scores: Annotated[list[Path], typer.Argument(help="Score tables.")],
-) -> None:
-    """Draw histograms of the scores with the median."""
-    from prism.stages.figures.score_distributions import draw_score_distributions
-
-    draw_score_distributions(scores, names.split(","), scale, svg, png)
-
-
-def figure_training_curves(
-    names: Names,
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    runs: Annotated[list[Path], typer.Argument(help="Folders of RL runs; runs of one name are seeds of one method.")],
-) -> None:
-    """Draw success, reward, length, invalid actions, KL and entropy over the steps of RL runs."""
-    from prism.stages.figures.training_curves import draw_training_curves
-
-    draw_training_curves(runs, names.split(","), scale, svg, png)
-
-
-def figure_forest(
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    tables: Annotated[list[Path], typer.Argument(help="Tables of results (CSV).")],
-) -> None:
-    """Draw all methods of tables with their intervals."""
-    from prism.stages.figures.forest import draw_forest
-
-    draw_forest(tables, scale, svg, png)
-
-
-def figure_schedule(
-    folder: Annotated[Path, typer.Option(help="Folder of Snakemake's benchmark files.")],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-) -> None:
-    """Draw when each job of the run ran."""
-    from prism.stages.figures.schedule import draw_schedule
-
-    draw_schedule(folder, scale, svg, png)
-
-
-def figure_learning(
-    run: Annotated[Path, typer.Option(help="Folder of the RL run.")],
-    curve: Annotated[list[Path], typer.Option(help="Folder of `learning-curve`, one a panel.")],
-    title: Annotated[str, typer.Option(help="Benchmark and backbone.")],
-    scale: Scale,
-    svg: Svg,
-    png: Png,
-    evaluations: Annotated[list[Path], typer.Argument(help="Evaluations: {method}/seed{seed}/{panel}.json.")],
-) -> None:
-    """Draw an RL run: its rollouts and its checkpoints on held-out panels."""
-    from prism.stages.learning_figure import draw_learning
-
-    draw_learning(run, curve, evaluations, title, scale, svg, png)
+    if name not in FIGURES:
+        raise BadInput(name, "is no figure", f"use one of {', '.join(FIGURES)}")
+    known = FIGURES[name]
+    given = {
+        **{"norms": norms, "scores": scores, "trajectories": trajectories, "evaluations": evaluations},
+        **{"runs": runs, "tables": tables, "times": times},
+    }
+    told = vars(build_recipe(FigureSettings, settings, "--settings"))
+    for kind, files in given.items():
+        if bool(files) != (kind in known.inputs):
+            problem = "does not belong to this figure" if files else "is missing"
+            raise BadInput(f"--{kind}", problem, f"{name} is drawn from {', '.join(known.inputs)}")
+    for key in known.settings:
+        if not told[key]:
+            raise BadInput("--settings", f"key {key!r} is missing", f"{name} needs {', '.join(known.settings)}")
+    draw = import_module(f"prism.stages.figures.{known.module}").draw
+    arguments = {kind: given[kind] for kind in known.inputs} | {key: told[key] for key in known.settings}
+    draw(**arguments, out=FigureFiles(svg, png, scale))
 
 
 def index_page(

@@ -23,6 +23,7 @@ if _absent:
 
 from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED  # noqa: E402
 from prism.core.errors import BadInput  # noqa: E402
+from prism.core.figures import compared_methods  # noqa: E402
 from prism.core.methods import build_methods  # noqa: E402
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 from prism.core.tokenizers import check_template  # noqa: E402
@@ -102,8 +103,10 @@ def check_values(
     for kind in ("tables", "figures"):
         for product, target in config[kind].items():
             for key, names in known.items():
-                for name in target.get(key, []):
-                    _require_known(name, names, f"config {kind}.{product}.{key}", key)
+                paired = key == "methods" and "pairs" in target
+                for name in compared_methods(target) if paired else target.get(key, []):
+                    place = f"config {kind}.{product}.{'pairs' if paired else key}"
+                    _require_known(name, names, place, key)
             if "benchmark" in target:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")

@@ -42,6 +42,11 @@ class Measure:
         return "average score, percent" if self.kind == "score" else "success rate, percent"
 
 
+def success_of(benchmark: str) -> Measure:
+    """A benchmark's success: WebShop's is a score of exactly 1."""
+    return Measure(BENCHMARKS[benchmark].solved)
+
+
 @dataclass(frozen=True)
 class TableLayout:
     """One of the paper's tables.

@@ -51,6 +51,15 @@ class Estimate:
     high: float
     method: str
 
+    def in_percent(self) -> Estimate:
+        """The estimate of a share in percent."""
+        return Estimate(100 * self.value, 100 * self.low, 100 * self.high, self.method)
+
+    @property
+    def errors(self) -> tuple[float, float]:
+        """Distances to the interval's ends, as error bars show them."""
+        return max(self.value - self.low, 0.0), max(self.high - self.value, 0.0)
+
 
 def wilson_rate(successes: int, episodes: int) -> Rate:
     """Success rate with its Wilson score interval (95%), in percent.

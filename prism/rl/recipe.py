@@ -93,12 +93,7 @@ class RlRecipe:
     save_every: int = setting(
         "training steps between checkpoints in the work folder; 0: the last one only", 0, at_least=0, machine=True
     )
-    keep_checkpoints: int = setting(
-        "checkpoints that stay in the work folder; the learning curve evaluates all that are there",
-        2,
-        at_least=1,
-        machine=True,
-    )
+    keep_checkpoints: int = setting("checkpoints that stay in the work folder", 2, at_least=1, machine=True)
     platform: str = setting("where verl runs", "cpu", choices=tuple(PLATFORM_ENGINES))
     rollout_engine: str = setting("`hf` on CPUs, `vllm` on GPUs", "hf", choices=tuple(PLATFORM_ENGINES.values()))
     gpus: int = setting("GPUs a node (P: 8); 1 on a CPU: one logical device", 1, at_least=1)

@@ -16,6 +16,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 import prism
 from prism.core.csv_files import SIZES, is_numeric, read_table, rounded, size_in_words
 from prism.core.errors import BadInput
+from prism.core.figures import FIGURES
 from prism.core.files import read_json, write_text
 from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import say
@@ -29,14 +30,7 @@ TITLES = {
     "table3": "Table 3: training time",
     "table4": "Table 4: concentration or magnitude",
     "appendix_g": "Appendix G: normalised norms",
-    "figure1": "Figure 1: case study",
-    "figure3": "Figure 3: inverse ablation",
-    "figure4": "Figure 4: ratio sweep",
-    "figure5": "Figure 5: consensus of the metrics",
-    "score_distributions": "Score distributions",
-    "training_curves": "Training curves",
-    "forest": "All methods with intervals",
-    "schedule": "Schedule of the run",
+    **{name: figure.title for name, figure in FIGURES.items()},
 }
 FORMATS = ("csv", "md", "tex")
 # what else a finished run may hold, and what it is

@@ -38,7 +38,6 @@ RECIPES = {
     ("sft", "recipe"): "prism.stages.sft:SftRecipe",
     ("rl", "recipe"): "prism.rl.recipe:RlRecipe",
     ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
-    ("learning-curve", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
     ("pass-rates", "recipe"): "prism.stages.pass_rates:PassRatesRecipe",
     ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
     ("score", "recipe"): "prism.stages.scores:ScoresRecipe",

@@ -12,6 +12,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
 import config_tables
 from snakemake_plan import dry_run, job_counts, planned_jobs, planned_recipes, run_snakemake
 
+from prism.core.recipes import build_recipe
+from prism.rl.recipe import RlRecipe
 from prism.settings import read_schema
 
 CONFIG_MISTAKES = {
@@ -91,6 +93,16 @@ def test_table_3_times_every_way_of_training(root):
             expected = {"probe", "sft", "rl"}
         assert {phase for phase, timed_files in phases.items() if timed_files} == expected, method
         assert all(len(phases[phase]) == 8 for phase in {"probe", "rollouts"} & expected)
+
+
+def test_the_learning_experiment_is_table_1_of_three_methods(root):
+    """Each training game is played in one step of RL only, so that nothing can be learnt by heart."""
+    jobs = dry_run(root, "--forceall", "--configfile", "config/learning.yaml")
+    counts = job_counts(jobs)
+    assert (counts["sft"], counts["rl"], counts["evaluate"], counts["table1"]) == (1, 1, 6, 1)
+    (games,), (recipe,) = planned_recipes(jobs, "games", "recipe"), planned_recipes(jobs, "rl", "recipe")
+    steps = build_recipe(RlRecipe, recipe, "rl").training_steps(games["train"], games["train"])
+    assert steps * recipe["tasks_per_step"] == games["train"] == 800
 
 
 def test_a_new_method_is_one_line_of_config(root):

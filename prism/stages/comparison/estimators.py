@@ -10,12 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from prism.core.benchmarks import BENCHMARKS
 from prism.core.consensus import measure_consensus
 from prism.core.csv_files import Table, read_table
 from prism.core.errors import BadInput
 from prism.core.evaluations import read_seeds, value_matrix
-from prism.core.paper_tables import Measure
+from prism.core.paper_tables import Measure, success_of
 from prism.core.statistics import CONFIDENCE, difference_interval
 from prism.gradients.norm_files import read_shards
 from prism.stages.audit.paper import Claim
@@ -92,9 +91,9 @@ class Run:
 
 
 def claim_measure(claim: Claim) -> Measure:
-    """What a gain is measured in; WebShop's success is a score of exactly 1."""
-    quantity = claim.quantity
-    return Measure(BENCHMARKS[quantity["benchmark"]].solved if quantity["metric"] == "success" else quantity["metric"])
+    """What a gain is measured in."""
+    metric = claim.quantity["metric"]
+    return success_of(claim.quantity["benchmark"]) if metric == "success" else Measure(metric)
 
 
 def assess(claim: Claim, run: Run) -> Outcome:

@@ -15,7 +15,7 @@ from matplotlib.image import AxesImage
 from prism.core.errors import BadInput
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.stages.figures.scores_file import extreme_trajectories, read_scores
-from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, finish, new_figure, panel_title
+from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, FigureFiles, finish, new_figure, panel_title
 
 MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_STEPS_SHOWN = 14
@@ -24,9 +24,7 @@ LINE_INCHES, PROFILE_INCHES = 0.135, 1.5
 MOST_LAYER_TICKS = 12
 
 
-def draw_case_study(
-    norms: Sequence[Path], scores: Path, trajectories: Path, scale: str, out_svg: Path, out_png: Path
-) -> None:
+def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[Path], out: FigureFiles) -> None:
     """Draw the trajectories of lowest and highest Gini, their steps and their 7 x L gradient profiles.
 
     Both profiles share one colour scale: each norm is divided by the largest norm of its own trajectory, since the
@@ -34,18 +32,20 @@ def draw_case_study(
 
     Args:
         norms: gradient norms, all shards.
-        trajectories: the corpus; only the two trajectories of the figure need to be in it.
+        scores: the score table, a single one.
+        trajectories: the corpus, a single file; only the two trajectories of the figure need to be in it.
 
     Raises:
         BadInput: one of the two trajectories is missing from the corpus or the norms.
     """
-    table = read_scores(scores).set_index("id")
-    corpus = {trajectory.id: trajectory for trajectory in read_trajectories(trajectories)}
+    (score_file,), (corpus_file,) = scores, trajectories
+    table = read_scores(score_file).set_index("id")
+    corpus = {trajectory.id: trajectory for trajectory in read_trajectories(corpus_file)}
     profiles = pd.concat([pq.read_table(path).to_pandas() for path in norms]).set_index("id")
-    cases = extreme_trajectories(scores)
+    cases = extreme_trajectories(score_file)
     for case in cases:
         if case not in corpus or case not in profiles.index:
-            place = trajectories if case not in corpus else norms[0]
+            place = corpus_file if case not in corpus else norms[0]
             raise BadInput(place, f"trajectory {case!r} of the score table is missing", "rebuild it with its rule")
     texts = [_steps_text(corpus[case]) for case in cases]
     text_inches = LINE_INCHES * (1 + max(text.count("\n") for text in texts))
@@ -63,7 +63,7 @@ def draw_case_study(
         f"Lowest and highest Gini coefficient of {len(table)} trajectories. The profiles share one colour scale; each "
         "norm is divided by the largest of its own trajectory."
     )
-    finish(figure, [note], scale, out_svg, out_png)
+    finish(figure, [note], out)
 
 
 def profile_matrix(norms: pd.Series) -> np.ndarray:

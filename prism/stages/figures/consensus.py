@@ -19,6 +19,7 @@ from prism.stages.figures.style import (
     METRIC_NAMES,
     ORANGE,
     TEXT_SIZE,
+    FigureFiles,
     finish,
     new_figure,
 )
@@ -26,7 +27,7 @@ from prism.stages.figures.style import (
 PAPER_CONSENSUS = "about 60%, denominator not stated"
 
 
-def draw_consensus(norms: Sequence[Path], title: str, scale: str, out_svg: Path, out_png: Path) -> None:
+def draw(norms: Sequence[Path], benchmark: str, backbones: Sequence[str], out: FigureFiles) -> None:
     """Draw the overlap of the three high-conflict halves, and say what the same norms give without any signal.
 
     Args:
@@ -40,7 +41,7 @@ def draw_consensus(norms: Sequence[Path], title: str, scale: str, out_svg: Path,
         label.set_fontsize(TEXT_SIZE)
     for label in filter(None, venn.subset_labels):
         label.set_fontsize(LABEL_SIZE)
-    axes[0, 0].set_title(f"High-conflict half of {consensus.halves.shape[1]} trajectories\n{title}")
+    axes[0, 0].set_title(f"High-conflict half of {consensus.halves.shape[1]} trajectories\n{benchmark}, {backbones[0]}")
     low, high = np.quantile(consensus.null, (0.025, 0.975))
     notes = [
         f"In all three: {consensus.common} of {consensus.half}, {consensus.of_half:.0f}% of a half "
@@ -48,5 +49,5 @@ def draw_consensus(norms: Sequence[Path], title: str, scale: str, out_svg: Path,
         f"{np.median(consensus.null):.0f}% of a half (95%: {low:.0f} to {high:.0f}), p = {consensus.p:.2g}. "
         f"Paper: {PAPER_CONSENSUS}."
     ]
-    finish(figure, notes, scale, out_svg, out_png)
+    finish(figure, notes, out)
     say(f"figure 5: {consensus.of_half:.1f}% of a half is common to the three metrics, p = {consensus.p:.2g}")

@@ -1,83 +1,54 @@
-"""Evaluations as the figures read them: one estimate with its interval a method, over all seeds."""
+"""Evaluations as the figures draw them: by backbone and method, each a rate or score in percent with its interval."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-import numpy as np
-
 from prism.core.errors import BadInput
-from prism.core.files import read_json
-from prism.core.statistics import estimate_mean
+from prism.core.evaluations import Evaluation, read_seeds, value_matrix
+from prism.core.paper_tables import Measure, success_of
+from prism.core.results import Results
+from prism.core.statistics import Estimate, estimate_mean
 
-OUTCOMES = {"sr": "success", "score": "score"}
 INTERVAL_NOTE = (
     "Bars: 95% intervals, by Wilson for the success rate of one seed, by bootstrap over tasks for its score, with "
     "random effects of seeds and tasks for several."
 )
 
 
-@dataclass(frozen=True)
-class EvaluationFolder:
-    """Where evaluations lie: ``{root}/{backbone}/{method}/seed{seed}/{panel}.json``.
+class Evaluations:
+    """The evaluations of a figure.
 
-    Attributes:
-        root: folder of one benchmark's evaluations.
-        panel: name of the panel.
-        seeds: one evaluation a seed.
+    Args:
+        paths: ``.../{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``, all on one panel.
     """
 
-    root: Path
-    panel: str
-    seeds: tuple[int, ...]
+    def __init__(self, paths: Sequence[Path]):
+        self._paths: dict[tuple[str, str], list[Path]] = {}
+        for path in paths:
+            played = Results.played(path)
+            self._paths.setdefault((played.backbone, played.method), []).append(path)
+        self.runs = cache(self._read)
 
-    def files(self, backbone: str, method: str) -> list[Path]:
-        """The evaluations of one method, one a seed."""
-        folder = Path(self.root) / backbone / method
-        return [folder / f"seed{seed}" / f"{self.panel}.json" for seed in self.seeds]
+    def _read(self, backbone: str, method: str) -> list[Evaluation]:
+        """One evaluation a seed.
 
+        Raises:
+            BadInput: there is none, a file is not an evaluation, or was run on another panel than the other seeds.
+        """
+        if (backbone, method) not in self._paths:
+            raise BadInput("--evaluations", f"there is none of {backbone}/{method}", "give one a seed")
+        return read_seeds(self._paths[backbone, method])
 
-@dataclass(frozen=True)
-class Estimate:
-    """A mean in percent with its 95% interval, over `seeds` runs of `tasks` tasks."""
+    def estimate(self, backbone: str, method: str, measure: str) -> Estimate:
+        """Success rate (``sr``) or average score (``score``), in percent."""
+        runs = self.runs(backbone, method)
+        measured = success_of(runs[0].benchmark) if measure == "sr" else Measure("score")
+        return estimate_mean(value_matrix(runs, measured)).in_percent()
 
-    value: float
-    low: float
-    high: float
-    seeds: int
-    tasks: int
-
-    @property
-    def error(self) -> tuple[float, float]:
-        """Distances to the interval's ends, as matplotlib's error bars take them."""
-        return max(self.value - self.low, 0.0), max(self.high - self.value, 0.0)
-
-
-def estimate(files: Sequence[Path], measure: str) -> Estimate:
-    """Success rate (``sr``) or average score (``score``), in percent.
-
-    Raises:
-        BadInput: a file is not an evaluation, or was run on other tasks than the rest.
-    """
-    outcomes = _read_outcomes(files, OUTCOMES[measure])
-    seeds, tasks = outcomes.shape
-    found = estimate_mean(outcomes)
-    return Estimate(100 * found.value, 100 * found.low, 100 * found.high, seeds, tasks)
-
-
-def _read_outcomes(files: Sequence[Path], key: str) -> np.ndarray:
-    """Outcomes as [seeds, tasks], tasks in one order for all seeds."""
-    rows, tasks = [], None
-    for path in files:
-        run = read_json(path)
-        try:
-            by_task = {episode["task_id"]: float(episode[key]) for episode in run["episodes"]}
-        except (KeyError, TypeError, ValueError) as error:
-            raise BadInput(path, "is not an evaluation", "rebuild it with its rule") from error
-        tasks = tasks or sorted(by_task)
-        if not by_task or sorted(by_task) != tasks:
-            raise BadInput(path, "was run on other tasks than the other seeds", "rebuild the evaluations")
-        rows.append([by_task[task] for task in tasks])
-    return np.array(rows)
+    def size(self, backbone: str, method: str) -> str:
+        """How much one estimate rests on, in words."""
+        runs = self.runs(backbone, method)
+        return f"{len(runs[0].task_ids)} tasks, {len(runs)} seed(s)."

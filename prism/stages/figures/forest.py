@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
-from prism.stages.figures.style import BLUE, LABEL_SIZE, PAGE, VERMILION, finish, new_figure, panel_title
+from prism.stages.figures.style import BLUE, LABEL_SIZE, PAGE, VERMILION, FigureFiles, finish, new_figure, panel_title
 
 ROW_INCHES = 0.17
 PANELS_A_ROW = 2
@@ -35,7 +35,7 @@ class Panel:
     rows: pd.DataFrame
 
 
-def draw_forest(tables: Sequence[Path], scale: str, out_svg: Path, out_png: Path) -> None:
+def draw(tables: Sequence[Path], out: FigureFiles) -> None:
     """Draw a panel a block of the tables: its methods from top to bottom, their rates with 95% intervals.
 
     Args:
@@ -58,9 +58,7 @@ def draw_forest(tables: Sequence[Path], scale: str, out_svg: Path, out_png: Path
     # ours first, whatever matplotlib's order of artists
     entries = sorted(zip(labels, handles, strict=True), key=lambda entry: entry[0])
     figure.legend([handle for _, handle in entries], [label for label, _ in entries], loc="outside upper left", ncols=2)
-    finish(
-        figure, ["Open diamonds: the paper's value for its 8B backbone, for orientation only."], scale, out_svg, out_png
-    )
+    finish(figure, ["Open diamonds: the paper's value for its 8B backbone, for orientation only."], out)
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from prism.core.run_times import RunTime, duration, read_run
-from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, SERIES, finish, new_figure
+from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, SERIES, FigureFiles, finish, new_figure
 
 ROW_INCHES = 0.17
 # a stretch without any job, as between two calls of the workflow, is cut down to the smaller of the two
 IDLE_SECONDS, CUT_SECONDS = 60.0, 15.0
 
 
-def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> None:
+def draw(times: Sequence[Path], out: FigureFiles) -> None:
     """Draw a row a rule, in the order in which they began, and a bar a job; idle stretches are cut out and marked.
+
+    Args:
+        times: the folder of Snakemake's benchmark files, a single one.
 
     Raises:
         BadInput: the folder holds no benchmark file.
     """
+    (folder,) = times
     jobs = read_run(folder)
     shown, cuts = cut_idle_time(jobs)
     rules = list(dict.fromkeys(job.rule for job in shown))
@@ -45,7 +50,7 @@ def draw_schedule(folder: Path, scale: str, out_svg: Path, out_png: Path) -> Non
     note = "A bar is a job: it ends when its benchmark file was written and is as long as that file says."
     if cuts:
         note += f" Dotted: {len(cuts)} stretch(es) of more than {IDLE_SECONDS:.0f} s without a job, cut out."
-    finish(figure, [note], scale, out_svg, out_png)
+    finish(figure, [note], out)
 
 
 def cut_idle_time(jobs: list[RunTime]) -> tuple[list[RunTime], list[float]]:

@@ -11,27 +11,25 @@ from matplotlib.axes import Axes
 
 from prism.core.errors import BadInput
 from prism.stages.figures.scores_file import METRICS, read_scores
-from prism.stages.figures.style import BLACK, METRIC_NAMES, ORANGE, PAGE, SKY, finish, new_figure
+from prism.stages.figures.style import BLACK, METRIC_NAMES, ORANGE, PAGE, SKY, FigureFiles, finish, new_figure
 
 BINS = 30
 ROW_INCHES = 1.35
 
 
-def draw_score_distributions(
-    scores: Sequence[Path], names: Sequence[str], scale: str, out_svg: Path, out_png: Path
-) -> None:
+def draw(scores: Sequence[Path], backbones: Sequence[str], out: FigureFiles) -> None:
     """Draw a histogram a metric (columns) and score table (rows), the median as a line.
 
     Args:
-        names: what each score table is of, for the rows.
+        backbones: what each score table is of, for the rows.
 
     Raises:
-        BadInput: a table is not a score table, or there is not one name a table.
+        BadInput: a table is not a score table, or there is not one backbone a table.
     """
-    if len(names) != len(scores):
-        raise BadInput("--names", f"{len(names)} names for {len(scores)} score tables", "give one name a table")
+    if len(backbones) != len(scores):
+        raise BadInput("--scores", f"{len(scores)} score tables for {len(backbones)} backbones", "give one a backbone")
     figure, axes = new_figure(PAGE, 0.45 + ROW_INCHES * len(scores), len(scores), len(METRICS))
-    for row, (path, name) in enumerate(zip(scores, names, strict=True)):
+    for row, (path, name) in enumerate(zip(scores, backbones, strict=True)):
         table = read_scores(path)
         for column, metric in enumerate(METRICS):
             _draw_histogram(axes[row, column], table[metric])
@@ -43,7 +41,7 @@ def draw_score_distributions(
         f"{BINS} equal bins over each metric's range. The line is the median: trajectories at or below it go to SFT, "
         "those above it to RL (eq. 2-3)."
     ]
-    finish(figure, notes, scale, out_svg, out_png)
+    finish(figure, notes, out)
 
 
 def _draw_histogram(axes: Axes, values: pd.Series) -> None:

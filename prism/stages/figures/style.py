@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import matplotlib
@@ -14,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from prism.core.files import atomic_path
-from prism.stages.tables import scale_note
+from prism.stages.tables.notes import scale_note
 
 # inches: one column and the whole width of a two-column page
 COLUMN, PAGE = 3.3, 6.9
@@ -76,24 +77,40 @@ def new_figure(width: float, height: float, rows: int = 1, columns: int = 1, **o
     return plt.subplots(rows, columns, figsize=(width, height), layout="constrained", squeeze=False, **options)
 
 
-def finish(figure: Figure, notes: Sequence[str], scale: str, out_svg: Path, out_png: Path) -> None:
+@dataclass(frozen=True)
+class FigureFiles:
+    """The two files of a figure, and the scale of the run, whose meaning stands below it."""
+
+    svg: Path
+    png: Path
+    scale: str
+
+
+def finish(figure: Figure, notes: Sequence[str], out: FigureFiles) -> None:
     """Put the notes and the scale's meaning below a figure and write both formats.
 
     The figure grows by the height of the note; nothing in the files depends on the time or the machine.
     """
     width, height = figure.get_size_inches()
     letters = int(width * NOTE_LETTERS_PER_INCH)
-    lines = [line for note in (*notes, scale_note(scale)) for line in textwrap.wrap(note, letters)]
+    lines = [line for note in (*notes, scale_note(out.scale)) for line in textwrap.wrap(note, letters)]
     figure.set_size_inches(width, height + len(lines) * NOTE_LINE_INCHES + 0.05)
     figure.supxlabel("\n".join(lines), fontsize=NOTE_SIZE, color=GREY, x=0.01, ha="left", linespacing=1.25)
     # laid out once, for both formats
     figure.draw_without_rendering()
     figure.set_layout_engine("none")
-    with atomic_path(out_svg) as temporary:
-        figure.savefig(temporary, format="svg", metadata={"Date": None})
-    with atomic_path(out_png) as temporary:
-        figure.savefig(temporary, format="png", dpi=PNG_DPI, metadata={"Software": None})
+    save(figure, out.svg)
+    save(figure, out.png, "png")
     plt.close(figure)
+
+
+def save(figure: Figure, path: Path, form: str = "svg", dpi: int = PNG_DPI) -> None:
+    """Write one format; no date and no version is in the file, so that the same data gives the same bytes."""
+    with atomic_path(path) as temporary:
+        if form == "svg":
+            figure.savefig(temporary, format=form, metadata={"Date": None})
+        else:
+            figure.savefig(temporary, format=form, dpi=dpi, metadata={"Software": None})
 
 
 def panel_title(axes: Axes, text: str) -> None:

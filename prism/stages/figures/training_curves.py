@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
-from prism.stages.figures.style import MARKERS, PAGE, SERIES, finish, new_figure, panel_title
+from prism.stages.figures.style import MARKERS, PAGE, SERIES, FigureFiles, finish, new_figure, panel_title
 
 METRICS_FILE = "metrics.csv"
 PANELS_A_ROW, LEGEND_COLUMNS = 3, 5
@@ -41,7 +41,7 @@ CURVES = (
 )
 
 
-def draw_training_curves(runs: Sequence[Path], names: Sequence[str], scale: str, out_svg: Path, out_png: Path) -> None:
+def draw(runs: Sequence[Path], names: Sequence[str], out: FigureFiles) -> None:
     """Draw success, reward, length, invalid share, KL and entropy over the steps, a line a name.
 
     Runs of one name are the seeds of one method: their mean is the line, their range the band. A column that a run
@@ -55,7 +55,7 @@ def draw_training_curves(runs: Sequence[Path], names: Sequence[str], scale: str,
         BadInput: a run has no readable metrics, or there is not one name a run.
     """
     if len(names) != len(runs):
-        raise BadInput("--names", f"{len(names)} names for {len(runs)} runs", "give one name a run")
+        raise BadInput("--runs", f"{len(runs)} runs for {len(names)} names", "give one a name")
     groups: dict[str, list[pd.DataFrame]] = {}
     for run, name in zip(runs, names, strict=True):
         groups.setdefault(name, []).append(_read_metrics(Path(run) / METRICS_FILE))
@@ -72,7 +72,7 @@ def draw_training_curves(runs: Sequence[Path], names: Sequence[str], scale: str,
     notes = ["Means over the episodes (KL and entropy: over the tokens) of one step, as the run recorded them."]
     if len(runs) > len(groups):
         notes.append("Lines: mean of the seeds; bands: from the lowest to the highest seed.")
-    finish(figure, notes, scale, out_svg, out_png)
+    finish(figure, notes, out)
 
 
 def _draw_curve(axes: Axes, curve: Curve, groups: Mapping[str, Sequence[pd.DataFrame]]) -> None:

@@ -69,7 +69,7 @@ def test_an_output_neither_holds_nor_hits_an_input(tmp_path):
     backbone = ("stage", "backbone", "--source", "local", "--location", model, "--out")
     assert "holds the input" in refused(*backbone, tmp_path / "made")
     assert "two outputs" in refused(
-        *("stage", "figure-consensus", data, "--title", "x", "--scale", "demo"),
+        *("stage", "figure", "figure5", "--norms", data, "--scale", "demo"),
         *("--svg", tmp_path / "a.svg", "--png", tmp_path / "x" / ".." / "a.svg"),
     )
     assert (model / "config.json").read_text() == "{}"

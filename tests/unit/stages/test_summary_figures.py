@@ -10,10 +10,10 @@ from norm_files import fake_norms
 from prism.core.errors import BadInput
 from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.gradients.norm_files import read_shards
-from prism.stages.figures.case_study import MODULES, draw_case_study, profile_matrix
-from prism.stages.figures.consensus import draw_consensus
-from prism.stages.figures.score_distributions import draw_score_distributions
+from prism.stages.figures import case_study, consensus, score_distributions
+from prism.stages.figures.case_study import MODULES, profile_matrix
 from prism.stages.figures.scores_file import extreme_trajectories
+from prism.stages.figures.style import FigureFiles
 from prism.stages.summary import summarise_benchmarks
 
 
@@ -69,16 +69,16 @@ def test_the_profile_has_modules_as_rows_and_layers_as_columns():
 
 
 def test_the_case_study_is_drawn(results):
-    out = results / "f.svg", results / "f.png"
-    draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
-    text = out[0].read_text()
+    out = FigureFiles(results / "f.svg", results / "f.png", "demo")
+    case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
+    text = out.svg.read_text()
     assert "Gini 0.100" in text
     assert "Gini 0.400" in text
     assert "14. pay $1 and $2, 13" in text  # a price is not a formula
     assert "15. pay" not in text
     assert "20 steps in all" in text
     assert "DEMO SCALE" in text
-    assert out[1].stat().st_size > 10_000
+    assert out.png.stat().st_size > 10_000
 
 
 @pytest.mark.parametrize("name", ["d#1", "#d", "4", "NA"])
@@ -89,18 +89,18 @@ def test_any_id_is_drawn(results, name):
     table = pq.read_table(results / "norms.parquet")
     norms = table.set_column(0, "id", pa.array([*"abc", name]))
     pq.write_table(norms, results / "norms.parquet")
-    out = results / "f.svg", results / "f.png"
-    draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
-    assert "Gini 0.400" in out[0].read_text()
+    out = FigureFiles(results / "f.svg", results / "f.png", "demo")
+    case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
+    assert "Gini 0.400" in out.svg.read_text()
     assert extreme_trajectories(results / "scores.csv") == ("a", name)
 
 
 def test_a_trajectory_that_the_corpus_lacks_is_named(results):
     lines = (results / "t.jsonl").read_text().splitlines()
     (results / "t.jsonl").write_text("\n".join(lines[:-1]))
-    out = results / "f.svg", results / "f.png"
+    out = FigureFiles(results / "f.svg", results / "f.png", "demo")
     with pytest.raises(BadInput, match="'d' of the score table is missing"):
-        draw_case_study([results / "norms.parquet"], results / "scores.csv", results / "t.jsonl", "demo", *out)
+        case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
 
 
 def test_the_extremes_are_by_gini_and_ties_by_id(results):
@@ -117,7 +117,8 @@ def test_the_consensus_is_drawn_and_repeats_byte_for_byte(tmp_path):
         fake_norms(tmp_path / f"{shard}.parquet", range(shard, 200, 2), shard, 2, values=signal) for shard in (0, 1)
     ]
     for name in ("one", "two"):
-        draw_consensus(norms, "t", "demo", tmp_path / f"{name}.svg", tmp_path / f"{name}.png")
+        out = FigureFiles(tmp_path / f"{name}.svg", tmp_path / f"{name}.png", "demo")
+        consensus.draw(norms, "t", ["b"], out)
     text = (tmp_path / "one.svg").read_text()
     assert "of 100, " in text
     assert "p = 0.002" in text  # the smallest that 499 permutations can give
@@ -136,17 +137,17 @@ def test_norms_that_are_not_finite_or_of_other_matrices_are_refused(tmp_path):
 
 def test_the_distributions_show_the_median_of_every_metric(results):
     scores = [results / "scores.csv"] * 2
-    out = results / "d.svg", results / "d.png"
-    draw_score_distributions(scores, ["first", "second"], "demo", *out)
-    text = out[0].read_text()
+    out = FigureFiles(results / "d.svg", results / "d.png", "demo")
+    score_distributions.draw(scores, ["first", "second"], out)
+    text = out.svg.read_text()
     assert text.count("median 0.25") == 2
     assert text.count("median 1.5") == 2
     assert "second" in text
-    with pytest.raises(BadInput, match="1 names for 2 score tables"):
-        draw_score_distributions(scores, ["first"], "demo", *out)
+    with pytest.raises(BadInput, match="2 score tables for 1 backbones"):
+        score_distributions.draw(scores, ["first"], out)
 
 
 def test_a_title_is_never_a_formula(tmp_path):
     norms = fake_norms(tmp_path / "n.parquet", range(8))
-    draw_consensus([norms], "$x_{$ a$b$c", "demo", tmp_path / "a.svg", tmp_path / "a.png")
+    consensus.draw([norms], "$x_{$ a$b$c", ["b"], FigureFiles(tmp_path / "a.svg", tmp_path / "a.png", "demo"))
     assert "$x_{$ a$b$c" in (tmp_path / "a.svg").read_text()
