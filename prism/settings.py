@@ -42,6 +42,8 @@ STAGES: dict[str, tuple[type, tuple[str, ...]]] = {
 }
 # what a benchmark may lay its own settings over, and what an RL algorithm may
 OVERLAID = ("sft", "rl", "evaluation")
+# what a variant of the probe looks at; all else in it is settings
+PROBED_PART = ("backbones", "one_in", "after")
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
@@ -55,6 +57,9 @@ def read_schema(path: str | Path) -> dict[str, Any]:
         made["required"] += stated["required"]
         properties[name] = made
     definitions["prompt"] = schema_of(PromptFormat)
+    definitions["prompt_overlay"] = {**definitions["prompt"], "required": []}
+    variant = properties["probe"]["properties"]["variants"]["additionalProperties"]
+    variant["properties"] |= schema_of(*STAGES["probe"])["properties"]
     return schema
 
 
@@ -81,11 +86,14 @@ class StageRecipes:
         """Of what a benchmark's agent is told."""
         return _build(PromptFormat, self._benchmarks[benchmark]["prompt"], f"benchmarks.{benchmark}.prompt")
 
-    def probe(self, benchmark: str) -> ProbeRecipe:
-        """Of the gradient norms."""
+    def probe(self, benchmark: str, variant: str = "") -> ProbeRecipe:
+        """Of the gradient norms; of a variant, whose settings are laid over the stage's and the benchmark's prompt."""
         settings = self._laid_over("probe", benchmark)
         del settings["shards"]
-        return _build(ProbeRecipe, settings, "probe")
+        own = dict(settings.pop("variants").get(variant, {}))
+        settings["prompt"] = {**settings["prompt"], **own.pop("prompt", {})}
+        settings |= {key: value for key, value in own.items() if key not in PROBED_PART}
+        return _build(ProbeRecipe, settings, f"probe.variants.{variant}" if variant else "probe")
 
     def scores(self) -> ScoresRecipe:
         """Of the concentration scores."""
@@ -157,6 +165,8 @@ class StageRecipes:
             builds += [self.eto] if BENCHMARKS[name].eto_file else []
             for build in builds:
                 yield lambda build=build, name=name: build(name)
+            for variant in self.config["probe"]["variants"]:
+                yield lambda name=name, variant=variant: self.probe(name, variant)
             for algorithm in ALGORITHMS:
                 yield lambda name=name, algorithm=algorithm: self.rl(name, algorithm)
             for backbone in self.config["backbones"]:

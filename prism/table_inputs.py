@@ -152,6 +152,25 @@ class TableInputs:
         """All shards of the gradient norms."""
         return self.results.norms(benchmark, backbone, self.config["probe"]["shards"])
 
+    def variants(self, backbone: str) -> list[str]:
+        """The variants of the probe that a backbone is probed under."""
+        variants = self.config["probe"]["variants"]
+        return [name for name, own in variants.items() if backbone in own.get("backbones", [backbone])]
+
+    def variant_norms(self, variant: str, benchmark: str, backbone: str) -> list[Path]:
+        """The gradient norms under a variant of the probe: all shards, or the one that stands for the corpus."""
+        part = self.config["probe"]["variants"][variant].get("one_in", 1)
+        if part > 1:
+            return self.results.variant_norms(variant, benchmark, backbone, part)[:1]
+        return self.results.variant_norms(variant, benchmark, backbone, self.config["probe"]["shards"])
+
+    def variant_model(self, variant: str, benchmark: str, backbone: str) -> Path:
+        """The model that a variant probes: the backbone, or what a method made of it under the first seed."""
+        after = self.config["probe"]["variants"][variant].get("after")
+        if not after:
+            return self.results.backbone(backbone)
+        return self.results.checkpoint(self.methods[after], benchmark, backbone, self.config["seeds"][0])
+
     def pass_rate_shards(self, benchmark: str, backbone: str) -> list[Path]:
         """All shards of the counted rollouts."""
         return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])

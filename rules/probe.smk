@@ -26,4 +26,30 @@ rule probe:
         "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
         " --shard {wildcards.shard}"
         " --shards {wildcards.shards} --recipe {params.recipe:q} --machine {params.machine:q}"
-        " --loop-time {params.loop} --out {output}"
+        " --loop-time {params.loop} --resume --out {output}"
+
+
+# the same trajectories under other settings, or another model: what a table of sensitivities compares
+use rule probe as probe_variant with:
+    input:
+        model=lambda wildcards: INPUTS.variant_model(
+            wildcards.variant, wildcards.benchmark, wildcards.backbone
+        ),
+        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+    output:
+        "<results>/gradnorms_variants/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.parquet",
+    log:
+        "<logs>/gradnorms_variants/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.log",
+    benchmark:
+        "<benchmarks>/probe_variant/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
+    wildcard_constraints:
+        variant=only(config["probe"]["variants"]),
+    params:
+        recipe=lambda wildcards: recipe("probe", wildcards.benchmark, wildcards.variant),
+        machine=lambda wildcards, threads: machine(
+            "probe", wildcards.benchmark, wildcards.variant
+        ),
+        version=STAGE_VERSIONS["probe"],
+        loop=f"{config['results']}/benchmarks/probe_variant/{{variant}}/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
+    message:
+        "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, {wildcards.variant}, shard {wildcards.shard}"

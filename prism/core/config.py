@@ -110,6 +110,11 @@ def check_values(
             if "benchmark" in target:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")
+    for variant, own in config["probe"]["variants"].items():
+        for name in own.get("backbones", []):
+            _require_known(name, known["backbones"], f"config probe.variants.{variant}.backbones", "backbones")
+        if "after" in own:
+            _require_known(own["after"], known["methods"], f"config probe.variants.{variant}.after", "methods")
     _check_columns(config)
 
 

@@ -16,7 +16,13 @@ from prism.core.splits import RANDOM
 # endings of files; a folder's name may hold points too, as Llama-3.1-8B-Instruct does
 FILE_ENDINGS = (".json", ".jsonl", ".csv", ".parquet", ".md", ".tex", ".svg", ".png")
 # folders whose files are made by a rule of another name
-RULES = {"backbones": "backbone", "eval": "evaluate", "gradnorms": "probe", "splits": "split"}
+RULES = {
+    "backbones": "backbone",
+    "eval": "evaluate",
+    "gradnorms": "probe",
+    "gradnorms_variants": "probe_variant",
+    "splits": "split",
+}
 # the rules of a benchmark's data, and those of which any may have made its trajectories
 DATA_RULES = {
     "panels": ["panel"],
@@ -66,6 +72,11 @@ class Results:
     def norms(self, benchmark: str, backbone: str, shards: int) -> list[Path]:
         """The gradient norms, one file a shard."""
         folder = self.root / f"gradnorms/{benchmark}/{backbone}"
+        return [folder / f"shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
+
+    def variant_norms(self, variant: str, benchmark: str, backbone: str, shards: int) -> list[Path]:
+        """The gradient norms under a variant of the probe, one file a shard."""
+        folder = self.root / f"gradnorms_variants/{variant}/{benchmark}/{backbone}"
         return [folder / f"shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
 
     def scores(self, benchmark: str, backbone: str) -> Path:

@@ -110,6 +110,10 @@ EDITS = {
     "probe.loss_on": ("all", FROM_PROBE),
     "probe.dtype": ("float64", FROM_PROBE),
     "probe.shards": (2, FROM_PROBE | {"probe": 4}),
+    **{
+        f"probe.variants.{name}": ({"layout": "conversation", "dtype": "float64"}, NOTHING)
+        for name in ("conversation", "loss-on-all", "bfloat16", "full-prompt", "after-sft")
+    },
     "scores.epsilon": (1.0e-6, FROM_SCORES),
     "rl.steps": (4, RL_METHODS),
     "rl.algorithms.grpo": ({"learning_rate": 1.0e-5}, RL_METHODS),
@@ -402,7 +406,7 @@ def counted(jobs: Sequence[Job]) -> dict[str, int]:
 def config_keys(config: Mapping, schema: Mapping) -> set[str]:
     """Dotted names of the keys that a config has or may have.
 
-    A method and an overlay of settings is one key: what stands in it is checked and passed on as a whole.
+    A method, a variant and an overlay of settings is one key: what stands in it is checked and passed on as a whole.
     """
 
     def walk(rule: Mapping, value: object, path: tuple[str, ...]) -> Iterator[str]:
@@ -412,7 +416,8 @@ def config_keys(config: Mapping, schema: Mapping) -> set[str]:
         others = rule.get("additionalProperties")
         if isinstance(others, Mapping):
             inner |= dict.fromkeys(value or {}, others)
-        if not inner or (path[:1] == ("methods",) and len(path) == 2) or path == ("sft", "deepspeed"):
+        whole = path[:-1] in (("methods",), ("probe", "variants")) or path[-1:] in (("deepspeed",), ("pairs",))
+        if not inner or whole:
             yield ".".join(path)
             return
         for key, below in inner.items():

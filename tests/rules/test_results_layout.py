@@ -64,6 +64,9 @@ def place(results: Results, job: Job) -> Path | None:
             return path
         case "probe":
             return results.norms(**named, shards=int(rest["shards"]))[int(rest["shard"])]
+        case "probe_variant":
+            shard, shards = int(rest["shard"]), int(rest["shards"])
+            return results.variant_norms(rest["variant"], **named, shards=shards)[shard]
         case "pass_rates":
             return results.pass_rate_shards(**named, shards=int(rest["shards"]))[int(rest["shard"])]
         case "pass_rate_table":
@@ -99,6 +102,16 @@ def test_what_is_no_evaluation_is_refused(path):
 def test_what_is_no_score_is_refused():
     with pytest.raises(BadInput, match="is neither"):
         Results.probed("a.parquet")
+
+
+def test_norms_of_a_variant_lie_where_results_says(root):
+    results = Results("results/demo")
+    asked = results.variant_norms("bfloat16", "webshop", "tiny-llama", 4)[:1]
+    (job,) = [job for job in dry_run(root, "--forceall", "--", *map(str, asked)) if job.rule == "probe_variant"]
+    assert (str(place(results, job)),) == job.outputs
+    assert str(results.log_of(job.outputs[0])) == job.log
+    assert job.benchmark in map(str, results.times_of(job.outputs[0]))
+    assert str(results.log_of_time(job.benchmark)) == job.log
 
 
 METHOD = {"sft": "gini-low50", "rl": "gini-high50", "algorithm": "grpo"}

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from prism.core.paper_tables import TABLES
 from prism.core.results import Results
+from prism.settings import StageRecipes
 from prism.table_inputs import TableInputs, cell_patterns, row_pattern
 
 sys.path.insert(0, str(Path(__file__).parents[2] / "scripts"))
@@ -97,3 +99,32 @@ def test_splits_are_named_once_and_random_ones_for_each_seed(inputs):
 def test_claims_about_table_4_take_its_own_panels(inputs):
     panels = {(path.parts[2], path.name) for path in inputs.compared_evaluations()}
     assert panels == {("alfworld", "seen.json"), ("alfworld", "unseen.json"), ("webshop", "test.json")}
+
+
+def test_a_variant_of_the_probe_names_its_model_and_its_part_of_the_corpus():
+    config = scale_config("demo")
+    config["probe"]["shards"] = 2
+    config["probe"]["variants"] |= {"part": {"dtype": "bfloat16", "backbones": ["tiny-llama"], "one_in": 4}}
+    inputs = TableInputs(config, Results(R))
+    folder = R / "gradnorms_variants"
+    whole = folder / "loss-on-all/webshop/tiny-qwen3"
+    assert inputs.variant_norms("loss-on-all", "webshop", "tiny-qwen3") == [
+        whole / "shard-0-of-2.parquet",
+        whole / "shard-1-of-2.parquet",
+    ]
+    part = [folder / "part/webshop/tiny-llama/shard-0-of-4.parquet"]
+    assert inputs.variant_norms("part", "webshop", "tiny-llama") == part
+    assert "part" in inputs.variants("tiny-llama")
+    assert "part" not in inputs.variants("tiny-qwen3")
+    assert inputs.variant_model("part", "webshop", "tiny-llama") == R / "backbones/tiny-llama"
+    assert inputs.variant_model("after-sft", "webshop", "tiny-llama") == R / "sft/webshop/tiny-llama/all/seed0"
+
+
+def test_a_variant_is_laid_over_the_probe_and_the_prompt_of_the_benchmark():
+    config = scale_config("demo")
+    recipes = StageRecipes(config)
+    plain, full = recipes.probe("alfworld"), recipes.probe("alfworld", "full-prompt")
+    assert full.prompt == replace(plain.prompt, style="full", history="pairs:2", context_length=1024)
+    assert replace(full, prompt=plain.prompt) == plain
+    assert recipes.probe("webshop", "conversation").layout == "conversation"
+    assert recipes.probe("webshop", "after-sft") == recipes.probe("webshop")
