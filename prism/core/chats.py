@@ -22,15 +22,9 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.files import read_records
+from prism.core.messages import FORMATS, calls_of_text, parse_messages, parse_role, unread_fields
 
-OPENAI_ROLES = {
-    "system": "system",
-    "developer": "system",
-    "user": "user",
-    "assistant": "assistant",
-    "tool": "tool",
-    "function": "tool",
-}
+# ShareGPT's and LLaMA-Factory's roles by OpenAI's names
 SHAREGPT_ROLES = {
     "system": "system",
     "human": "user",
@@ -41,7 +35,6 @@ SHAREGPT_ROLES = {
     "observation": "tool",
     "tool": "tool",
 }
-FORMATS = "write OpenAI 'messages' (role, content) or ShareGPT 'conversations' (from, value)"
 
 
 @dataclass(frozen=True)
@@ -49,16 +42,17 @@ class Chat:
     """One trajectory as a chat.
 
     Attributes:
-        messages: ``{"role": system|user|assistant|tool, "content": str}``, with ``tool_calls`` and ``weight`` where the
-            file has them.
+        messages: in the form of `prism.core.messages`.
         tools: tool schemas, or None.
         place: file, and line or record.
+        unread: names of fields of its answers that nobody reads.
     """
 
     id: str
     messages: tuple[dict[str, Any], ...]
     tools: list[dict] | None
     place: str
+    unread: tuple[str, ...] = ()
 
 
 def holds_trajectories(path: str | Path) -> bool:
@@ -111,22 +105,45 @@ def parse_chat(record: Mapping[str, Any], number: int, place: str) -> Chat:
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
         raise BadInput(place, "'id' is not a text or a whole number", "give every trajectory a unique id, or none")
     if "messages" in record:
-        turns, role_key, content_key, roles = record["messages"], "role", "content", OPENAI_ROLES
+        turns = record["messages"]
     elif "conversations" in record:
-        turns, role_key, content_key, roles = record["conversations"], "from", "value", SHAREGPT_ROLES
+        turns = _openai_turns(record["conversations"], place)
     else:
         raise BadInput(place, "has neither 'messages' nor 'conversations'", FORMATS)
-    if not isinstance(turns, list) or not turns:
-        raise BadInput(place, "has no messages", FORMATS)
-    messages = [
-        _parse_message(turn, role_key, content_key, roles, f"{place} message {index}")
-        for index, turn in enumerate(turns, 1)
-    ]
-    if isinstance(system := record.get("system"), str) and system and messages[0]["role"] != "system":
-        messages.insert(0, {"role": "system", "content": system})
-    if not any(message["role"] == "assistant" and message.get("weight", 1) for message in messages):
-        raise BadInput(place, "has no assistant message with loss: no response token", "add one or remove the line")
-    return Chat(str(identifier), tuple(messages), _parse_tools(record.get("tools"), place), place)
+    system = record.get("system")
+    return make_chat(str(identifier), turns, record.get("tools"), place, system if isinstance(system, str) else "")
+
+
+def make_chat(identifier: str, turns: Any, tools: Any, place: str, system: str = "") -> Chat:
+    """A chat of OpenAI messages, checked; what readers of any format end in.
+
+    Args:
+        turns: messages with role, content and whatever else `prism.core.messages` knows, as a file has them.
+        tools: a list of tool schemas, a text that holds one, or None.
+        system: the system message, where the messages do not start with one.
+
+    Raises:
+        BadInput: names the message that cannot be used.
+    """
+    messages = parse_messages(turns, place, system)
+    return Chat(identifier, tuple(messages), _parse_tools(tools, place), place, tuple(unread_fields(turns)))
+
+
+def _openai_turns(turns: Any, place: str) -> Any:
+    """ShareGPT's turns as OpenAI's messages; what a turn has beside role and text stays beside them."""
+    if not isinstance(turns, list):
+        return turns
+    return [_openai_turn(turn, f"{place} message {number}") for number, turn in enumerate(turns, 1)]
+
+
+def _openai_turn(turn: Any, place: str) -> dict[str, Any]:
+    if not isinstance(turn, dict):
+        raise BadInput(place, "is not an object", FORMATS)
+    role = parse_role(turn.get("from"), "from", SHAREGPT_ROLES, place)
+    message = {key: value for key, value in turn.items() if key not in ("from", "value")}
+    if turn["from"] == "function_call" and isinstance(turn.get("value"), str) and not turn.get("tool_calls"):
+        return {"role": role, **message, **calls_of_text(turn["value"], place)}
+    return {"role": role, **message, "content": turn.get("value")}
 
 
 def _parse_tools(tools: Any, place: str) -> list[dict] | None:
@@ -141,34 +158,3 @@ def _parse_tools(tools: Any, place: str) -> list[dict] | None:
     if not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise BadInput(place, "'tools' is not a list of objects", "write the tool schemas as JSON objects")
     return tools
-
-
-def _parse_message(turn: Any, role_key: str, content_key: str, roles: Mapping[str, str], place: str) -> dict[str, Any]:
-    if not isinstance(turn, dict):
-        raise BadInput(place, "is not an object", FORMATS)
-    role = turn.get(role_key)
-    if not isinstance(role, str) or not role:
-        raise BadInput(place, f"{role_key!r} is missing or empty", f"use one of {', '.join(roles)}")
-    if role not in roles:
-        raise BadInput(place, f"unknown role {role!r}", f"use one of {', '.join(roles)}")
-    message: dict[str, Any] = {"role": roles[role], "content": _parse_content(turn.get(content_key), place)}
-    if turn.get("tool_calls"):
-        message["tool_calls"] = turn["tool_calls"]
-    if turn.get("weight", 1) not in (0, 1):
-        raise BadInput(place, "'weight' is neither 0 nor 1", "write 0 for an answer without loss")
-    if turn.get("weight", 1) == 0:
-        message["weight"] = 0
-    if message["role"] == "assistant" and not message["content"].strip() and "tool_calls" not in message:
-        raise BadInput(place, "an assistant message is empty: no response token", "fill it or remove it")
-    return message
-
-
-def _parse_content(content: Any, place: str) -> str:
-    """Text of a message: a string, nothing (beside tool calls), or a list of text parts."""
-    if content is None:
-        return ""
-    if isinstance(content, str):
-        return content
-    if isinstance(content, list) and all(isinstance(part, dict) and part.get("type") == "text" for part in content):
-        return "".join(str(part.get("text", "")) for part in content)
-    raise BadInput(place, "its content is not text", "only text can be probed; remove images and audio")

@@ -45,6 +45,7 @@ def test_parts_tools_and_weights(tmp_path):
     ]
     (chat,) = read_chats(write(tmp_path / "c.jsonl", {"messages": turns, "tools": [{"type": "function"}]}))
     assert chat.messages[0] == {"role": "system", "content": "ab"}
+    call[0]["function"]["arguments"] = {}
     assert chat.messages[2] == {"role": "assistant", "content": "", "tool_calls": call}
     assert chat.messages[4]["weight"] == 0
     assert chat.tools == [{"type": "function"}]
