@@ -15,6 +15,7 @@ import yaml
 from prism.core.benchmarks import BENCHMARKS
 from prism.core.config import check_values
 from prism.core.errors import BadInput
+from prism.core.figures import FIGURES
 from prism.core.methods import ALGORITHMS
 from prism.core.prompts import PromptFormat
 from prism.core.recipes import build_recipe, schema_of
@@ -47,7 +48,7 @@ PROBED_PART = ("backbones", "one_in", "after")
 
 
 def read_schema(path: str | Path) -> dict[str, Any]:
-    """The schema of the whole config: that of the file, and the stages' settings, which their recipes know."""
+    """The schema of the whole config: that of the file, the registries' entries, and the stages' recipes."""
     schema = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     properties, definitions = schema["properties"], schema["$defs"]
     for name, (kind, elsewhere) in STAGES.items():
@@ -60,7 +61,27 @@ def read_schema(path: str | Path) -> dict[str, Any]:
     definitions["prompt_overlay"] = {**definitions["prompt"], "required": []}
     variant = properties["probe"]["properties"]["variants"]["additionalProperties"]
     variant["properties"] |= schema_of(*STAGES["probe"])["properties"]
+    _add_registered(schema)
     return schema
+
+
+def _add_registered(schema: dict[str, Any]) -> None:
+    """What a config may say of the benchmarks and figures that the registries know."""
+    properties, definitions = schema["properties"], schema["$defs"]
+    properties["benchmarks"]["properties"] = {
+        name: _refer(name) if name in definitions else {"type": "object"} for name in BENCHMARKS
+    }
+    sections = {name: _refer(figure.section) for name, figure in FIGURES.items() if figure.section}
+    properties["figures"] = {
+        **{"type": "object", "additionalProperties": False},
+        **{"required": [*sections], "properties": sections},
+    }
+    targets = {"type": "array", "uniqueItems": True, "items": {"enum": [*FIGURES]}}
+    properties["targets"]["properties"]["figures"] = targets
+
+
+def _refer(definition: str) -> dict[str, str]:
+    return {"$ref": f"#/$defs/{definition}"}
 
 
 class StageRecipes:

@@ -18,6 +18,7 @@ class Figure:
             (folders of RL), ``tables`` or ``times`` (the folder of run times, when all else is done). `draw` gets a
             list of each.
         settings: what else `draw` gets: fields of `FigureSettings`.
+        section: what its section of the config holds: a definition of ``config/schema.yaml``; empty where it has none.
         category: where Snakemake's report shows it.
     """
 
@@ -25,6 +26,7 @@ class Figure:
     title: str
     inputs: tuple[str, ...]
     settings: tuple[str, ...] = ()
+    section: str = ""
     category: str = "Figures"
 
 
@@ -48,15 +50,19 @@ class FigureSettings:
 
 
 FIGURES = {
-    "figure1": Figure("case_study", "Figure 1: case study", ("norms", "scores", "trajectories")),
+    "figure1": Figure("case_study", "Figure 1: case study", ("norms", "scores", "trajectories"), section="one_corpus"),
     "figure3": Figure(
-        "inverse_ablation", "Figure 3: inverse ablation", ("evaluations",), ("backbones", "pairs", "reference")
+        "inverse_ablation", "Figure 3: inverse ablation", ("evaluations",), ("backbones", "pairs", "reference"), "pairs"
     ),
-    "figure4": Figure("ratio_sweep", "Figure 4: ratio sweep", ("evaluations",), ("backbones", "shares")),
-    "figure5": Figure("consensus", "Figure 5: consensus of the metrics", ("norms",), ("benchmark", "backbones")),
-    "score_distributions": Figure("score_distributions", "Score distributions", ("scores",), ("backbones",)),
-    "training_curves": Figure("training_curves", "Training curves", ("runs",), ("names",)),
-    "forest": Figure("forest", "All methods with intervals", ("tables",)),
+    "figure4": Figure(
+        "ratio_sweep", "Figure 4: ratio sweep", ("evaluations",), ("backbones", "shares"), "rows_of_one_backbone"
+    ),
+    "figure5": Figure(
+        "consensus", "Figure 5: consensus of the metrics", ("norms",), ("benchmark", "backbones"), "one_corpus"
+    ),
+    "score_distributions": Figure("score_distributions", "Score distributions", ("scores",), ("backbones",), "corpora"),
+    "training_curves": Figure("training_curves", "Training curves", ("runs",), ("names",), "rows_of_one_backbone"),
+    "forest": Figure("forest", "All methods with intervals", ("tables",), section="shown_tables"),
     "schedule": Figure("schedule", "Schedule of the run", ("times",), category="Run"),
 }
 

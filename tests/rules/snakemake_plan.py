@@ -37,5 +37,5 @@ def job_counts(jobs: Sequence[Job]) -> dict[str, int]:
 
 def planned_recipes(jobs: Sequence[Job], command: str, option: str = "recipe") -> list[dict]:
     """What a command's planned jobs are told in JSON."""
-    pattern = re.compile(rf"-m prism(?: stage)? {command} .*?--{option} '(\{{.*?\}})' ")
+    pattern = re.compile(rf"-m prism(?: stage)? {command} .*?--{option} '(\{{.*?\}})'(?: |$)")
     return [json.loads(found[1]) for found in (pattern.search(job.command) for job in jobs) if found]

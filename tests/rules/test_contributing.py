@@ -61,18 +61,13 @@ def test_the_tests_of_the_scores_still_hold(follower):
 
 
 def test_a_new_benchmark_is_played_to_a_cell(root, copy_repository, tmp_path):
-    """Four files: the environment, its entry in the registry, its line in the schema, its settings."""
+    """Three files: the environment, its entry in the registry, its settings."""
     folder = copy_repository(tmp_path / "prism")
     environment, entry = blocks(root, "python", "## Add a benchmark")
     (settings,) = blocks(root, "yaml", "## Add a benchmark")
     (folder / "prism/environments/drawers.py").write_text(environment)
     with (folder / "prism/core/benchmarks.py").open("a") as module:
         module.write("\n" + entry)
-    schema = folder / "config/schema.yaml"
-    text = schema.read_text()
-    known = '      alfworld: {$ref: "#/$defs/alfworld"}\n'
-    assert text.count(known) == 1
-    schema.write_text(text.replace(known, known + "      drawers: {type: object}\n"))
     (folder / "mine.yaml").write_text(settings)
     scores, cell = "results/demo/scores/drawers/tiny-qwen3.csv", "results/demo/cells/table2/tiny-qwen3/base/score.json"
     panel = "results/demo/data/drawers/panels/train.json"
@@ -86,3 +81,26 @@ def test_a_new_benchmark_is_played_to_a_cell(root, copy_repository, tmp_path):
     won = [episode["score"] for episode in evaluation["episodes"]]
     assert len(won) == 4
     assert read_json(folder / cell)["value"] == pytest.approx(100 * sum(won) / 4)
+
+
+def test_a_new_figure_is_drawn(root, copy_repository, tmp_path):
+    """The file, its caption, its entry in the registry, its section of the config: a rule, a target, two pictures."""
+    folder = copy_repository(tmp_path / "prism")
+    drawing, entry = blocks(root, "python", "## Add a figure")
+    (section,) = blocks(root, "yaml", "## Add a figure")
+    (folder / "prism/stages/figures/magnitude.py").write_text(drawing)
+    (folder / "report/magnitude.rst").write_text("Gini over the L2 norm.\n")
+    with (folder / "prism/core/figures.py").open("a") as module:
+        module.write("\n" + entry)
+    config = folder / "config/config.yaml"
+    assert config.read_text().count("\nfigures:\n") == 1
+    config.write_text(config.read_text().replace("\nfigures:\n", "\n" + section))
+    counts = job_counts(dry_run(folder, "--config", 'targets={"tables": [], "figures": [magnitude]}'))
+    assert counts["figure_magnitude"] == 1
+    figure = "results/records/figures/magnitude.svg"
+    command = [sys.executable, "-m", "snakemake", "-s", "records.smk", "--cores", "2", figure]
+    done = subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=600, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
+    points = (folder / figure).read_text().split('<g id="PathCollection_1">')[1].split("</g>\n   <g id")[0]
+    assert points.count("<use ") == len(read_table(folder / "results/records/scores/alfworld/tiny-qwen3.csv").rows)
+    assert (folder / figure).with_suffix(".png").stat().st_size > 0
