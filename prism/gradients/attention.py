@@ -14,11 +14,14 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import nn
+from torch.utils.checkpoint import checkpoint
 from transformers import AttentionInterface
 
 from prism.core.errors import BadInput
 
 IMPLEMENTATION = "prism_block_causal"
+# entries of a mask, queries times keys, that may lie in memory at once; longer rows go without one or in blocks
+MASK_ENTRIES = 2**24
 
 
 def block_causal_attention(
@@ -71,6 +74,8 @@ def _whole_row(
     length = query.shape[2]
     mask = None
     if window is not None and length > window:
+        if length**2 > MASK_ENTRIES:
+            return _blocks_of_queries(query, key, value, scaling, window)
         mask = _causal_mask(torch.arange(length, device=query.device), length, window)
     return F.scaled_dot_product_attention(
         query, key, value, attn_mask=mask, is_causal=mask is None, scale=scaling, enable_gqa=True
@@ -85,11 +90,37 @@ def _some_queries(
     scaling: float | None,
     window: int | None,
 ) -> torch.Tensor:
+    if len(positions) * key.shape[2] > MASK_ENTRIES:
+        # the fused causal kernel needs no mask; what it computes at the other positions nothing reads
+        return _whole_row(query, key, value, scaling, window)
     mask = _causal_mask(positions, key.shape[2], window)
     output = F.scaled_dot_product_attention(
         query[:, :, positions], key, value, attn_mask=mask, scale=scaling, enable_gqa=True
     )
     return torch.zeros_like(query).index_copy_(2, positions, output)
+
+
+def _blocks_of_queries(
+    query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, scaling: float | None, window: int
+) -> torch.Tensor:
+    """Sliding attention of a long row: memory grows with its length, not with its square."""
+
+    def block(start: int, end: int) -> torch.Tensor:
+        first = max(0, start - window + 1)
+        mask = _causal_mask(torch.arange(start - first, end - first, device=query.device), end - first, window)
+        seen = key[:, :, first:end], value[:, :, first:end]
+        return F.scaled_dot_product_attention(
+            query[:, :, start:end], *seen, attn_mask=mask, scale=scaling, enable_gqa=True
+        )
+
+    size = max(1, min(window, MASK_ENTRIES // (2 * window)))
+    ends = [*range(size, query.shape[2], size), query.shape[2]]
+    # the masks of all blocks are not kept: each is made again in the backward pass
+    outputs = [
+        checkpoint(block, start, end, use_reentrant=False, preserve_rng_state=False)
+        for start, end in zip([0, *ends], ends, strict=False)
+    ]
+    return torch.cat(outputs, dim=2)
 
 
 def _causal_mask(positions: torch.Tensor, length: int, window: int | None) -> torch.Tensor:

@@ -19,6 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from prism.core.errors import NotFinite, PrismError
 from prism.core.progress import say
 from prism.gradients.attention import IMPLEMENTATION
+from prism.gradients.loss import backward_of_losses
 from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import (
     direct_norm,
@@ -260,24 +261,21 @@ class GradientProber:
     def _backward(self, pack: Pack) -> list[float]:
         """One forward and one backward pass; the collector ends up with the norms. Returns the losses."""
         self._collector.begin(pack)
-        logits = self.model(
-            input_ids=pack.input_ids,
-            position_ids=pack.position_ids,
-            use_cache=False,
-            logits_to_keep=pack.predictors,
-            row_ends=pack.row_ends,
-            row_queries=pack.row_predictors,
-        ).logits[0]
-        if logits.dtype not in (torch.float32, torch.float64):
-            logits = logits.float()
-        token_losses = F.cross_entropy(logits, pack.targets, reduction="none")
-        # the SUM of the trajectories' means: a mean would scale every gradient by the number of trajectories
-        weighted = token_losses * pack.weights.to(token_losses.dtype)
-        weighted.sum().backward()
+        token_losses = backward_of_losses(
+            self.model,
+            pack,
+            {
+                "input_ids": pack.input_ids,
+                "position_ids": pack.position_ids,
+                "use_cache": False,
+                "row_ends": pack.row_ends,
+                "row_queries": pack.row_predictors,
+            },
+        )
         if any(visits != 1 for visits in self._collector.visits):
             name = next(name for name, visits in zip(self.names, self._collector.visits, strict=True) if visits != 1)
             raise PrismError(f"{name}: its backward did not run exactly once; the architecture is not supported")
-        exact = token_losses.detach().double() * pack.weights
+        exact = token_losses.double() * pack.weights
         return [float(exact[start:end].sum()) for start, end in pack.predictor_spans]
 
     def _install(self, projections: list[Projection]) -> None:

@@ -11,6 +11,7 @@ from probe_models import random_model, random_row, random_samples, reference_nor
 
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.prompts import Row
+from prism.gradients import attention, loss
 from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import direct_norm, frobenius, gram_blocks, gram_is_cheaper, gram_norm, product
 from prism.gradients.packs import Sample, build_pack, plan_packs, useful_length
@@ -61,6 +62,16 @@ def test_norms_equal_per_sample_gradients(family, tied, tokens_per_pack, checkpo
 def test_other_structures(family, settings):
     model = random_model(family, **(SMALL | settings))
     assert_equal_to_reference(model, SAMPLES[:3], probe_all(model, SAMPLES[:3], 100))
+
+
+@pytest.mark.parametrize("settings", [{}, {"sliding_window": 8}], ids=["causal", "window"])
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_long_rows_and_large_vocabularies_are_exact(monkeypatch, settings, checkpointing):
+    """Attention without whole masks and logits a part at a time, as for 100,000 tokens, on short rows."""
+    monkeypatch.setattr(attention, "MASK_ENTRIES", 8 * 8 * 3)
+    monkeypatch.setattr(loss, "LOGITS_AT_ONCE", 97 * 5)
+    model = random_model("mistral", **(SMALL | settings))
+    assert_equal_to_reference(model, SAMPLES[:3], probe_all(model, SAMPLES[:3], 100, checkpointing))
 
 
 def test_both_norm_forms_are_exercised():
