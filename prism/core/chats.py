@@ -1,40 +1,21 @@
-"""Chats of people who bring their own trajectories: JSON in OpenAI's or ShareGPT's format.
+"""Chats of people who bring their own trajectories, of every format of `prism.core.chat_formats`.
 
-OpenAI::
-
-    {"id": "a", "messages": [{"role": "user", "content": "..."}, {"role": "assistant", "content": "..."}]}
-
-ShareGPT::
-
-    {"id": "a", "conversations": [{"from": "human", "value": "..."}, {"from": "gpt", "value": "..."}]}
-
-One trajectory a line, or all in one JSON array; gzipped or not. The two formats may be mixed. Without ``id`` the number
-of the line, or of the record in an array, is the id. Tools are a list, or a text that holds one (LLaMA-Factory).
+Chats stand in a file, a folder or a data set of the Hub (`prism.core.data_source`); formats may be mixed. Without
+``id`` the number of the line or record is the id. Tools are a list, or a text that holds one (LLaMA-Factory).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prism.core.chat_formats import to_openai, tokens
+from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
-from prism.core.files import read_records
-from prism.core.messages import FORMATS, calls_of_text, parse_messages, parse_role, unread_fields
-
-# ShareGPT's and LLaMA-Factory's roles by OpenAI's names
-SHAREGPT_ROLES = {
-    "system": "system",
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "function_call": "assistant",
-    "observation": "tool",
-    "tool": "tool",
-}
+from prism.core.messages import FORMATS, parse_messages, unread_fields
 
 
 @dataclass(frozen=True)
@@ -55,63 +36,101 @@ class Chat:
     unread: tuple[str, ...] = ()
 
 
-def holds_trajectories(path: str | Path) -> bool:
-    """Whether a file holds expert trajectories, not chats; its first record tells.
+# kinds of records
+TRAJECTORIES, TOKENS, CHATS = "trajectories", "tokens", "chats"
+
+
+def kind_of_data(data: str | Path | DataSource) -> str:
+    """What a data set holds: the workflow's expert trajectories, tokens, or chats; its first record tells.
 
     Raises:
-        BadInput: the file cannot be read or holds no record.
+        BadInput: it cannot be read or holds no record.
     """
-    first = next((record for _, _, record in read_records(path)), None)
+    source = DataSource.of(data)
+    first = next((record for _, _, record in source.records()), None)
     if first is None:
-        raise BadInput(path, "is empty", FORMATS)
-    return "steps" in first
+        raise BadInput(source.path, "is empty", FORMATS)
+    if tokens.detect(first):
+        return TOKENS
+    expert = "steps" in first and not first.keys() & {"schema_version", "agent"}
+    return TRAJECTORIES if expert else CHATS
 
 
-def read_chats(path: str | Path) -> list[Chat]:
-    """Read and check a file of chats.
+def holds_trajectories(data: str | Path | DataSource) -> bool:
+    """Whether a data set holds expert trajectories, not what people bring."""
+    return kind_of_data(data) == TRAJECTORIES
+
+
+def read_chats(data: str | Path | DataSource) -> list[Chat]:
+    """All chats of a data set, checked."""
+    return list(stream_chats(data))
+
+
+def stream_chats(data: str | Path | DataSource) -> Iterator[Chat]:
+    """The chats of a data set, one at a time; of those before no more than the id is held.
 
     Raises:
-        BadInput: names file and line of invalid JSON, a repeated id, an unknown role, or a chat without an answer.
+        BadInput: names the place of what cannot be read, of a repeated id, an unknown role, a chat without an answer.
     """
-    chats: dict[str, Chat] = {}
-    for number, place, record in read_records(path):
+    source = DataSource.of(data)
+    places: dict[str, str] = {}
+    for number, place, record in source.records():
         chat = parse_chat(record, number, place)
-        if chat.id in chats:
-            raise _repeated(chat, chats[chat.id], record)
-        chats[chat.id] = chat
-    if not chats:
-        raise BadInput(path, "holds no chat", FORMATS)
-    return list(chats.values())
+        named = record.get("id") is not None or chat.id != str(number)
+        check_new(chat.id, place, places, named)
+        yield chat
+    if not places:
+        raise BadInput(source.path, "holds no chat", FORMATS)
 
 
-def _repeated(chat: Chat, first: Chat, record: Mapping[str, Any]) -> BadInput:
-    """The error for an id that comes twice; it may be the number of a record that has none."""
-    _, array, number = first.place.rpartition(" record ")
-    where = f"record {number}" if array else f"line {first.place.rpartition(':')[2]}"
-    if "id" in record:
-        return BadInput(chat.place, f"repeats id {chat.id!r} of {where}", "make ids unique")
-    problem = f"has no id, and its number {chat.id} is the id of {where}"
-    return BadInput(chat.place, problem, "give every trajectory a unique id, or none")
-
-
-def parse_chat(record: Mapping[str, Any], number: int, place: str) -> Chat:
-    """One line of a file of chats.
+def check_new(identifier: str, place: str, places: dict[str, str], named: bool) -> None:
+    """Note where a record stands, and refuse an id that comes twice; it may be the number of a record that has none.
 
     Args:
-        number: line number, the id of a chat without one.
-        place: file and line, for errors.
+        places: where the records before stand, by id; gets this one.
+        named: the record names its id itself.
     """
-    identifier = record.get("id", number)
+    if identifier not in places:
+        places[identifier] = place
+        return
+    _, array, number = places[identifier].rpartition(" record ")
+    where = f"record {number}" if array else f"line {places[identifier].rpartition(':')[2]}"
+    if named:
+        raise BadInput(
+            place, f"repeats id {identifier!r} of {where}", "make ids unique, or name another: --columns id=..."
+        )
+    problem = f"has no id, and its number {identifier} is the id of {where}"
+    raise BadInput(place, problem, "give every trajectory a unique id, or none")
+
+
+def parse_id(record: Mapping[str, Any], number: int | str, place: str) -> str:
+    """The id of a record, or its number.
+
+    Raises:
+        BadInput: the id is neither a text nor a whole number.
+    """
+    identifier = number if record.get("id") is None else record["id"]
     if isinstance(identifier, bool) or not isinstance(identifier, (str, int)) or identifier == "":
         raise BadInput(place, "'id' is not a text or a whole number", "give every trajectory a unique id, or none")
-    if "messages" in record:
-        turns = record["messages"]
-    elif "conversations" in record:
-        turns = _openai_turns(record["conversations"], place)
-    else:
-        raise BadInput(place, "has neither 'messages' nor 'conversations'", FORMATS)
+    return str(identifier)
+
+
+def parse_chat(record: Mapping[str, Any], number: int | str, place: str) -> Chat:
+    """A record of any format as a chat.
+
+    Args:
+        number: of the line or record, the id of a chat without one.
+        place: file and line, for errors.
+    """
+    record = to_openai(record, place)
     system = record.get("system")
-    return make_chat(str(identifier), turns, record.get("tools"), place, system if isinstance(system, str) else "")
+    return make_chat(
+        parse_id(record, number, place),
+        record["messages"],
+        record.get("tools"),
+        place,
+        system if isinstance(system, str) else "",
+    )
 
 
 def make_chat(identifier: str, turns: Any, tools: Any, place: str, system: str = "") -> Chat:
@@ -129,23 +148,6 @@ def make_chat(identifier: str, turns: Any, tools: Any, place: str, system: str =
     return Chat(identifier, tuple(messages), _parse_tools(tools, place), place, tuple(unread_fields(turns)))
 
 
-def _openai_turns(turns: Any, place: str) -> Any:
-    """ShareGPT's turns as OpenAI's messages; what a turn has beside role and text stays beside them."""
-    if not isinstance(turns, list):
-        return turns
-    return [_openai_turn(turn, f"{place} message {number}") for number, turn in enumerate(turns, 1)]
-
-
-def _openai_turn(turn: Any, place: str) -> dict[str, Any]:
-    if not isinstance(turn, dict):
-        raise BadInput(place, "is not an object", FORMATS)
-    role = parse_role(turn.get("from"), "from", SHAREGPT_ROLES, place)
-    message = {key: value for key, value in turn.items() if key not in ("from", "value")}
-    if turn["from"] == "function_call" and isinstance(turn.get("value"), str) and not turn.get("tool_calls"):
-        return {"role": role, **message, **calls_of_text(turn["value"], place)}
-    return {"role": role, **message, "content": turn.get("value")}
-
-
 def _parse_tools(tools: Any, place: str) -> list[dict] | None:
     """Tool schemas: a list of objects, or a text that holds one as JSON."""
     if isinstance(tools, str) and tools.strip():
@@ -157,4 +159,9 @@ def _parse_tools(tools: Any, place: str) -> list[dict] | None:
         return None
     if not (isinstance(tools, list) and all(isinstance(tool, dict) for tool in tools)):
         raise BadInput(place, "'tools' is not a list of objects", "write the tool schemas as JSON objects")
-    return tools
+    return [_wrapped(tool) for tool in tools]
+
+
+def _wrapped(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool schema as OpenAI has it; LLaMA-Factory's files hold the function alone, and its templates wrap it so."""
+    return tool if "type" in tool or "function" in tool else {"type": "function", "function": tool}

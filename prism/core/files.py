@@ -162,12 +162,12 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
     path = Path(path)
     number, line = 0, ""
     try:
-        with _open_text(path) as lines:
+        with open_text(path) as lines:
             for number, line in enumerate(lines, 1):
                 if not line.strip():
                     continue
                 record = json.loads(line)
-                _require_writable(record, line, f"{path}:{number}")
+                require_writable(record, line, f"{path}:{number}")
                 if not isinstance(record, dict):
                     raise BadInput(f"{path}:{number}", "is not a JSON object", "write one object a line")
                 yield number, record
@@ -182,41 +182,8 @@ def read_jsonl(path: str | Path) -> Iterator[tuple[int, dict]]:
         raise BadInput(f"{path}:{number}", UNREADABLE_JSON, "mend or delete the line") from error
 
 
-def read_records(path: str | Path) -> Iterator[tuple[int, str, dict]]:
-    """Yield ``(number, place, object)`` of a file of JSON lines, or of one JSON array; gzipped or not.
-
-    Args:
-        path: the number is that of the line, or in an array that of the record; the place names it for errors.
-
-    Raises:
-        BadInput: the file is missing or damaged, or a record is not a JSON object.
-    """
-    path = Path(path)
-    with _open_text(path, errors="replace") as lines:
-        first = next((line for line in lines if line.strip()), "")
-    if not first.lstrip().startswith("["):
-        for number, record in read_jsonl(path):
-            yield number, f"{path}:{number}", record
-        return
-    try:
-        with _open_text(path) as lines:
-            text = lines.read()
-        records = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise BadInput(f"{path}:{error.lineno}", f"is not valid JSON ({error.msg})", "mend the file") from error
-    except UnicodeDecodeError as error:
-        raise BadInput(path, "is not UTF-8", "convert the file to UTF-8") from error
-    except (RecursionError, ValueError) as error:
-        raise BadInput(path, UNREADABLE_JSON, "mend the file") from error
-    _require_writable(records, text, str(path))
-    for number, record in enumerate(records, 1):
-        if not isinstance(record, dict):
-            raise BadInput(f"{path} record {number}", "is not a JSON object", "write an array of objects")
-        yield number, f"{path} record {number}", record
-
-
 @contextmanager
-def _open_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
+def open_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
     """Open a UTF-8 text, with or without a byte order mark, gzipped or not.
 
     Raises:
@@ -234,7 +201,7 @@ def _open_text(path: Path, errors: str = "strict") -> Iterator[TextIO]:
         raise BadInput(path, f"cannot be read ({error.strerror})", "check the path") from error
 
 
-def _require_writable(record: Any, line: str, place: str) -> None:
+def require_writable(record: Any, line: str, place: str) -> None:
     """A lone surrogate may be escaped in JSON, but is no text: it can be neither tokenized nor written."""
     if "\\ud" in line.lower():
         try:

@@ -12,8 +12,9 @@ from typing import Any
 
 import torch
 
+from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
-from prism.core.files import sha256_file, write_json
+from prism.core.files import write_json
 from prism.core.progress import counted, say, track
 from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
@@ -84,7 +85,7 @@ def probe_shard(
         "model": str(model),
         "model_sha256": model_sha256,
         "data": str(data),
-        "data_sha256": sha256_file(data),
+        "data_sha256": DataSource.of(data).sha256(),
         **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
         "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
         "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),

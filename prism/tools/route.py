@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 
 from prism.core.chats import Chat, holds_trajectories, read_chats
 from prism.core.csv_files import read_table
+from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
-from prism.core.files import atomic_folder, check_apart, check_folder_output, sha256_file, write_json
+from prism.core.files import atomic_folder, check_apart, check_folder_output, write_json
 from prism.core.progress import say
 from prism.core.prompts import conversation_messages
 from prism.core.splits import RL, SFT
@@ -80,7 +81,7 @@ def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[list[Chat
     if path is None:
         raise BadInput(scores_csv, "does not name the corpus it was made from", "name it with --data")
     chats = _read_corpus(path)
-    if sha256_file(path) != table.note("data_sha256"):
+    if DataSource.of(path).sha256() != table.note("data_sha256"):
         raise BadInput(path, f"is not the corpus that {scores_csv} was made from", "probe and score it again")
     return chats, path
 

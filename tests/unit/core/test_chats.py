@@ -147,7 +147,8 @@ def test_tools_may_be_a_text_as_llamafactory_has_them(tmp_path):
     records = [{"id": str(n), "messages": OPENAI, "tools": one} for n, one in enumerate((tools, json.dumps(tools), ""))]
     path = tmp_path / "chats.json"
     path.write_text("\ufeff" + json.dumps(records, indent=1))
-    assert [chat.tools for chat in read_chats(path)] == [tools, tools, None]
+    wrapped = [{"type": "function", "function": tools[0]}]
+    assert [chat.tools for chat in read_chats(path)] == [wrapped, wrapped, None]
 
 
 def test_a_number_that_is_another_records_id(tmp_path):

@@ -1,6 +1,5 @@
 """Outputs appear whole or not at all; bad input is named by file and line."""
 
-import gzip
 import json
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from prism.core.files import (
     atomic_path,
     read_json,
     read_jsonl,
-    read_records,
     sha256_json,
     write_json,
 )
@@ -99,39 +97,6 @@ def test_a_missing_file_is_named(tmp_path):
         read_json(tmp_path / "none.json")
     with pytest.raises(BadInput, match=r"none\.jsonl"):
         list(read_jsonl(tmp_path / "none.jsonl"))
-
-
-def test_json_lines_and_arrays_are_read_as_people_have_them(tmp_path):
-    records = [{"a": 1}, {"a": "ü"}]
-    lines = "".join(json.dumps(record, ensure_ascii=False) + "\n" for record in records)
-    array = json.dumps(records, ensure_ascii=False, indent=2)
-    for text, places in ((lines, ["f:1", "f:2"]), (array, ["f record 1", "f record 2"])):
-        for mark in ("", "\ufeff"):
-            for pack in (bytes, gzip.compress):
-                path = tmp_path / "f"
-                path.write_bytes(pack((mark + text).encode()))
-                found = list(read_records(path))
-                assert [record for _, _, record in found] == records
-                assert [number for number, _, _ in found] == [1, 2]
-                assert [place.rpartition("/")[2] for _, place, _ in found] == places
-
-
-@pytest.mark.parametrize(
-    ("content", "problem"),
-    [
-        (gzip.compress(b'{"a": 1}\n' * 1000)[:40], "f: is a damaged gzip file"),
-        (b"\x1f\x8bnonsense", "f: is a damaged gzip file"),
-        (b'[{"a": 1},\n{"a": \n]', "f:3: is not valid JSON"),
-        (b'[{"a": 1}, 2]', "f record 2: is not a JSON object"),
-        (b'["\xff"]', "f: is not UTF-8"),
-        ("[]".encode("utf-16"), "f:1: is not UTF-8"),
-    ],
-)
-def test_damaged_files_are_named(tmp_path, content, problem):
-    path = tmp_path / "f"
-    path.write_bytes(content)
-    with pytest.raises(BadInput, match=problem):
-        list(read_records(path))
 
 
 def test_the_remedy_for_an_array_where_lines_are_needed(tmp_path):
