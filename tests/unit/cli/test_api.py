@@ -93,7 +93,7 @@ def test_records_lists_and_datasets_are_the_same_chats(loaded):
         ([], "chats: there are none"),
         ([CHATS[0], CHATS[0]], r"chats\[1\]: repeats id 'c-9' of chats\[0\]"),
         (["hello"], r"chats\[0\]: is no chat"),
-        ([CHATS[0], {"text": "x"}], r"chats\[1\]: has neither"),
+        ([CHATS[0], {"text": "x"}], r"chats\[1\]: is plain text"),
     ],
 )
 def test_chats_that_cannot_be_probed_are_named(loaded, chats, problem):
