@@ -13,6 +13,7 @@ from prism.cli.options import Configfiles, Profile
 from prism.cli.outputs import output_file
 from prism.core.errors import BadInput, PrismError
 from prism.core.progress import printable
+from prism.core.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -143,7 +144,7 @@ def play(
 
     from prism.tools.play import first_game, open_games, play_episode
 
-    folder = games or Path("results/demo/data") / benchmark / "games"
+    folder = games or Results("results/demo").games(benchmark)
     source = open_games(benchmark, folder)
     environment = source.open(game or first_game(benchmark, folder))
     play_episode(environment, max_steps, input, Console())

@@ -29,6 +29,26 @@ DATA_RULES = {
     "prompts": ["prompt_lengths"],
     "trajectories": ["expert_trajectories", "eto_trajectories", "corpus"],
 }
+# folders that a path is placed by
+CELLS, EVALUATIONS, FIGURES, TABLES, TIMES = "cells", "eval", "figures", "tables", "benchmarks"
+# the files of a finished run by what they are, as patterns below its folder
+PATTERNS = {
+    "trajectories": "data/*/trajectories.jsonl",
+    "panels": "data/*/panels/*.json",
+    "tables": "tables/*",
+    "figures": "figures/*",
+    "cells": "cells/**/*.json",
+    "evaluations": "eval/**/*.json",
+    "scores": "scores/**/*.csv",
+    "splits": "splits/**/*.csv",
+    "norms": "gradnorms/**/*.parquet",
+    "pass_rates": "passrates/**/*.csv",
+    "training_metrics": "rl/**/metrics.csv",
+    "comparison": "comparison.*",
+    "claims": "claims.json",
+    "summary": "benchmarks/summary.csv",
+    "index_page": "index.html",
+}
 # tables of which a job makes the cells of a whole row
 TABLES_BY_ROW = ("table1", "table2", "table3")
 
@@ -56,6 +76,10 @@ class Results:
     def trajectories(self, benchmark: str) -> Path:
         """The corpus."""
         return self.root / f"data/{benchmark}/trajectories.jsonl"
+
+    def games(self, benchmark: str) -> Path:
+        """The data that a benchmark's environments are made with."""
+        return self.root / f"data/{benchmark}/games"
 
     def panel(self, benchmark: str, name: str) -> Path:
         """A fixed list of tasks."""
@@ -135,7 +159,37 @@ class Results:
     @property
     def times(self) -> Path:
         """The folder of Snakemake's benchmark files."""
-        return self.root / "benchmarks"
+        return self.root / TIMES
+
+    @property
+    def summary(self) -> Path:
+        """Seconds and memory by rule."""
+        return self.times / "summary.csv"
+
+    def find(self, *kinds: str) -> list[Path]:
+        """The files of a finished run of some kinds (`PATTERNS`), kind by kind in order; hidden ones are left out.
+
+        Snakemake's time stamps are hidden files.
+        """
+        found = [path for kind in kinds for path in sorted(self.root.glob(PATTERNS[kind]))]
+        return [path for path in found if path.is_file() and not path.name.startswith(".")]
+
+    def norms_there(self, benchmark: str, backbone: str) -> list[Path]:
+        """The shards of gradient norms that a finished run holds."""
+        return sorted(self.norms(benchmark, backbone, 1)[0].parent.glob("shard-*.parquet"))
+
+    def cells_of(self, table: str) -> list[Path]:
+        """The cells of a table that a finished run holds."""
+        return sorted((self.root / CELLS / table).rglob("*.json"))
+
+    def recorded(self, path: str | Path, folder: str) -> Path:
+        """Where a path lies now that a run recorded before its results were moved.
+
+        Args:
+            folder: the folder directly below the results that the path is in.
+        """
+        parts = Path(path).parts
+        return self.root.joinpath(*parts[parts.index(folder) if folder in parts else 0 :])
 
     def work_of(self, folder: str | Path) -> Path:
         """Where a training keeps its checkpoints: outside its output, which Snakemake deletes before a rerun."""
@@ -167,6 +221,34 @@ class Results:
             problem = "is neither .../{benchmark}/{backbone}/{shard}.parquet nor .../{benchmark}/{backbone}.csv"
             raise BadInput(path, problem, "check the path")
         return places
+
+    @staticmethod
+    def corpus_of(path: str | Path) -> str:
+        """Benchmark of a file of trajectories."""
+        return Path(path).parent.name
+
+    @staticmethod
+    def product(path: str | Path) -> str:
+        """What a file is to a reader: ``table`` (its CSV), ``figure`` (its SVG), ``cell``, or nothing of these."""
+        kinds = {TABLES: ("table", ".csv"), FIGURES: ("figure", ".svg"), CELLS: ("cell", ".json")}
+        for folder in Path(path).parts[:-1]:
+            kind, ending = kinds.get(folder, ("", ""))
+            if kind and Path(path).suffix == ending:
+                return kind
+        return ""
+
+    @staticmethod
+    def short_name(path: str | Path) -> str:
+        """A name for a file of results: a table's or figure's own, a cell's with its folders: many are called alike."""
+        path = Path(path)
+        if path.parent.name in ("", TABLES, FIGURES):
+            return path.stem
+        return "-".join([*path.parent.parts[1:], path.stem])
+
+    @staticmethod
+    def timed_rule(path: Path, times: Path) -> str:
+        """The rule whose job a benchmark file timed."""
+        return path.relative_to(times).parts[0]
 
     @classmethod
     def around(cls, path: str | Path, folder: str) -> Results:

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from prism.core.errors import BadInput
+from prism.core.results import Results
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,9 @@ def read_run(folder: str | Path) -> list[RunTime]:
     for path in sorted(Path(folder).rglob("*.tsv")):
         table = _read(path)
         memory = float(table["max_pss"].max()) if "max_pss" in table else float("nan")
-        jobs.append(RunTime(path.relative_to(folder).parts[0], path.stat().st_mtime, float(table["s"].mean()), memory))
+        jobs.append(
+            RunTime(Results.timed_rule(path, Path(folder)), path.stat().st_mtime, float(table["s"].mean()), memory)
+        )
     if not jobs:
         raise BadInput(folder, "holds no benchmark file", "run the workflow first")
     return sorted(jobs, key=lambda job: (job.start, job.rule, job.end))

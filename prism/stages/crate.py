@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import mimetypes
 import shutil
-from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -35,21 +34,11 @@ PROFILES = {
 RUN_TERMS = "https://w3id.org/ro/terms/workflow-run/context"
 LICENSE = "https://spdx.org/licenses/MIT"
 PAPER = "https://arxiv.org/abs/2601.07224"
-# what the run read and what it made, by pattern in its folder
-INPUTS = ("data/*/trajectories.jsonl", "data/*/panels/*.json")
+# what the run read and what it made
+INPUTS = ("trajectories", "panels")
 OUTPUTS = (
-    "tables/*",
-    "figures/*",
-    "cells/**/*.json",
-    "eval/**/*.json",
-    "scores/**/*.csv",
-    "splits/**/*.csv",
-    "gradnorms/**/*.parquet",
-    "passrates/**/*.csv",
-    "comparison.*",
-    "claims.json",
-    "benchmarks/summary.csv",
-    "index.html",
+    *("tables", "figures", "cells", "evaluations", "scores", "splits", "norms", "pass_rates"),
+    *("comparison", "claims", "summary", "index_page"),
 )
 SNAPSHOT = ("Snakefile", "rules/*.smk", "config/*.yaml", "LICENSE")
 MEDIA_TYPES = {
@@ -80,10 +69,11 @@ def build_crate(results: Path, workflow: Path, config: str, snapshot: Path, out:
     except (ValueError, KeyError, TypeError) as error:
         raise BadInput("--config", "is not the JSON of a config", "give at least the scale") from error
     results, snapshot = Path(results), Path(snapshot)
-    inputs, outputs = list(_files(results, INPUTS)), list(_files(results, OUTPUTS))
-    if not any(path.parent.name == "tables" for path in outputs):
+    run = Results(results)
+    inputs, outputs = run.find(*INPUTS), run.find(*OUTPUTS)
+    if not run.find("tables"):
         raise BadInput(results, "holds no table", "run the workflow first")
-    jobs = read_run(Results(results).times)
+    jobs = read_run(run.times)
     _copy_workflow(Path(workflow), settings, snapshot)
     rocrate = _new_crate(scale, max(job.end for job in jobs))
     main = rocrate.add_workflow(
@@ -189,14 +179,6 @@ def _add_file(rocrate: ROCrate, results: Path, path: Path):
 def _file_facts(path: Path) -> dict[str, str]:
     media = MEDIA_TYPES.get(path.suffix) or mimetypes.guess_type(path.name)[0] or "text/plain"
     return {"sha256": sha256_file(path), "contentSize": str(path.stat().st_size), "encodingFormat": media}
-
-
-def _files(results: Path, patterns: Iterable[str]) -> Iterable[Path]:
-    """Files of a run by pattern, in order; hidden ones, such as Snakemake's time stamps, are left out."""
-    for pattern in patterns:
-        for path in sorted(results.glob(pattern)):
-            if path.is_file() and not path.name.startswith("."):
-                yield path
 
 
 def _copy_workflow(workflow: Path, settings: dict, snapshot: Path) -> None:

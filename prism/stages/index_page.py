@@ -20,6 +20,7 @@ from prism.core.figures import FIGURES
 from prism.core.files import read_json, write_text
 from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import say
+from prism.core.results import PATTERNS, Results
 from prism.core.run_times import duration
 from prism.stages.tables import scale_note
 
@@ -39,7 +40,7 @@ MORE_FILES = {
     "claims.json": "the same for machines",
     "report.html": "Snakemake's report: rules, code and run times",
     "ro-crate-metadata.json": "provenance as a Workflow Run RO-Crate",
-    "benchmarks/summary.csv": "seconds and memory by rule",
+    PATTERNS["summary"]: "seconds and memory by rule",
 }
 LOW, HIGH = "_low", "_high"
 SVG_WIDTH = re.compile(r'<svg [^>]*?width="([0-9.]+)pt"')
@@ -68,14 +69,14 @@ class PageTable:
     """A table of the page.
 
     Attributes:
-        formats: endings of its files: csv, and md and tex where they are.
+        files: its files by ending: csv, and md and tex where they are.
         notes: of its file; each in pieces of (text, link), the link empty where there is nothing to follow.
         groups: rows in groups of (heading, rows).
     """
 
     name: str
     title: str
-    formats: tuple[str, ...]
+    files: dict[str, str]
     notes: tuple[tuple[tuple[str, str], ...], ...]
     columns: tuple[PageColumn, ...]
     groups: tuple[tuple[str, tuple[tuple[PageCell, ...], ...]], ...]
@@ -83,12 +84,13 @@ class PageTable:
 
 @dataclass(frozen=True)
 class PageFigure:
-    """A figure of the page, `pixels` wide; its files are linked relative to the page."""
+    """A figure of the page, `pixels` wide; its files by ending, relative to the page."""
 
     name: str
     title: str
     caption: str
     pixels: int
+    files: dict[str, str]
 
 
 def build_index_page(
@@ -115,9 +117,9 @@ def build_index_page(
         "seeds": ", ".join(map(str, seeds)),
         "version": prism.__version__,
         "versions": _versions(),
-        "tables": [_page_table(results, name) for name in tables],
-        "figures": [_page_figure(results, name, captions) for name in figures],
-        "cost": _cost(results / "benchmarks/summary.csv"),
+        "tables": [_page_table(Results(results), name) for name in tables],
+        "figures": [_page_figure(Results(results), name, captions) for name in figures],
+        "cost": _cost(Results(results).summary),
         "files": [(name, what) for name, what in MORE_FILES.items() if (results / name).exists()],
         "results": Path(results).as_posix(),
     }
@@ -132,9 +134,8 @@ def build_index_page(
     say(f"index page: {len(tables)} tables, {len(figures)} figures")
 
 
-def _page_table(results: Path, name: str) -> PageTable:
-    path = Path(results) / "tables" / f"{name}.csv"
-    table = read_table(path)
+def _page_table(results: Results, name: str) -> PageTable:
+    table = read_table(results.table(name))
     notes, frame = table.head, pd.DataFrame(table.rows, columns=table.columns)
     cells = _cells_by_column(results, name)
     group = next((column for column in GROUP_COLUMNS if column == frame.columns[0]), None)
@@ -147,12 +148,11 @@ def _page_table(results: Path, name: str) -> PageTable:
         heading = ", ".join([row[group], *(size_in_words(size, row[size]) for size in sizes)]) if group else ""
         fields = tuple(_page_cell(row, text, column, cells) for column in shown)
         groups.setdefault(heading, []).append(fields)
-    folder = Path(results) / "tables"
     return PageTable(
         name,
         TITLES.get(name, name),
-        tuple(ending for ending in FORMATS if (folder / f"{name}.{ending}").exists()),
-        tuple(_linked(note, folder) for note in notes),
+        {ending: results.relative(file) for ending in FORMATS if (file := results.table(name, ending)).exists()},
+        tuple(_linked(note, results) for note in notes),
         tuple(PageColumn(column.replace("_", " "), is_numeric(list(frame[column]))) for column in shown),
         tuple((heading, tuple(rows)) for heading, rows in groups.items()),
     )
@@ -163,11 +163,12 @@ def _is_shared(frame: pd.DataFrame, group: str, column: str) -> bool:
     return bool((frame.groupby(group)[column].nunique() == 1).all())
 
 
-def _linked(note: str, folder: Path) -> tuple[tuple[str, str], ...]:
+def _linked(note: str, results: Results) -> tuple[tuple[str, str], ...]:
     """A note in pieces of (text, link): names of tables that are there lead to them."""
     pieces = re.split(r"([\w-]+\.csv)", note)
-    return tuple((piece, f"tables/{piece}" if number % 2 and (folder / piece).exists() else "")
-                 for number, piece in enumerate(pieces))  # fmt: skip
+    tables = [results.table(piece.removesuffix(".csv")) for piece in pieces]
+    return tuple((piece, results.relative(table) if number % 2 and table.exists() else "")
+                 for number, (piece, table) in enumerate(zip(pieces, tables, strict=True)))  # fmt: skip
 
 
 def _is_bound(column: str, columns: Sequence[str]) -> bool:
@@ -175,12 +176,12 @@ def _is_bound(column: str, columns: Sequence[str]) -> bool:
     return any(column.endswith(end) and column.removesuffix(end) in columns for end in (LOW, HIGH))
 
 
-def _cells_by_column(results: Path, table: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
+def _cells_by_column(results: Results, table: str) -> dict[str, list[tuple[dict[str, Any], str]]]:
     """Cells of a table as (cell, path relative to the results), by column."""
     cells: dict[str, list[tuple[dict[str, Any], str]]] = {}
-    for path in sorted((Path(results) / "cells" / table).rglob("*.json")):
+    for path in results.cells_of(table):
         cell = read_json(path)
-        cells.setdefault(cell["column"], []).append((cell, path.relative_to(results).as_posix()))
+        cells.setdefault(cell["column"], []).append((cell, results.relative(path)))
     return cells
 
 
@@ -214,13 +215,14 @@ def _describe_cell(cell: dict[str, Any]) -> str:
     return "; ".join(parts)
 
 
-def _page_figure(results: Path, name: str, captions: Path) -> PageFigure:
-    path = Path(results) / "figures" / f"{name}.svg"
+def _page_figure(results: Results, name: str, captions: Path) -> PageFigure:
+    path = results.figure(name)
     if not path.exists():
         raise BadInput(path, "is missing", "build it with its rule")
     caption = Path(captions) / f"{name}.rst"
     text = caption.read_text(encoding="utf-8").strip() if caption.exists() else ""
-    return PageFigure(name, TITLES.get(name, name), text, _screen_width(path))
+    files = {ending: results.relative(results.figure(name, ending)) for ending in ("svg", "png")}
+    return PageFigure(name, TITLES.get(name, name), text, _screen_width(path), files)
 
 
 def _screen_width(svg: Path) -> int:

@@ -10,6 +10,7 @@ from scipy.stats import spearmanr
 
 from prism.core.csv_files import Table, read_table, write_table
 from prism.core.errors import BadInput
+from prism.core.results import Results
 from prism.core.splits import split_by_quantile
 from prism.stages.tables import scale_note
 
@@ -45,7 +46,7 @@ def compute_sensitivity(scores: Sequence[str | Path], scale: str, out_csv: str |
         table = read_table(path)
         if len(table.rows) < 3:
             raise BadInput(path, "has fewer than three trajectories: no rank correlation", "score more of them")
-        rows += [[path.parent.name, path.stem, metric, *_compare(table, metric)] for metric in METRICS]
+        rows += [[*Results.probed(path), metric, *_compare(table, metric)] for metric in METRICS]
     head = [
         f"Appendix G: raw Frobenius norms against norms / sqrt(parameter count). {scale_note(scale)}",
         f"rerouted_percent: trajectories that a {RL_PERCENT}% split routes differently",

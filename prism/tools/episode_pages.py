@@ -18,6 +18,7 @@ from rich.panel import Panel
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path, read_json
 from prism.core.progress import say
+from prism.core.results import EVALUATIONS, Results
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.base import read_panel
 from prism.tools.play import open_games, plain
@@ -81,12 +82,17 @@ def load_episode(
         return _from_trajectory(record)
     path, head = recording.path, recording.head
     benchmark, panel_name = head["benchmark"], head["panel"]
-    data = _data_folder(path, benchmark) if games_dir is None or panel_path is None else Path()
-    panel = read_panel(panel_path or data / "panels" / f"{panel_name}.json")
+    if games_dir is None or panel_path is None:
+        results = _results_around(path)
+        games_dir, panel_path = (
+            games_dir or results.games(benchmark),
+            panel_path or results.panel(benchmark, panel_name),
+        )
+    panel = read_panel(panel_path)
     if panel.sha256 != head["panel_sha256"]:
         raise BadInput(path, f"was played on another {panel_name} panel", "give the panel it was played on: --panel")
     (game,) = [task.game for task in panel.tasks if task.id == record["task_id"]]
-    return _play_again(record, benchmark, game, Path(games_dir or data / "games"), f"{record['task_id']} of {path}")
+    return _play_again(record, benchmark, game, Path(games_dir), f"{record['task_id']} of {path}")
 
 
 @dataclass(frozen=True)
@@ -141,12 +147,12 @@ def read_recording(path: str | Path) -> Recording:
     return Recording(path, content, {episode["task_id"]: episode for episode in episodes})
 
 
-def _data_folder(path: Path, benchmark: str) -> Path:
-    """Where the workflow keeps the data of an evaluation: ``eval`` and ``data`` lie side by side."""
-    for folder in path.absolute().parents:
-        if folder.name == "eval":
-            return folder.parent / "data" / benchmark
-    raise BadInput(path, "lies in no folder of results", "give --games and --panel")
+def _results_around(path: Path) -> Results:
+    """The results that an evaluation lies in."""
+    try:
+        return Results.around(path, EVALUATIONS)
+    except BadInput as error:
+        raise BadInput(path, "lies in no folder of results", "give --games and --panel") from error
 
 
 def _from_trajectory(trajectory: Trajectory) -> ReplayedEpisode:

@@ -8,18 +8,12 @@ from pathlib import Path
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, sha256_file, write_json
 from prism.core.progress import say
+from prism.core.results import Results
 from prism.core.trajectories import read_trajectories, write_trajectories
 from prism.stages.figures.scores_file import extreme_trajectories
 
-# files as they are, by pattern in the run's folder
-RECORDS = (
-    "eval/**/*.json",
-    "gradnorms/**/*.parquet",
-    "passrates/**/*.csv",
-    "rl/**/metrics.csv",
-)
-# what the rebuilt tables are compared with
-EXPECTED = ("tables/*.csv",)
+# files that are copied as they are
+RECORDS = ("evaluations", "norms", "pass_rates", "training_metrics")
 MANIFEST = "manifest.json"
 
 
@@ -32,29 +26,31 @@ def pack_records(results: Path, out: Path) -> None:
     Raises:
         BadInput: the run has no evaluation, no gradient norms or no table.
     """
-    results = Path(results)
-    for needed in (RECORDS[0], RECORDS[1], EXPECTED[0]):
-        if not any(results.glob(needed)):
+    run, out = Results(results), Path(out)
+    for needed in ("evaluations", "norms", "tables"):
+        if not run.find(needed):
             raise BadInput(results, f"holds no {needed}", "run the workflow first")
-    out = Path(out)
-    for folder, patterns in (("records", RECORDS), ("expected", EXPECTED)):
-        with atomic_folder(out / folder) as temporary:
-            for path in (path for pattern in patterns for path in sorted(results.glob(pattern))):
-                _copy(path, temporary / path.relative_to(results))
-            if folder == "records":
-                for corpus in sorted(results.glob("data/*/trajectories.jsonl")):
-                    _write_shown_trajectories(results, corpus, temporary / corpus.relative_to(results))
+    with atomic_folder(out / "records") as temporary:
+        for path in run.find(*RECORDS):
+            _copy(path, temporary / run.relative(path))
+        for corpus in run.find("trajectories"):
+            _write_shown_trajectories(run, corpus, temporary / run.relative(corpus))
+    # what the rebuilt tables are compared with
+    with atomic_folder(out / "expected") as temporary:
+        for path in run.find("tables"):
+            if path.suffix == ".csv":
+                _copy(path, temporary / run.relative(path))
     files = sorted(path for folder in ("records", "expected") for path in (out / folder).rglob("*") if path.is_file())
     manifest = {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
-    write_json(out / MANIFEST, {"made_from": results.as_posix(), "sha256": manifest})
+    write_json(out / MANIFEST, {"made_from": run.root.as_posix(), "sha256": manifest})
     size = sum(path.stat().st_size for path in files)
     say(f"records: {len(files)} files, {size / 1e6:.1f} MB")
 
 
-def _write_shown_trajectories(results: Path, corpus: Path, out: Path) -> None:
+def _write_shown_trajectories(run: Results, corpus: Path, out: Path) -> None:
     """The trajectories of a corpus that a case study may show, in the corpus' order."""
-    benchmark = corpus.parent.name
-    scores = sorted((results / "scores" / benchmark).glob("*.csv"))
+    benchmark = run.corpus_of(corpus)
+    scores = [path for path in run.find("scores") if run.probed(path)[0] == benchmark]
     shown = {name for path in scores for name in extreme_trajectories(path)}
     kept = [trajectory for trajectory in read_trajectories(corpus) if trajectory.id in shown]
     if kept:

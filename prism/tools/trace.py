@@ -17,7 +17,7 @@ from prism.core.files import read_json, sha256_file
 from prism.core.methods import BASE, COUNTED, Method, parse_slice
 from prism.core.model_folder import sha256_model
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
-from prism.core.results import Results
+from prism.core.results import CELLS, EVALUATIONS, TIMES, Results
 from prism.core.run_times import read_seconds
 
 SAME, CHANGED, MISSING, UNCHECKED = "same", "changed", "missing", "unchecked"
@@ -72,9 +72,9 @@ def trace_cell(cell_path: str | Path, check: bool = True) -> Step:
     """
     path = Path(cell_path).resolve()
     cell = read_json(path)
-    if "cells" not in path.parts or not isinstance(cell, dict) or not {"config", "evaluations"} <= cell.keys():
+    if CELLS not in path.parts or not isinstance(cell, dict) or not {"config", "evaluations"} <= cell.keys():
         raise BadInput(cell_path, "is not a cell", "give a file of {results}/cells")
-    return _Tracer(Results.around(path, "cells"), check).cell(path, cell)
+    return _Tracer(Results.around(path, CELLS), check).cell(path, cell)
 
 
 class _Tracer:
@@ -91,7 +91,7 @@ class _Tracer:
         definition = Method(cell["row"]["method"], **cell["config"]["method"])
         step.inputs = [self.evaluation(source, definition) for source in cell["evaluations"]]
         for source in cell.get("timings", []):
-            timing = self._here(source["path"], "benchmarks")
+            timing = self.results.recorded(source["path"], TIMES)
             state = self._state(timing, source["sha256"], sha256_file)
             facts = self._started(self.results.log_of_time(timing)) | self._seconds(timing)
             step.inputs.append(Step("run time", self.results.relative(timing), state, facts))
@@ -99,7 +99,7 @@ class _Tracer:
 
     def evaluation(self, source: Mapping[str, str], definition: Method) -> Step:
         """An evaluation, from its checkpoint and its panel."""
-        path = self._here(source["path"], "eval")
+        path = self.results.recorded(source["path"], EVALUATIONS)
         state = self._state(path, source["sha256"], sha256_file)
         if state == MISSING:
             return Step("evaluation", self.results.relative(path), state)
@@ -161,7 +161,7 @@ class _Tracer:
             step.inputs = [rates]
         else:
             scores = self._step("scores", source, self._head(source), None)
-            shards = sorted((self.results.root / f"gradnorms/{benchmark}/{backbone}").glob("shard-*.parquet"))
+            shards = self.results.norms_there(benchmark, backbone)
             scores.inputs = [self.norms(shard, benchmark, backbone) for shard in shards]
             step.inputs = [scores]
         return [step]
@@ -200,11 +200,6 @@ class _Tracer:
         chosen = record if keys is None else {key: record[key] for key in keys if key in record}
         job = self._started(self.results.log_of(path)) | self._seconds(self.results.time_of(path))
         return Step(kind, self.results.relative(path), UNCHECKED if path.exists() else MISSING, {**chosen, **job})
-
-    def _here(self, recorded: str, folder: str) -> Path:
-        """A recorded path in this results folder, wherever that lies now."""
-        parts = Path(recorded).parts
-        return self.results.root.joinpath(*parts[parts.index(folder) if folder in parts else 0 :])
 
     def _record(self, path: Path) -> dict[str, Any]:
         return read_json(path) if path.is_file() else {}

@@ -1,4 +1,4 @@
-"""Imports run one way: the table in CONTRIBUTING.md is the order of the rooms, and no two modules need each other."""
+"""Imports run one way, as the table in CONTRIBUTING.md orders the rooms; the layout of results has one home."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+PATH_PARTS = re.compile(r"\.parts\[[^\]]*\]$|\.parent\.name$")
 ROOM = re.compile(r"`prism/([\w/]+?)(?:/|\.py)`")
 
 
@@ -91,3 +92,55 @@ def test_what_the_test_sees():
     modules = {"prism.a", "prism.b", "prism.c", "prism.c.d"}
     text = "def f():\n    from prism.a import x\nif TYPE_CHECKING:\n    import prism.b\nfrom prism.c import d"
     assert imports_of(ast.parse(text), modules) == {"prism.a", "prism.c.d"}
+
+
+def layouts_in(tree: ast.AST, folders: set[str]) -> list[str]:
+    """Where a module spells the layout of a folder of results, or takes such a path apart.
+
+    A text without spaces in which a folder of results is followed by a slash; such a folder's name as a part of a path,
+    by ``/``, ``joinpath`` or ``glob``; the last parts of a path, or its parent's name.
+    """
+    names = "|".join(sorted(folders))
+    below = re.compile(rf"(^|/)({names})/|/({names})$")
+    found = []
+    for node in ast.walk(tree):
+        parts: list[ast.expr] = []
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and not re.search(r"\s", node.value):
+            found += [f"{node.lineno}: {node.value}"] if below.search(node.value) else []
+        elif isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
+            parts = [node.left, node.right]
+        elif isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("joinpath", "glob", "rglob"):
+            parts = node.args
+        elif isinstance(node, ast.Subscript | ast.Attribute) and PATH_PARTS.search(ast.unparse(node)):
+            found.append(f"{node.lineno}: {ast.unparse(node)}")
+        found += [
+            f"{part.lineno}: {part.value}" for part in parts if isinstance(part, ast.Constant) and part.value in folders
+        ]
+    return found
+
+
+# paths of other folders: the data sets' own, the repository's, archives; what examples in helps name
+OTHER_PATHS = {
+    "prism/environments/alfworld/data.py": {"Path(task.game).parent.name"},
+    "prism/environments/alfworld/dataset.py": {"trial.parent.name"},
+    "prism/core/eto.py": {"path.parent.name"},
+    "prism/tools/doctor.py": {"backbones", "rl", "sft"},
+}
+
+
+def test_the_layout_of_results_is_spelt_in_one_module(root):
+    """What a folder of results holds is read off `PATTERNS` and the rules' own patterns."""
+    text = (root / "prism/core/results.py").read_text()
+    folders = set(re.findall(r"self\.root / f\"(\w+)/", text)) | {"benchmarks", "cells", "figures", "logs", "tables"}
+    assert {"backbones", "data", "eval", "gradnorms", "passrates", "rl", "scores", "sft", "splits"} <= folders
+    spelt = []
+    for path in sorted((root / "prism").rglob("*.py")):
+        place = path.relative_to(root).as_posix()
+        if place != "prism/core/results.py":
+            other = OTHER_PATHS.get(place, set())
+            spelt += [
+                f"{place}:{found}"
+                for found in layouts_in(ast.parse(path.read_text()), folders)
+                if found.split(": ", 1)[1] not in other
+            ]
+    assert spelt == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from prism.core.errors import BadInput
 from prism.core.progress import say
+from prism.core.results import Results
 from prism.stages.audit.paper import read_claims, read_version
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import Outcome, built
@@ -50,10 +50,8 @@ def _by_cell(paths: Sequence[Path]) -> dict[tuple[str, str, str, str], list[Path
     """Evaluation files by (benchmark, backbone, method, panel), which their path names."""
     by_cell: dict[tuple[str, str, str, str], list[Path]] = {}
     for path in map(Path, paths):
-        if len(path.parts) < 5:
-            raise BadInput(path, "is not .../{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json", "check the path")
-        benchmark, backbone, method = path.parts[-5:-2]
-        by_cell.setdefault((benchmark, backbone, method, path.stem), []).append(path)
+        played = Results.played(path)
+        by_cell.setdefault((played.benchmark, played.backbone, played.method, played.panel), []).append(path)
     return by_cell
 
 
@@ -61,7 +59,5 @@ def _by_model(paths: Sequence[Path]) -> dict[tuple[str, str], list[Path]]:
     """Shards of gradient norms by (benchmark, backbone), which their path names."""
     by_model: dict[tuple[str, str], list[Path]] = {}
     for path in map(Path, paths):
-        if len(path.parts) < 3:
-            raise BadInput(path, "is not .../{benchmark}/{backbone}/{shard}.parquet", "check the path")
-        by_model.setdefault((path.parts[-3], path.parts[-2]), []).append(path)
+        by_model.setdefault(Results.probed(path), []).append(path)
     return by_model

@@ -12,6 +12,7 @@ import yaml
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 from prism.core.progress import say
+from prism.core.results import Results
 from prism.tools.plan.costs import GPUS_PER_NODE, Cost, CostModel, gpu_hours, least_hours
 from prism.tools.plan.power import PowerAssumptions, power_sentence, print_power
 from prism.tools.snakemake_plan import BASE_CONFIG, Job, Settings, ancestors, planned_jobs
@@ -87,13 +88,13 @@ class Plan:
         yield self.line("total", "all jobs", self.jobs)
         for rule in sorted({job.rule for job in self.jobs}, key=_stage_rank):
             yield self.line("rule", rule, [job for job in self.jobs if job.rule == rule])
-        for kind, folder, suffix in (("table", "tables", ".csv"), ("figure", "figures", ".svg"), ("cell", "cells", "")):
-            yield from self._products(kind, folder, suffix)
+        for kind in ("table", "figure", "cell"):
+            yield from self._products(kind)
 
-    def _products(self, kind: str, folder: str, suffix: str) -> Iterator[Line]:
+    def _products(self, kind: str) -> Iterator[Line]:
         # cells that one job writes cost the same: they are summed up once
         for job in self.jobs:
-            names = [path for path in job.outputs if f"/{folder}/" in f"/{path}" and path.endswith(suffix)]
+            names = [path for path in job.outputs if Results.product(path) == kind]
             if not names:
                 continue
             line = self.line(kind, names[0], ancestors(self.jobs, job))
@@ -124,7 +125,7 @@ def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool
     model = CostModel(assumptions, sizes)
     plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
     lines = list(plan.lines())
-    path = out_dir / f"{plan_name(target)}.csv"
+    path = out_dir / f"{Results.short_name(target)}.csv"
     write_lines(path, lines)
     print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
     print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(settings), _evaluated(sizes)))
@@ -149,14 +150,6 @@ def read_assumptions() -> dict:
     if not ASSUMPTIONS.is_file():
         raise BadInput(ASSUMPTIONS, "not found", "run `prism plan` in the root of the repository")
     return yaml.safe_load(ASSUMPTIONS.read_text(encoding="utf-8"))
-
-
-def plan_name(target: str) -> str:
-    """Name of a target's plan: a table's or figure's own; a cell's with its folders, since many are called the same."""
-    path = Path(target)
-    if path.parent.name in ("", "tables", "figures"):
-        return path.stem
-    return "-".join([*path.parent.parts[1:], path.stem])
 
 
 def panel_sizes(settings: Settings) -> dict[str, dict[str, int]]:

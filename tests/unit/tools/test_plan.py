@@ -8,10 +8,11 @@ import yaml
 
 from prism.core.errors import BadInput
 from prism.core.power import planned_design
+from prism.core.results import Results
 from prism.tools.plan import plan_power
 from prism.tools.plan.costs import Cost, CostModel, least_hours, measured_hours, recipe_of
 from prism.tools.plan.power import SHOWN_SEEDS, PowerAssumptions, power_sentence
-from prism.tools.plan.report import ASSUMPTIONS, Plan, plan_name, write_lines
+from prism.tools.plan.report import ASSUMPTIONS, Plan, write_lines
 from prism.tools.snakemake_plan import Job, Settings, ancestors, dependencies
 
 PANELS = {"alfworld": {"seen": 140, "unseen": 134}, "webshop": {"test": 500}}
@@ -182,9 +183,9 @@ def test_a_plan_as_csv(model, tmp_path):
 
 
 def test_no_two_targets_have_one_plan():
-    assert plan_name("results/tables/table1.csv") == "table1"
-    assert plan_name("all") == "all"
-    assert plan_name("results/cells/table1/seen/prism-gini/all.json") == "cells-table1-seen-prism-gini-all"
+    assert Results.short_name("results/tables/table1.csv") == "table1"
+    assert Results.short_name("all") == "all"
+    assert Results.short_name("results/cells/table1/seen/prism-gini/all.json") == "cells-table1-seen-prism-gini-all"
 
 
 def test_the_plan_says_how_many_seeds_a_claimed_gain_needs(root, monkeypatch, capsys):
