@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -15,13 +16,14 @@ import numpy as np
 import pandas as pd
 from torch import nn
 
+from prism.core.chat_rows import ChatEncoder
 from prism.core.chats import Chat, parse_chat
 from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
 from prism.core.csv_files import missing_column
 from prism.core.errors import BadInput, NotFinite
 from prism.core.progress import track
-from prism.core.prompts import encode_chat
 from prism.core.splits import Split, split_by_quantile
+from prism.gradients.forecast import unrendered
 from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections, parameter_counts
@@ -76,7 +78,7 @@ def probe(
         BadInput: a chat, the tokenizer or the model cannot be used; names the chat.
         NotFinite: a loss or norm is NaN or infinite; names the chat.
     """
-    samples = [_encode(chat, tokenizer, context_length) for chat in _parse(chats)]
+    samples = _encode(_parse(chats), ChatEncoder(tokenizer, context_length))
     check_samples(model, samples, "model")
     with _stand_in(model) as network:
         counts = tuple(parameter_counts(find_projections(network)))
@@ -137,12 +139,17 @@ def _parse(chats: Iterable[Any]) -> list[Chat]:
     return list(parsed.values())
 
 
-def _encode(chat: Chat, tokenizer: Any, context_length: int) -> Sample:
-    sample = Sample.of(chat.id, encode_chat(tokenizer, chat.messages, context_length, chat.place, chat.tools))
-    if not sample.response_tokens:
-        problem = f"{chat.id!r} has no response token within {context_length} tokens"
-        raise BadInput(chat.place, problem, "raise context_length or remove it")
-    return sample
+def _encode(chats: Sequence[Chat], encoder: ChatEncoder) -> list[Sample]:
+    _, context_length, _ = encoder.settings
+    samples = [Sample.of(chat.id, encoder.encode(chat)) for chat in chats]
+    for chat, sample in zip(chats, samples, strict=True):
+        if not sample.response_tokens:
+            problem = f"{chat.id!r} has no response token within {context_length} tokens"
+            raise BadInput(chat.place, problem, "raise context_length or remove it")
+    places = {chat.id: chat.place for chat in chats}
+    for sentence in unrendered(samples, places.__getitem__):
+        warnings.warn(sentence, stacklevel=3)
+    return samples
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -18,12 +19,19 @@ def probe(
     model: Annotated[str, typer.Option(parser=ModelName, help="folder of a Hugging Face model, or its id on the Hub")],
     data: Annotated[Path, typer.Option(help="trajectories or chats, one JSON object a line")],
     out: Annotated[Path, typer.Option(parser=output_file, help="parquet file to write")],
-    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next six options")] = None,
+    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next nine options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
     layout: Annotated[
         str, typer.Option(help="of expert trajectories: steps (a row a step) or conversation (one row)")
     ] = "steps",
     loss_on: Annotated[str, typer.Option(help="tokens that carry loss: response or all")] = "response",
+    chat_template: Annotated[
+        Path | None, typer.Option(help="of chats: file with a chat template, instead of the tokenizer's")
+    ] = None,
+    chat_template_kwargs: Annotated[
+        str, typer.Option(help='of chats: variables of the template as JSON, {"enable_thinking": false}')
+    ] = "{}",
+    date: Annotated[str, typer.Option(help="of chats: the day that a template prints, not today (YYYY-MM-DD)")] = "",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64")] = "float32",
     tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; less needs less memory")] = 4096,
     gradient_checkpointing: Annotated[bool, typer.Option(help="less memory, more time")] = False,
@@ -32,20 +40,24 @@ def probe(
     shards: Annotated[int, typer.Option(help="number of parts the corpus is probed in")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
     resume: Annotated[bool, typer.Option(help="go on where an interrupted run stopped")] = False,
-    strict: Annotated[bool, typer.Option(help="refuse trajectories longer than the context")] = False,
+    strict: Annotated[
+        bool, typer.Option(help="refuse trajectories longer than the context, and chats not rendered in full")
+    ] = False,
     loop_time: Annotated[Path | None, typer.Option(help="JSON file to write: seconds of the passes alone")] = None,
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
+    from prism.core.chat_templates import read_form
     from prism.core.shards import Shard
-    from prism.stages.probe import ProbeOptions, ProbeRecipe, probe_shard
+    from prism.stages.probe import ChatProbeRecipe, ProbeOptions, probe_shard
 
     if recipe is not None:
-        settings = build_recipe(ProbeRecipe, recipe, "--recipe", machine)
+        settings = build_recipe(ChatProbeRecipe, recipe, "--recipe", machine)
     else:
         prompt = {"style": "full", "history": "pairs:2", "context_length": context_length}
         values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack}
         values |= {"prompt": prompt, "gradient_checkpointing": gradient_checkpointing}
-        settings = build_recipe(ProbeRecipe, values, "prism probe")
+        values["chat"] = asdict(read_form(chat_template, chat_template_kwargs, date))
+        settings = build_recipe(ChatProbeRecipe, values, "prism probe")
     options = ProbeOptions(device, resume, strict, loop_time)
     probe_shard(model, data, out, settings, Shard(shard, shards), options)
 

@@ -10,16 +10,16 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
-from itertools import pairwise
 from typing import Any
 
 from prism.core.benchmarks import BENCHMARKS
-from prism.core.chat_templates import check_shown, render_chat
+from prism.core.chat_templates import ChatTemplate
 from prism.core.errors import BadInput
 from prism.core.files import sha256_json
 from prism.core.recipes import setting
+from prism.core.tokenizers import check_starts
 from prism.core.trajectories import Trajectory
 
 # Raised whenever the same inputs give another token stream: heavy stages depend on it.
@@ -96,11 +96,13 @@ class Encoded:
         rows: those that have a token with loss.
         truncated: rows that were cut, or dropped because no token with loss was left.
         response_tokens_cut: tokens with loss that were cut off.
+        unrendered: of a person's chat: number of tool calls, thoughts, ... that the chat template does not write.
     """
 
     rows: list[Row]
     truncated: int
     response_tokens_cut: int
+    unrendered: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -235,15 +237,16 @@ class PromptEncoder:
         name = getattr(tokenizer, "name_or_path", "tokenizer")
         if tokenizer.eos_token_id is None:
             raise BadInput(name, "the tokenizer has no end-of-turn token", "set eos_token in tokenizer_config.json")
+        check_starts(tokenizer)
         self.tokenizer, self.form = tokenizer, form
+        self._template = ChatTemplate(tokenizer)
         around = self._render([{"role": "user", "content": _USER}]).split(_USER)
         if len(around) != 2:
             raise BadInput(name, "its chat template does not write a user message once", "use another chat template")
         self._before, self._after = around
 
     def _render(self, messages: list[dict[str, str]]) -> str:
-        name = getattr(self.tokenizer, "name_or_path", "tokenizer")
-        return render_chat(self.tokenizer, messages, name, add_generation_prompt=True)
+        return self._template.render(messages, self._template.name, add_generation_prompt=True)
 
     @cached_property
     def _between(self) -> str:
@@ -320,7 +323,9 @@ class PromptEncoder:
 Span = tuple[list[int], bool]
 
 
-def join_spans(rows: Sequence[Sequence[Span]], context_length: int, loss_on: str) -> Encoded:
+def join_spans(
+    rows: Sequence[Sequence[Span]], context_length: int, loss_on: str, unrendered: Mapping[str, int] | None = None
+) -> Encoded:
     """Join the spans of each row, cut at the context length; a row without a token that carries loss is dropped."""
     kept, truncated, lost = [], 0, 0
     for spans in rows:
@@ -331,59 +336,4 @@ def join_spans(rows: Sequence[Sequence[Span]], context_length: int, loss_on: str
             kept.append(row)
         truncated += len(ids) > context_length
         lost += sum(mask) - row.response_tokens
-    return Encoded(kept, truncated, lost)
-
-
-def encode_chat(
-    tokenizer: Any,
-    messages: Sequence[Mapping[str, Any]],
-    context_length: int,
-    place: str,
-    tools: Sequence[Mapping] | None = None,
-    loss_on: str = "response",
-) -> Encoded:
-    """Token rows of someone's chat under the tokenizer's chat template, cut at the context length.
-
-    Assistant messages carry the loss. One row, where the chat template renders a turn the same with and without what
-    follows it. Some templates do not (they drop the thoughts of earlier turns): then every answer is a row of its own,
-    with the context in which the model would give it. A response starts after the generation prompt and ends with the
-    end-of-turn token.
-
-    Args:
-        messages: ``{"role", "content"}``; an assistant message with ``"weight": 0`` carries no loss.
-        place: where the chat comes from, for errors.
-        tools: tool schemas for the template.
-        loss_on: ``response``, the assistant messages; ``all``, every token of every row.
-
-    Raises:
-        BadInput: the tokenizer has no chat template, or it refuses the chat or shows nothing of an answer.
-    """
-    answers = []
-    for index, message in enumerate(messages):
-        if message["role"] == "assistant" and message.get("weight", 1):
-            before = render_chat(tokenizer, messages[:index], place, tools, add_generation_prompt=True)
-            after = render_chat(tokenizer, messages[: index + 1], place, tools, add_generation_prompt=False)
-            if not after.startswith(before):
-                raise BadInput(place, "the chat template does not put an answer after its generation prompt",
-                               "use another chat template")  # fmt: skip
-            check_shown(tokenizer, messages[: index + 1], place, tools, whole=after, said=after[len(before) :])
-            answers.append((before, after.rstrip()))
-    if all(later.startswith(earlier) for (_, earlier), (_, later) in pairwise(answers)):
-        rows = [answers] if answers else []
-    else:
-        rows = [[answer] for answer in answers]
-    return join_spans([_encode_texts(tokenizer, texts) for texts in rows], context_length, loss_on)
-
-
-def _encode_texts(tokenizer: Any, texts: Sequence[tuple[str, str]]) -> list[Span]:
-    """Spans of the last text in `texts`; each pair is the text before and with an answer.
-
-    Prompt and answer are tokenized apart, as they are at inference: no token straddles the two.
-    """
-    spans: list[Span] = []
-    done = 0
-    for before, after in texts:
-        for text, is_response in ((before[done:], False), (after[len(before) :], True)):
-            spans.append((tokenizer(text, add_special_tokens=False)["input_ids"] if text else [], is_response))
-        done = len(after)
-    return spans
+    return Encoded(kept, truncated, lost, unrendered or {})

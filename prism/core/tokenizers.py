@@ -28,6 +28,18 @@ def load_tokenizer(folder: str | Path) -> Any:
         raise BadInput(folder, f"its tokenizer cannot be loaded ({reason})", "fetch or save the model again") from error
 
 
+def check_starts(tokenizer: Any) -> None:
+    """Refuse a tokenizer that puts its beginning-of-text token before every text, also where it is told not to.
+
+    The chat template writes the token once; prompts and answers are tokenized apart and would each get another.
+    """
+    start = getattr(tokenizer, "bos_token_id", None)
+    if start is not None and start in tokenizer("a", add_special_tokens=False)["input_ids"]:
+        name = getattr(tokenizer, "name_or_path", "") or "tokenizer"
+        problem = f"puts {tokenizer.bos_token!r} before every text, also where it is told not to"
+        raise BadInput(name, problem, "take it out of tokenizer.json: the chat template writes it")
+
+
 def check_template(folder: str | Path, template: str, place: str) -> None:
     """Refuse a name of LLaMA-Factory's that belongs to another family than a model's own chat template.
 

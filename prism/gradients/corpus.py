@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any, Protocol
 
+from prism.core.chat_rows import ChatEncoder
+from prism.core.chat_templates import ChatForm, ChatTemplate
 from prism.core.chats import holds_trajectories, read_chats
 from prism.core.files import sha256_json
-from prism.core.prompts import (
-    PROMPT_VERSION,
-    PromptEncoder,
-    PromptFormat,
-    encode_chat,
-)
+from prism.core.prompts import PROMPT_VERSION, PromptEncoder, PromptFormat
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.gradients.packs import Sample
+
+# Raised whenever the same chats give another token stream
+CHAT_VERSION = 2
 
 
 class Corpus(Protocol):
@@ -62,37 +63,53 @@ class ExpertCorpus:
 
 
 class ChatCorpus:
-    """Chats in OpenAI's or ShareGPT's format; their layout is the chat template's own."""
+    """People's own chats; their layout is the chat template's own.
 
-    def __init__(self, path: Path):
+    Args:
+        form: how they are rendered.
+    """
+
+    def __init__(self, path: Path, form: ChatForm):
         self._chats = {chat.id: chat for chat in read_chats(path)}
-        self.ids = list(self._chats)
+        self.ids, self.form = list(self._chats), form
+        self._encoder: ChatEncoder | None = None
 
     def encode(self, identifier: str, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> Sample:
-        """Token rows of one chat under the tokenizer's chat template."""
-        chat = self._chats[identifier]
-        encoded = encode_chat(tokenizer, chat.messages, prompt.context_length, chat.place, chat.tools, loss_on)
-        return Sample.of(identifier, encoded)
+        """Token rows of one chat under the chat template."""
+        wanted = (tokenizer, prompt.context_length, loss_on)
+        if self._encoder is None or self._encoder.settings != wanted:
+            self._encoder = ChatEncoder(tokenizer, prompt.context_length, self.form, loss_on)
+        return Sample.of(identifier, self._encoder.encode(self._chats[identifier]))
 
     def place(self, identifier: str) -> str:
         """File and line."""
         return self._chats[identifier].place
 
     def prompt_facts(self, tokenizer: Any, prompt: PromptFormat, layout: str, loss_on: str) -> dict[str, str]:
-        """Chat template, context length and loss, hashed."""
-        form = {"chat_template": tokenizer.chat_template, "context_length": prompt.context_length, "loss_on": loss_on}
-        return {
-            "prompt_format": f"chat template, context_length={prompt.context_length}, loss_on={loss_on}",
-            "prompt_sha256": sha256_json({**form, "version": PROMPT_VERSION}),
-            "prompt_version": str(PROMPT_VERSION),
-        }
+        """Chat template with its variables and date, context length and loss, hashed."""
+        return chat_facts(tokenizer, self.form, prompt.context_length, loss_on)
 
 
-def load_corpus(path: str | Path) -> Corpus:
+def chat_facts(tokenizer: Any, form: ChatForm, context_length: int, loss_on: str) -> dict[str, str]:
+    """What the tokens of chats depend on beside the chats, for the metadata."""
+    rest = {"context_length": context_length, "loss_on": loss_on}
+    told = {"variables": form.variables, "date": form.date} | rest
+    return {
+        "prompt_format": f"chat template, {', '.join(f'{key}={value}' for key, value in rest.items())}",
+        "prompt_sha256": sha256_json({**ChatTemplate(tokenizer, form).facts(), **rest, "version": CHAT_VERSION}),
+        "prompt_version": str(CHAT_VERSION),
+        "chat_form": json.dumps(told, sort_keys=True, ensure_ascii=False),
+    }
+
+
+def load_corpus(path: str | Path, form: ChatForm | None = None) -> Corpus:
     """Read a corpus; its first record tells the format.
+
+    Args:
+        form: how chats are rendered.
 
     Raises:
         BadInput: names file and line of what cannot be used.
     """
     path = Path(path)
-    return ExpertCorpus(path) if holds_trajectories(path) else ChatCorpus(path)
+    return ExpertCorpus(path) if holds_trajectories(path) else ChatCorpus(path, form or ChatForm())

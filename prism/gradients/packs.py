@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
@@ -21,17 +21,19 @@ class Sample:
         rows: its token rows; the loss is the mean over the tokens with loss of all of them.
         truncated: number of rows that were cut at the context length (or dropped because nothing was left).
         response_tokens_cut: tokens with loss that were cut off.
+        unrendered: parts of a chat that its chat template does not write, counted by kind.
     """
 
     id: str
     rows: tuple[Row, ...]
     truncated: int = 0
     response_tokens_cut: int = 0
+    unrendered: Mapping[str, int] = field(default_factory=dict)
 
     @classmethod
     def of(cls, identifier: str, encoded: Encoded) -> Sample:
         """A trajectory's rows under its id."""
-        return cls(identifier, tuple(encoded.rows), encoded.truncated, encoded.response_tokens_cut)
+        return cls(identifier, tuple(encoded.rows), encoded.truncated, encoded.response_tokens_cut, encoded.unrendered)
 
     @property
     def response_tokens(self) -> int:

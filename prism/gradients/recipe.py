@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+from prism.core.chat_templates import ChatForm
 from prism.core.prompts import LAYOUTS, LOSSES, PromptFormat
 from prism.core.recipes import setting
 
@@ -14,6 +16,7 @@ class ProbeRecipe:
 
     Attributes:
         prompt: how trajectories become tokens; of chats only the context length counts.
+        chat: how people's own chats are rendered ; the workflow has none.
     """
 
     prompt: PromptFormat
@@ -37,3 +40,4 @@ class ProbeRecipe:
     gradient_checkpointing: bool = setting(
         "recompute each layer in the backward pass: less memory, a quarter more time", False, machine=True
     )
+    chat: ClassVar[ChatForm] = ChatForm()

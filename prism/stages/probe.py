@@ -5,13 +5,14 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from prism.core.chat_templates import ChatForm
 from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
 from prism.core.files import write_json
@@ -19,6 +20,7 @@ from prism.core.progress import counted, say, track
 from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
+from prism.gradients.forecast import check_complete, forecast, unrendered
 from prism.gradients.models import DTYPES, load_model, resolve_model
 from prism.gradients.norm_files import write_norms
 from prism.gradients.packs import Sample, check_samples, plan_packs
@@ -30,13 +32,21 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 
 @dataclass(frozen=True)
+class ChatProbeRecipe(ProbeRecipe):
+    """Settings of the probe of people's own chats."""
+
+    chat: ChatForm = field(default_factory=ChatForm)
+
+
+@dataclass(frozen=True)
 class ProbeOptions:
     """How a probe is run; the norms do not depend on it.
 
     Attributes:
         device: ``auto`` (the first GPU, or the CPU) or a torch device.
         resume: go on from what an interrupted run of the same probe left beside the output.
-        strict: refuse trajectories longer than the context instead of truncating them.
+        strict: refuse trajectories longer than the context instead of truncating them, and chats of which the chat
+            template leaves something out instead of counting what it does.
         loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
             (JSON). The norms hold no times: the same probe gives the same bytes.
     """
@@ -71,7 +81,7 @@ def probe_shard(
         BadInput: the data, the model or a setting cannot be used.
         NotFinite: a loss or norm is NaN or infinite; names the trajectory.
     """
-    corpus = load_corpus(data)
+    corpus = load_corpus(data, recipe.chat)
     folder, model_sha256 = resolve_model(model)
     tokenizer = load_tokenizer(folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
@@ -115,21 +125,17 @@ def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Sh
     ids = shard.of(sorted(corpus.ids))
     samples = [corpus.encode(identifier, tokenizer, prompt, recipe.layout, recipe.loss_on) for identifier in ids]
     for sample in samples:
-        if strict and sample.truncated:
-            raise BadInput(
-                corpus.place(sample.id),
-                f"trajectory {sample.id!r} is longer than the context of {prompt.context_length} tokens",
-                "raise the context length, shorten it, or drop --strict",
-            )
+        if strict:
+            check_complete(sample, corpus, prompt.context_length)
         if not sample.response_tokens:
             raise BadInput(
                 corpus.place(sample.id),
                 f"trajectory {sample.id!r} has no response token within {prompt.context_length} tokens",
                 "raise the context length or remove it",
             )
-    truncated = sum(sample.truncated > 0 for sample in samples)
-    trajectories = counted(len(samples), "trajectory", "trajectories")
-    say(f"probe: {trajectories}, {truncated} truncated at {prompt.context_length} tokens")
+    say(f"probe: {forecast(samples, prompt.context_length)}")
+    for sentence in unrendered(samples, corpus.place):
+        say(f"probe: {sentence}")
     return samples
 
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 
 import pytest
-from chat_files import OPENAI, SHAREGPT, write
+from chat_files import OPENAI, SHAREGPT, encode_chat, write
 from toy_corpus import toy_trajectory
 
 from prism.core import chat_templates
 from prism.core.chats import read_chats
 from prism.core.errors import BadInput
-from prism.core.prompts import Encoded, PromptEncoder, PromptFormat, conversation_messages, encode_chat
+from prism.core.prompts import Encoded, PromptEncoder, PromptFormat, conversation_messages
 from prism.core.tiny import build_tokenizer, find_family
 from prism.environments import load_data
 

@@ -8,10 +8,11 @@ import sys
 from pathlib import Path
 
 import pytest
+from chat_files import encode_chat
 from toy_corpus import FORM, toy_trajectory
 
 from prism.core.errors import BadInput
-from prism.core.prompts import PromptEncoder, conversation_messages, encode_chat, render_response
+from prism.core.prompts import PromptEncoder, conversation_messages, render_response
 from prism.core.tiny import build_tokenizer, find_family
 from prism.environments import load_data
 

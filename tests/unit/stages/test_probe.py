@@ -282,6 +282,6 @@ def test_a_file_gets_lines_and_no_bars(root, model, tmp_path):
         tmp_path / "n.parquet",
     ]
     printed = subprocess.run(command, cwd=root, capture_output=True, check=True).stderr
-    assert b"probe: 1 trajectory, 0 truncated" in printed
+    assert b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 4096 tokens" in printed
     assert b"\r" not in printed
     assert b"\x1b" not in printed

@@ -1,0 +1,60 @@
+"""What a probe will do, in words, before time is spent: its rows and tokens, what is cut, what is not rendered."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+
+from prism.core.errors import BadInput
+from prism.core.progress import counted
+from prism.gradients.corpus import Corpus
+from prism.gradients.packs import Sample
+
+
+def forecast(samples: Sequence[Sample], context_length: int) -> str:
+    """One line: N trajectories -> M rows, T tokens, K cut at the context."""
+    rows = sum(len(sample.rows) for sample in samples)
+    tokens = sum(len(row.input_ids) for sample in samples for row in sample.rows)
+    with_loss = sum(sample.response_tokens for sample in samples)
+    cut = sum(sample.truncated > 0 for sample in samples)
+    lost = sum(sample.response_tokens_cut for sample in samples)
+    trajectories = counted(len(samples), "trajectory", "trajectories")
+    return (
+        f"{trajectories} -> {counted(rows, 'row', 'rows')}, {tokens:,} tokens ({with_loss:,} with loss), "
+        f"{cut} cut at the context of {context_length} tokens" + (f" ({lost:,} with loss lost)" if lost else "")
+    )
+
+
+def unrendered(samples: Sequence[Sample], place: Callable[[str], str]) -> list[str]:
+    """What the chat template does not write: a sentence a kind, with how many, of how many chats, and the first.
+
+    Args:
+        place: where the chat of an id stands.
+    """
+    parts, chats = Counter[str](), Counter[str]()
+    first: dict[str, str] = {}
+    for sample in samples:
+        for kind, number in sample.unrendered.items():
+            parts[kind] += number
+            chats[kind] += 1
+            first.setdefault(kind, sample.id)
+    return [
+        f"{parts[kind]} {kind} of {counted(chats[kind], 'chat', 'chats')} are not rendered, or not as they are, "
+        f"by this chat template; the first: {place(first[kind])}"
+        for kind in parts
+    ]
+
+
+def check_complete(sample: Sample, corpus: Corpus, context_length: int) -> None:
+    """Refuse a trajectory that is cut at the context, or of which the chat template leaves something out.
+
+    Raises:
+        BadInput: names the trajectory.
+    """
+    if sample.truncated:
+        problem = f"trajectory {sample.id!r} is longer than the context of {context_length} tokens"
+        raise BadInput(corpus.place(sample.id), problem, "raise the context length, shorten it, or drop --strict")
+    if sample.unrendered:
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sample.unrendered.items())
+        problem = f"the chat template does not write {kinds} of {sample.id!r} as they are"
+        raise BadInput(corpus.place(sample.id), problem, "give a --chat-template that does, or drop --strict")
