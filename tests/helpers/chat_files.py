@@ -28,5 +28,5 @@ def write(path, *records):
 
 def encode_chat(tokenizer, messages, context_length, place="here", **more):
     """Token rows of messages as a file has them; `more` are tools, and form and loss_on of `ChatEncoder`."""
-    chat = Chat("a", tuple(parse_messages(messages, place)), more.pop("tools", None), place)
+    chat = Chat("a", tuple(parse_messages(list(messages), place)), more.pop("tools", None), place)
     return ChatEncoder(tokenizer, context_length, **more).encode(chat)

@@ -6,6 +6,7 @@ import copy
 import json
 
 import pytest
+from chat_files import encode_chat
 from format_examples import (
     ANSWER,
     ATIF,
@@ -28,7 +29,6 @@ from format_examples import (
 
 from prism.core.chats import parse_chat
 from prism.core.errors import BadInput
-from prism.core.prompts import encode_chat
 from prism.core.tiny import build_tokenizer, find_family
 from prism.environments import load_data
 
@@ -65,8 +65,8 @@ def test_the_same_chat_has_the_same_tokens_in_every_format(tokenizer, name, numb
     assert without_ids(chat.messages) == messages
     assert chat.tools == (TOOLS if id(record) in WITH_TOOLS else None)
     assert chat.unread == ()
-    rows = encode_chat(tokenizer, chat.messages, 500, "f:1", chat.tools).rows
-    assert rows == encode_chat(tokenizer, messages, 500, "f:1", chat.tools).rows
+    rows = encode_chat(tokenizer, chat.messages, 500, "f:1", tools=chat.tools).rows
+    assert rows == encode_chat(tokenizer, messages, 500, "f:1", tools=chat.tools).rows
     assert rows[0].response_tokens
     assert record == before
 
