@@ -2,6 +2,7 @@
 #
 #   snakemake                                               the demo: Table 1 and its figures, on two CPU cores
 #   snakemake --profile slurm results/tables/table1.csv     the paper's scale, on A100 nodes
+from contextlib import suppress
 from pathlib import Path
 
 from snakemake.common.configfile import load_configfile
@@ -9,9 +10,13 @@ from snakemake.utils import min_version, update_config
 
 min_version("9.27.1")
 
+
+include: "rules/root.smk"
+
+
 # with `--directory` the config of that folder, where it has one
-SHIPPED = workflow.current_basedir.join("config/config.yaml")
-BASE_CONFIG = next(filter(Path.exists, map(Path, ("config/config.yaml", str(SHIPPED)))))
+CONFIG = "config/config.yaml"
+BASE_CONFIG = CONFIG if Path(CONFIG).exists() else str(ROOT / CONFIG)
 
 
 configfile: BASE_CONFIG

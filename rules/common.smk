@@ -5,13 +5,9 @@ import functools
 import os
 import re
 import sys
-from contextlib import suppress
-from pathlib import Path
 
 from snakemake.settings.types import DeploymentMethod
 
-# this repository, wherever the working folder is, and also where another workflow takes these rules as a module
-ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
 DEPLOYED = workflow.deployment_settings.deployment_method
 
 # This process and all jobs find the package through a folder that holds nothing else: in the repository itself a file
