@@ -43,7 +43,8 @@ class FigureInputs:
         return list(product(methods, self.run.config["seeds"]))
 
     def _norms(self) -> list[Path]:
-        return self.run.norms(self.target["benchmark"], self.target["backbones"][0])
+        benchmarks = self.target["benchmarks"] if "benchmarks" in self.target else [self.target["benchmark"]]
+        return [path for place in product(benchmarks, self.target["backbones"]) for path in self.run.norms(*place)]
 
     def _scores(self) -> list[Path]:
         return [self.run.results.scores(self.target["benchmark"], name) for name in self.target["backbones"]]

@@ -19,6 +19,7 @@ from prism.core.figures import FIGURES
 from prism.core.methods import ALGORITHMS
 from prism.core.prompts import PromptFormat
 from prism.core.recipes import build_recipe, schema_of
+from prism.core.study_tables import STUDY_TABLES
 from prism.environments import load_data
 from prism.gradients.recipe import ProbeRecipe
 from prism.rl.recipe import RlRecipe
@@ -66,7 +67,7 @@ def read_schema(path: str | Path) -> dict[str, Any]:
 
 
 def _add_registered(schema: dict[str, Any]) -> None:
-    """What a config may say of the benchmarks and figures that the registries know."""
+    """What a config may say of the benchmarks, figures and tables that the registries know."""
     properties, definitions = schema["properties"], schema["$defs"]
     properties["benchmarks"]["properties"] = {
         name: _refer(name) if name in definitions else {"type": "object"} for name in BENCHMARKS
@@ -78,6 +79,7 @@ def _add_registered(schema: dict[str, Any]) -> None:
     }
     targets = {"type": "array", "uniqueItems": True, "items": {"enum": [*FIGURES]}}
     properties["targets"]["properties"]["figures"] = targets
+    properties["targets"]["properties"]["tables"]["items"]["enum"] += [*STUDY_TABLES]
 
 
 def _refer(definition: str) -> dict[str, str]:

@@ -14,6 +14,7 @@ from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, 
 from prism.core.recipes import json_text
 from prism.core.results import Results
 from prism.core.splits import RANDOM
+from prism.core.study_tables import STUDY_TABLES
 from prism.settings import ETO, StageRecipes
 
 # the method that Table 3's speed-ups are relative to
@@ -51,8 +52,12 @@ class TableInputs:
 
     def benchmarks(self, table: str) -> list[str]:
         """The benchmarks of a table."""
-        target = self.config["tables"][table]
+        target = self.target(table)
         return target["benchmarks"] if "benchmarks" in target else [target["benchmark"]]
+
+    def target(self, table: str) -> Mapping[str, Any]:
+        """The section of a table; the tables about the scores share one."""
+        return self.config["tables"]["score_study" if table in STUDY_TABLES else table]
 
     def everything(self, table: str) -> list[Path]:
         """Splits, evaluations and cells of a table, so that one that was deleted is made again.
@@ -250,7 +255,8 @@ class TableInputs:
         """The gradient norms behind Figure 5, if this run draws it."""
         target = self.config["figures"]["figure5"]
         drawn = "figure5" in self.config["targets"]["figures"]
-        return self.norms(target["benchmark"], target["backbones"][0]) if drawn else []
+        places = product(target["benchmarks"], target["backbones"]) if drawn else []
+        return [path for place in places for path in self.norms(*place)]
 
     def built(self, table: str) -> list[Path]:
         """A table's file, if this run builds it."""
@@ -268,6 +274,6 @@ class TableInputs:
                 self.results.prompt_lengths(benchmark, backbone)
                 for table in self.config["targets"]["tables"]
                 for benchmark in filter(self.plays_eto, self.benchmarks(table))
-                for backbone in self.config["tables"][table]["backbones"]
+                for backbone in self.target(table)["backbones"]
             }
         )

@@ -32,7 +32,7 @@ FOR_RULES = {
     "Data": (
         *(stage_data.fetch, stage_data.catalog, stage_data.games, stage_data.trajectories),
         *(stage_data.import_trajectories, stage_data.eto_trajectories, stage_data.random_transcripts),
-        *(stage_data.panel, stage_data.prompt_lengths),
+        *(stage_data.panel, stage_data.prompt_lengths, stage_data.facts),
     ),
     "Models": (
         *(stage_models.tiny_backbone, stage_models.backbone, stage_models.split, stage_models.sft, stage_models.rl),
@@ -40,7 +40,7 @@ FOR_RULES = {
     ),
     "Tables": (
         *(stage_results.cells, stage_results.timing_cells, stage_results.table_statistics, stage_results.table),
-        *(stage_results.sensitivity, stage_results.compare),
+        *(stage_results.sensitivity, stage_results.study_table, stage_results.compare),
     ),
     "Figures": (stage_results.figure,),
     "The run as a whole": (

@@ -150,6 +150,16 @@ def panel(
     make_panel(benchmark, games, split, out, _recipe(benchmark, "panel", recipe), trajectories)
 
 
+def facts(
+    trajectories: Annotated[Path, typer.Argument(help="Corpus (JSONL).")],
+    out: OutFile,
+) -> None:
+    """Count length, repeated actions, searches and error recoveries of every trajectory."""
+    from prism.stages.score_study.facts import count_facts
+
+    count_facts(trajectories, out)
+
+
 def prompt_lengths(
     model: Annotated[Path, typer.Option(help="Folder of the backbone, for its tokenizer.")],
     trajectories: Annotated[Path, typer.Option(help="Corpus (JSONL).")],

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -13,6 +14,7 @@ from prism.cli.outputs import output_file, output_folder
 from prism.core.errors import BadInput
 from prism.core.figures import FIGURES, FigureSettings
 from prism.core.recipes import build_recipe
+from prism.core.study_tables import STUDY_OPTIONAL, STUDY_TABLES, StudySettings
 
 Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
 Files = Annotated[list[Path] | None, typer.Option(help="Once a file, for the figures that take them.")]
@@ -83,6 +85,37 @@ def sensitivity(
     compute_sensitivity(scores, scale, out)
 
 
+def study_table(
+    name: Annotated[str, typer.Argument(help=f"Which one: {', '.join(STUDY_TABLES)}.")],
+    scale: Scale,
+    out_csv: Annotated[Path, typer.Option(parser=output_file)],
+    out_md: Annotated[Path, typer.Option(parser=output_file)],
+    settings: Annotated[str, typer.Option(help="What the probe's variants change, as JSON (StudySettings).")] = "{}",
+    scores: Files = None,
+    norms: Files = None,
+    variants: Files = None,
+    facts: Files = None,
+    pass_rates: Files = None,
+    memory: Files = None,
+) -> None:
+    """Make a table about the scores from files of the kinds that it takes (prism/core/study_tables.py)."""
+    from prism.stages.score_study.frames import write_study
+
+    if name not in STUDY_TABLES:
+        raise BadInput(name, "is no table about the scores", f"use one of {', '.join(STUDY_TABLES)}")
+    known = STUDY_TABLES[name]
+    given = {
+        **{"scores": scores, "norms": norms, "variants": variants},
+        **{"facts": facts, "pass_rates": pass_rates, "memory": memory},
+    }
+    _check_kinds(name, given, known.inputs, optional=STUDY_OPTIONAL)
+    arguments: dict[str, Any] = {kind: given[kind] or [] for kind in known.inputs}
+    if "variants" in known.inputs:
+        arguments["changes"] = build_recipe(StudySettings, settings, "--settings").changes
+    study = import_module(f"prism.stages.score_study.{known.module}").study
+    write_study(study(**arguments), known.title, scale, out_csv, out_md)
+
+
 def compare(
     paper: Annotated[Path, typer.Option(help="Folder of the paper's published numbers.")],
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
@@ -126,10 +159,7 @@ def figure(
         **{"runs": runs, "tables": tables, "times": times},
     }
     told = vars(build_recipe(FigureSettings, settings, "--settings"))
-    for kind, files in given.items():
-        if bool(files) != (kind in known.inputs):
-            problem = "does not belong to this figure" if files else "is missing"
-            raise BadInput(f"--{kind}", problem, f"{name} is drawn from {', '.join(known.inputs)}")
+    _check_kinds(name, given, known.inputs)
     for key in known.settings:
         if not told[key]:
             raise BadInput("--settings", f"key {key!r} is missing", f"{name} needs {', '.join(known.settings)}")
@@ -188,6 +218,16 @@ def benchmark_summary(
     from prism.stages.summary import summarise_benchmarks
 
     summarise_benchmarks(folder, out)
+
+
+def _check_kinds(
+    name: str, given: Mapping[str, list[Path] | None], wanted: Sequence[str], optional: Sequence[str] = ()
+) -> None:
+    """Refuse files of a kind that a table or figure does not take, and the lack of those that it does."""
+    for kind, files in given.items():
+        if (files and kind not in wanted) or (not files and kind in wanted and kind not in optional):
+            problem = "does not belong here" if files else "is missing"
+            raise BadInput(f"--{kind.replace('_', '-')}", problem, f"{name} is made from {', '.join(wanted)}")
 
 
 def _whole_numbers(text: str, option: str) -> tuple[int, ...]:

@@ -34,6 +34,8 @@ class Benchmark:
         game_files: whether a task's game is a file in the data folder.
         training_games: what names of training games begin with; empty where a name does not tell.
         eto_file: its file of ETO's expert conversations; empty where ETO has none.
+        refusal: the whole observation after an action that had no effect; empty where the environment has no such text.
+        search_actions: pattern of the actions that look for something, not those that act on it.
     """
 
     title: str
@@ -52,6 +54,8 @@ class Benchmark:
     game_files: bool = False
     training_games: str = ""
     eto_file: str = ""
+    refusal: str = ""
+    search_actions: str = ""
 
 
 BENCHMARKS = {
@@ -68,6 +72,7 @@ BENCHMARKS = {
         sizes="split",
         sizes_of_dataset=True,
         eto_file="webshop_sft.json",
+        search_actions=r"search\[|click\[(next >|< prev|back to search)\]",
     ),
     "alfworld": Benchmark(
         title="ALFWorld",
@@ -82,6 +87,8 @@ BENCHMARKS = {
         game_files=True,
         training_games="train/",
         eto_file="alfworld_sft.json",
+        refusal="Nothing happens.",
+        search_actions=r"(go to|open|examine|look)\b",
     ),
 }
 

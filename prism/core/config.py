@@ -107,6 +107,9 @@ def check_values(
                 for name in compared_methods(target) if paired else target.get(key, []):
                     place = f"config {kind}.{product}.{'pairs' if paired else key}"
                     _require_known(name, names, place, key)
+            for variant in target.get("variants", []):
+                place = f"config {kind}.{product}.variants"
+                _require_known(variant, config["probe"]["variants"], place, "variants of the probe")
             if "benchmark" in target:
                 place = f"config {kind}.{product}.benchmark"
                 _require_known(target["benchmark"], known["benchmarks"], place, "benchmarks")

@@ -81,9 +81,20 @@ def measure_consensus(norms: np.ndarray, permutations: int = PERMUTATIONS, seed:
     """
     logs = np.log(norms, out=np.zeros_like(norms, dtype=np.float64), where=norms > 0)
     scaled = norms / np.exp(logs.mean(axis=1, keepdims=True))
+    return Consensus(upper_halves(scaled), permutation_null(scaled, permutations, seed))
+
+
+def permutation_null(norms: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> np.ndarray:
+    """Percent of a half that all metrics share when every matrix's column is permuted, the norms taken as they are.
+
+    Args:
+        norms: (trajectories, N) Frobenius norms.
+
+    Returns:
+        One value a permutation.
+    """
     generator = np.random.default_rng(seed)
-    null = [common_share(upper_halves(generator.permuted(scaled, axis=0))) for _ in range(permutations)]
-    return Consensus(upper_halves(scaled), np.array(null))
+    return np.array([common_share(upper_halves(generator.permuted(norms, axis=0))) for _ in range(permutations)])
 
 
 def upper_halves(norms: np.ndarray) -> np.ndarray:

@@ -57,9 +57,7 @@ FIGURES = {
     "figure4": Figure(
         "ratio_sweep", "Figure 4: ratio sweep", ("evaluations",), ("backbones", "shares"), "rows_of_one_backbone"
     ),
-    "figure5": Figure(
-        "consensus", "Figure 5: consensus of the metrics", ("norms",), ("benchmark", "backbones"), "one_corpus"
-    ),
+    "figure5": Figure("consensus", "Figure 5: consensus of the metrics", ("norms",), section="probes"),
     "score_distributions": Figure("score_distributions", "Score distributions", ("scores",), ("backbones",), "corpora"),
     "training_curves": Figure("training_curves", "Training curves", ("runs",), ("names",), "rows_of_one_backbone"),
     "forest": Figure("forest", "All methods with intervals", ("tables",), section="shown_tables"),

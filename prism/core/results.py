@@ -89,6 +89,10 @@ class Results:
         """How many prompts are too long."""
         return self.root / f"data/{benchmark}/prompts/{backbone}.json"
 
+    def facts(self, benchmark: str) -> Path:
+        """What is counted in the corpus: a trajectory a row."""
+        return self.root / f"data/{benchmark}/facts.csv"
+
     def backbone(self, name: str) -> Path:
         """The model that everything starts from."""
         return self.root / f"backbones/{name}"
@@ -102,6 +106,10 @@ class Results:
         """The gradient norms under a variant of the probe, one file a shard."""
         folder = self.root / f"gradnorms_variants/{variant}/{benchmark}/{backbone}"
         return [folder / f"shard-{shard}-of-{shards}.parquet" for shard in range(shards)]
+
+    def memory(self, benchmark: str, backbone: str) -> Path:
+        """What the probe's memory was measured to be."""
+        return self.root / f"memory/{benchmark}/{backbone}.json"
 
     def scores(self, benchmark: str, backbone: str) -> Path:
         """The scores that are made from gradient norms."""
@@ -223,8 +231,20 @@ class Results:
         return places
 
     @staticmethod
+    def variant_of(path: str | Path) -> str:
+        """The variant of the probe that a shard of gradient norms is of.
+
+        Raises:
+            BadInput: the path is not that of a variant's shard.
+        """
+        path = Path(path)
+        if len(path.parts) < 4:
+            raise BadInput(path, "is not .../{variant}/{benchmark}/{backbone}/{shard}.parquet", "check the path")
+        return path.parts[-4]
+
+    @staticmethod
     def corpus_of(path: str | Path) -> str:
-        """Benchmark of a file of trajectories."""
+        """Benchmark of a file of trajectories, or of what is counted in them."""
         return Path(path).parent.name
 
     @staticmethod

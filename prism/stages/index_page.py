@@ -22,6 +22,7 @@ from prism.core.paper_tables import GROUP_COLUMNS
 from prism.core.progress import say
 from prism.core.results import PATTERNS, Results
 from prism.core.run_times import duration
+from prism.core.study_tables import STUDY_TABLES
 from prism.stages.tables import scale_note
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
@@ -31,6 +32,7 @@ TITLES = {
     "table3": "Table 3: training time",
     "table4": "Table 4: concentration or magnitude",
     "appendix_g": "Appendix G: normalised norms",
+    **{name: table.title for name, table in STUDY_TABLES.items()},
     **{name: figure.title for name, figure in FIGURES.items()},
 }
 FORMATS = ("csv", "md", "tex")

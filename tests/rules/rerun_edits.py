@@ -26,6 +26,7 @@ SFT_METHODS = {"sft": 3, "rl": 3, "figure_training_curves": 1, "evaluate": 8} | 
 SPLIT_METHODS = {
     "split": 2, "sft": 2, "rl": 2, "figure_training_curves": 1, "evaluate": 4,
 } | TABLE | {"table1_row": 4}  # fmt: skip
+STUDIES = {"study_correlates": 1, "study_sensitivity": 1, "study_behaviours": 1}
 SCORE_FIGURES = {"figure_case_study": 1, "figure_consensus": 1, "figure_score_distributions": 1}
 # prism-gini alone: a random split needs no score
 GINI = {
@@ -33,12 +34,13 @@ GINI = {
 } | TABLE | {"table1_row": 2}  # fmt: skip
 FROM_SCORES = {
     "scores": 2, "sensitivity": 1, "figure_case_study": 1, "figure_score_distributions": 1,
+    "study_correlates": 1, "study_behaviours": 1,
 } | GINI  # fmt: skip
 # figure 5 scores the norms itself, with the epsilon of eq. 5-7
-FROM_PROBE = {"probe": 2, "figure_consensus": 1} | FROM_SCORES
+FROM_PROBE = {"probe": 2, "figure_consensus": 1, "study_sensitivity": 1} | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
-    FROM_PROBE | {"expert_trajectories": 1, "panel": 1, "split": 2, "sft": 3} | RL_METHODS | TRAINED_METHODS
+    FROM_PROBE | {"expert_trajectories": 1, "facts": 1, "panel": 1, "split": 2, "sft": 3} | RL_METHODS | TRAINED_METHODS
 )
 FROM_GAMES = FROM_TRAJECTORIES | {"games": 1, "panel": 3} | ALL_METHODS
 ONE_PANEL = {"panel": 1, "evaluate": 6} | TABLE | {"table1_row": 6}
@@ -48,7 +50,9 @@ ONE_RL = ONE_METHOD | {"rl": 1, "figure_training_curves": 1}
 ONE_SPLIT = ONE_RL | {"split": 1, "sft": 1}
 # the backbone of table 1, and one that is only scored
 FROM_BACKBONE = FROM_PROMPT | {"backbone": 1, "probe": 1, "scores": 1}
-FROM_OTHER_BACKBONE = {"backbone": 1, "probe": 1, "scores": 1, "sensitivity": 1, "figure_score_distributions": 1}
+FROM_OTHER_BACKBONE = {
+    "backbone": 1, "probe": 1, "scores": 1, "sensitivity": 1, "figure_score_distributions": 1,
+} | STUDIES  # fmt: skip
 OTHER_CORPUS = {rule: count for rule, count in FROM_TRAJECTORIES.items() if rule != "expert_trajectories"}
 WEBSHOP_CORPUS = {"catalog": 1, "games": 1, "expert_trajectories": 1}
 NOTHING: dict[str, int] = {}
@@ -58,7 +62,7 @@ COMMIT = "0" * 40
 
 # a key, or several that go together: (edit, what runs again)
 EDITS = {
-    "scale": ("smoke", TABLE | SCORE_FIGURES | {"sensitivity": 1, "figure_training_curves": 1}),
+    "scale": ("smoke", TABLE | SCORE_FIGURES | STUDIES | {"sensitivity": 1, "figure_training_curves": 1}),
     "results": ("results/elsewhere", FROM_GAMES | {"backbone": 2}),
     "benchmarks.alfworld.source": (
         {"benchmarks.alfworld.source": "dataset", "benchmarks.alfworld.data_dir": "elsewhere"},
@@ -129,9 +133,14 @@ EDITS = {
         ["alfworld", "webshop"], WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "sensitivity": 1},
     ),
     "tables.appendix_g.backbones": (["tiny-qwen3"], {"sensitivity": 1}),
+    "tables.score_study.benchmarks": (
+        ["alfworld", "webshop"], WEBSHOP_CORPUS | {"facts": 1, "probe": 2, "scores": 2} | STUDIES,
+    ),
+    "tables.score_study.backbones": (["tiny-qwen3"], STUDIES),
+    "tables.score_study.variants": (["conversation"], {"probe_variant": 2, "study_sensitivity": 1}),
     "figures.figure1.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_case_study": 1}),
     "figures.figure1.backbones": (["tiny-llama"], {"figure_case_study": 1}),
-    "figures.figure5.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "figure_consensus": 1}),
+    "figures.figure5.benchmarks": (["webshop"], WEBSHOP_CORPUS | {"probe": 1, "figure_consensus": 1}),
     "figures.figure5.backbones": (["tiny-llama"], {"figure_consensus": 1}),
     "figures.score_distributions.benchmark": (
         "webshop", WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "figure_score_distributions": 1},
@@ -222,13 +231,21 @@ SHOP_METHODS = {"evaluate": 31} | SHOP_READERS
 SHOP_TRAINED = {"evaluate": 29} | SHOP_READERS | {"table2_row": 18}
 SHOP_RL = {"rl": 27, "evaluate": 27} | SHOP_READERS | {"table2_row": 16} | SHOP_TIMES
 # all but grpo and gigpo start from SFT: on everything, and on one side of 21 splits
-SHOP_SFT = {"sft": 23, "rl": 23, "evaluate": 25} | SHOP_READERS | {"table2_row": 14} | SHOP_TIMES | {"table3_row": 6}
+SHOP_SFT = {
+    "sft": 23, "rl": 23, "evaluate": 25, "probe_variant": 1, "study_sensitivity": 1,
+} | SHOP_READERS | {"table2_row": 14} | SHOP_TIMES | {"table3_row": 6}  # fmt: skip
 PASS_RATES = {"pass_rates": 2, "pass_rate_table": 2}
-SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2}
+# what reads pass rates beside the splits
+OF_PASS_RATES = {"study_correlates": 1, "study_contrast": 1}
+SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2} | OF_PASS_RATES
 # the two random splits need no score
-SHOP_PROBE = {"probe": 2, "scores": 2, "sensitivity": 1, "split": 13}
+ALL_STUDIES = STUDIES | {"study_consensus": 1, "study_contrast": 1}
+# four of the five variants: one has a prompt of its own
+SHOP_PROBE = {"probe": 2, "probe_variant": 4, "scores": 2, "sensitivity": 1, "split": 13} | ALL_STUDIES
 SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
-SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {"panel": 1, "split": 15, "sft": 23} | SHOP_RL | SHOP_TRAINED
+SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {
+    "facts": 1, "probe_variant": 5, "panel": 1, "split": 15, "sft": 23,
+} | SHOP_RL | SHOP_TRAINED  # fmt: skip
 SHOP_TRAJECTORIES = SHOP_CORPUS | {"expert_trajectories": 1}
 SHOP_GOALS = SHOP_TRAJECTORIES | {"panel": 2} | SHOP_METHODS
 SHOP_STORE = SHOP_GOALS | {"games": 1}
@@ -242,7 +259,7 @@ BY_SPLIT = {"split": 3, "sft": 3} | BY_RL
 # three methods of Table 1 rest on pass rates; two of them are the two sides of one split
 BY_PASS_RATES = {"pass_rates": 3, "pass_rate_table": 3} | BY_SPLIT | {
     "split": 4, "sft": 5, "rl": 5, "evaluate": 8, "table1_row": 6,
-}  # fmt: skip
+} | OF_PASS_RATES  # fmt: skip
 LLAMA_TABLE = {"table_statistics": 1, "table2": 1}
 
 OTHER_METHOD = {"sft": "l2-low40", "rl": "l2-high60", "algorithm": "gigpo"}
@@ -314,7 +331,8 @@ UNUSED = {
         },
     ),
     "methods.gigpo": (OTHER_METHOD, BY_SPLIT),
-    "methods.hpt": (OTHER_METHOD, BY_SPLIT),
+    # WebShop has no other method that counts rollouts
+    "methods.hpt": (OTHER_METHOD, BY_SPLIT | OF_PASS_RATES),
     "methods.prism-kurtosis": (
         OTHER_METHOD, BY_SPLIT | {"figure_inverse_ablation": 1},
     ),

@@ -179,7 +179,7 @@ def edited(folder: Path, line: str, *names: str) -> Iterator[None]:
 
 # an edit of code: what runs again
 SOURCES = {
-    ("prism/core/concentration.py",): FROM_SCORES | {"figure_consensus": 1},
+    ("prism/core/concentration.py",): FROM_SCORES | {"figure_consensus": 1, "study_sensitivity": 1},
     ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1},
     # heavy stages, what they rest on, and how every stage reads and writes
     (

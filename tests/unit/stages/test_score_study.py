@@ -1,0 +1,194 @@
+"""The tables about the scores: from norms, scores and corpora whose answers are known."""
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+from norm_files import NAMES, fake_norms
+
+from prism.cli.app import main
+from prism.core.csv_files import read_frame
+from prism.core.errors import BadInput
+from prism.core.study_tables import STUDY_TABLES
+from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.stages.score_study import behaviours, consensus, contrast, correlates, sensitivity
+from prism.stages.score_study.facts import count_facts
+from prism.stages.score_study.frames import write_study
+from prism.stages.scores import ScoresRecipe, compute_scores
+
+COUNT = 40
+PLACE = "alfworld/tiny"
+
+
+def shaped(factors):
+    """Norms whose concentration grows with `factors`: all matrices 1, the first one larger."""
+    values = np.ones((len(factors), len(NAMES)))
+    values[:, 0] += factors
+    return values
+
+
+def write_probe(root, values, folder=f"gradnorms/{PLACE}"):
+    path = root / folder / "shard-0-of-1.parquet"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return fake_norms(path, range(len(values)), values=values)
+
+
+def trajectory(number, failed):
+    """Two searches and a repeated one; where it failed before, the last step is a recovery."""
+    look = Step("You are in a room.", ("look",), "look", "go to desk 1")
+    seen = "Nothing happens." if failed else "A desk."
+    last = Step(seen, ("look",), "look", "take mug 1 from desk 1")
+    kind = "pick" if failed else "look"
+    return Trajectory(f"t-{number:03d}", "alfworld", "g", "find it", kind, "x", True, (look, look, last))
+
+
+@pytest.fixture
+def run(tmp_path):
+    """40 trajectories: the concentrated half has recoveries, the task type `pick`, and contrast in its rollouts."""
+    factors = np.arange(1.0, COUNT + 1)
+    norms = write_probe(tmp_path, shaped(factors))
+    scores = tmp_path / f"scores/{PLACE}.csv"
+    scores.parent.mkdir(parents=True)
+    compute_scores([norms], None, scores, ScoresRecipe())
+    corpus, facts = tmp_path / "data/alfworld/trajectories.jsonl", tmp_path / "data/alfworld/facts.csv"
+    corpus.parent.mkdir(parents=True)
+    write_trajectories(corpus, [trajectory(number, number >= COUNT // 2) for number in range(COUNT)])
+    count_facts(corpus, facts)
+    rates = tmp_path / f"passrates/{PLACE}.csv"
+    rates.parent.mkdir(parents=True)
+    solved = [0 if number < COUNT // 2 else 4 for number in range(COUNT)]
+    ids = [f"t-{number:03d}" for number in range(COUNT)]
+    pd.DataFrame({"id": ids, "pass_rate": [k / 8 for k in solved], "solved": solved, "rollouts": 8}).to_csv(
+        rates, index=False
+    )
+    return {"scores": [scores], "norms": [norms], "facts": [facts], "pass_rates": [rates]}
+
+
+def rows_of(study):
+    return pd.DataFrame(study.rows, columns=study.columns)
+
+
+def pick(run, *kinds):
+    return {kind: run[kind] for kind in kinds}
+
+
+def test_facts_are_counted(run):
+    _, table = read_frame(run["facts"][0], texts=["id"])
+    assert table["steps"].unique().tolist() == [3]
+    assert table["repeated"].unique().tolist() == [1]
+    assert table["searches"].unique().tolist() == [2]
+    assert table["recoveries"].tolist() == [0] * (COUNT // 2) + [1] * (COUNT // 2)
+
+
+def test_what_scores_go_together_with(run):
+    study = correlates.study(**run)
+    table = rows_of(study).set_index(["score", "factor", "measure"])
+    for metric in ("gini", "cv"):
+        assert table.loc[(metric, "L2 norm", "spearman"), "value"] == pytest.approx(1)
+        # a task type on each side of the median, and pass rates with it
+        assert table.loc[(metric, "task type pick", "rl_share"), "value"] == 100
+        assert table.loc[(metric, "task type look", "rl_share"), "value"] == 0
+        assert table.loc[(metric, "pass rate", "spearman"), "value"] > 0.8
+        assert table.loc[(metric, "task type", "explained"), "value"] > 70
+    # every fake sample has the same loss, tokens and rows
+    reasons = "\n".join(study.notes)
+    for name in ("loss", "response tokens", "steps", "rows"):
+        assert f"{PLACE}: {name} is" in reasons
+
+
+def test_a_factor_that_was_not_counted_is_left_out_and_said_so(run):
+    study = correlates.study(**{**run, "pass_rates": []})
+    assert "pass rate" not in set(rows_of(study)["factor"])
+    assert f"left out, {PLACE}: pass rate was not counted in this run" in study.notes
+
+
+def test_the_halves_of_the_corpus(run):
+    table = rows_of(behaviours.study(**pick(run, "scores", "facts"))).set_index(["score", "behaviour"])
+    found = table.loc[("gini", "error recovery")]
+    assert (found["sft_half"], found["rl_half"], found["difference"]) == (0, 100, 100)
+    assert ("gini", "length") not in table.index
+
+
+def test_contrast_within_groups(run):
+    table = rows_of(contrast.study(**pick(run, "scores", "pass_rates"))).set_index(["score", "measure"])
+    assert table.loc[("gini", "contrast"), ["sft_half", "rl_half"]].tolist() == [0, 1]
+    assert table.loc[("gini", "mixed groups"), "rollouts"] == 8
+    without = contrast.study(run["scores"], [])
+    assert without.rows == []
+    assert f"left out, {PLACE}: pass rates were not counted in this run" in without.notes
+
+
+def test_consensus_of_norms_without_a_signal_is_that_of_their_permutations(tmp_path):
+    noise = np.random.default_rng(0).lognormal(size=(200, len(NAMES)))
+    (row,) = rows_of(consensus.study([write_probe(tmp_path, noise)])).to_dict("records")
+    assert row["null_low"] <= row["of_half"] <= row["null_high"]
+    assert row["p"] > 0.025
+    assert row["of_union"] < row["of_half"]
+    assert row["raw_null_low"] < row["raw_null"] < row["raw_null_high"]
+
+
+def test_routing_held_against_another_way(run, tmp_path):
+    """A variant on every second trajectory that turns the order round, and another backbone that keeps it."""
+    factors = np.arange(1.0, COUNT + 1)
+    turned = tmp_path / f"gradnorms_variants/conversation/{PLACE}/shard-0-of-2.parquet"
+    turned.parent.mkdir(parents=True)
+    fake_norms(turned, range(0, COUNT, 2), shards=2, values=shaped(factors[::-1]))
+    other = write_probe(tmp_path, shaped(factors**2), "gradnorms/alfworld/other")
+    changes = {"conversation": {"alfworld": ["layout", "steps", "conversation"]}}
+    study = sensitivity.study([*run["norms"], other], [turned], changes)
+    table = rows_of(study).set_index(["aspect", "score", "backbone"])
+    layout = table.loc[("layout", "gini", "tiny")]
+    assert layout["spearman"] == pytest.approx(-1)
+    assert (layout["moved_percent"], layout["trajectories"]) == (100, COUNT // 2)
+    assert (layout["first"], layout["second"]) == ("steps", "conversation")
+    between = table.loc[("backbone", "gini", "tiny")]
+    assert (between["second"], between["moved_percent"]) == ("other", 0)
+    assert table.loc[("normalisation", "gini", "other"), "spearman"] == pytest.approx(1)
+    assert "left out: dtype was not probed in two ways in this run" in study.notes
+
+
+def test_probes_without_common_trajectories_are_refused(run, tmp_path):
+    other = tmp_path / "gradnorms/alfworld/other/shard-0-of-1.parquet"
+    other.parent.mkdir(parents=True)
+    fake_norms(other, range(5), name="u-{:03d}")
+    with pytest.raises(BadInput, match="0 trajectories in common"):
+        sensitivity.study([*run["norms"], other], [], {})
+
+
+def test_a_corpus_without_a_scored_trajectory_is_refused(run):
+    path = run["facts"][0]
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:-1]))
+    with pytest.raises(BadInput, match="'t-039' is missing"):
+        behaviours.study(**pick(run, "scores", "facts"))
+
+
+def test_a_table_is_written_whole_with_its_scale_and_reasons(run, tmp_path, monkeypatch):
+    files = [f"--{kind.replace('_', '-')}={run[kind][0]}" for kind in ("scores", "pass_rates")]
+    out = [tmp_path / "out.csv", tmp_path / "out.md"]
+    words = ["prism", "stage", "study-table", "appendix_f", *files, "--scale", "demo"]
+    monkeypatch.setattr("sys.argv", [*words, "--out-csv", str(out[0]), "--out-md", str(out[1])])
+    with pytest.raises(SystemExit, match="0"):
+        main()
+    assert all("DEMO SCALE" in path.read_text() for path in out)
+    before = [path.read_bytes() for path in out]
+    study = contrast.study(**pick(run, "scores", "pass_rates"))
+    write_study(study, STUDY_TABLES["appendix_f"].title, "demo", *out)
+    assert [path.read_bytes() for path in out] == before
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (["appendix_h"], "is no table about the scores"),
+        (["consensus"], "--norms: is missing"),
+        (["consensus", "--norms=a", "--pass-rates=b"], "--pass-rates: does not belong here"),
+        (["routing_sensitivity", "--norms=a", "--settings", json.dumps({"change": {}})], "unknown key 'change'"),
+    ],
+)
+def test_a_wrong_call_is_refused_in_one_line(tmp_path, monkeypatch, capsys, words, problem):
+    out = ["--out-csv", str(tmp_path / "a.csv"), "--out-md", str(tmp_path / "a.md")]
+    monkeypatch.setattr("sys.argv", ["prism", "stage", "study-table", *words, "--scale", "demo", *out])
+    with pytest.raises(SystemExit, match="2"):
+        main()
+    assert problem in capsys.readouterr().err
