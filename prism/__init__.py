@@ -10,7 +10,7 @@ Layers, top to bottom; imports run downwards only:
 * ``prism.core``         the science and the formats; imports nothing from above
 """
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # what Python users call: loaded when it is asked for, so that importing the package costs nothing
 _API = ("Norms", "probe", "route")
