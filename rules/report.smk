@@ -16,7 +16,13 @@ rule index_page:
     conda:
         "../envs/cpu.yaml"
     params:
-        code=code("index_page", others=["prism/stages/templates/index.html.jinja"]),
+        code=code(
+            "index_page",
+            others=[
+                "prism/stages/templates/base.css",
+                "prism/stages/templates/index.html.jinja",
+            ],
+        ),
         results=lambda wildcards, output: os.path.dirname(output[0]),
         tables=",".join(config["targets"]["tables"]),
         figures=",".join(config["targets"]["figures"]),

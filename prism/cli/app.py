@@ -23,7 +23,7 @@ OWN_DATA, NUMBERS, RUN = "Your own data", "Published numbers", "Look at a run"
 CLUSTER, WORKFLOW = "Cluster and containers", "The workflow itself"
 # the help lists panels and commands in this order; a command is called as its function is, with dashes
 FOR_PEOPLE = {
-    OWN_DATA: (own_data.probe, own_data.score, own_data.route, own_data.explain),
+    OWN_DATA: (own_data.probe, own_data.score, own_data.route, own_data.explain, own_data.compare, own_data.report),
     NUMBERS: (tools.audit, tools.audit_table),
     RUN: (tools.show, tools.trace, tools.why, tools.replay, tools.play),
     CLUSTER: (tools.plan, tools.check_plan, tools.recover, tools.doctor),
@@ -84,13 +84,15 @@ app.add_typer(stage, name="stage", rich_help_panel=WORKFLOW)
 
 @app.command(rich_help_panel=WORKFLOW)
 def version() -> None:
-    """Print the version."""
-    typer.echo(__version__)
+    """Print the version, and what is installed of the parts."""
+    from prism.tools.versions import describe
+
+    typer.echo("\n".join(describe()))
 
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        version()
+        typer.echo(__version__)
         raise typer.Exit
 
 
@@ -118,6 +120,12 @@ def main() -> None:
     except PrismError as error:
         complain(f"prism: {error}")
         sys.exit(error.exit_code)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] == "prism":
+            raise
+        remedy = "pip install '.[probe]' in the repository; prism version lists what each part needs"
+        complain(f"prism: {error.name}: is not installed; {remedy}")
+        sys.exit(1)
     except OSError as error:
         if error.errno is None:
             raise

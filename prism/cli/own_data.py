@@ -85,9 +85,7 @@ def route(
     """Send concentrated trajectories to RL, the others to SFT."""
     from prism.tools.route import route as route_corpus
 
-    if not 0 < rl_share < 1:
-        remedy = f"for {rl_share:g} percent give {rl_share / 100:g}" if 1 < rl_share < 100 else "0.5 is one half"
-        raise BadInput("--rl-share", f"{rl_share:g} is not between 0 and 1", remedy)
+    _check_share(rl_share)
     formats = [name.strip() for name in emit.split(",") if name.strip()]
     route_corpus(scores, by, 100 * rl_share, out, formats, data)
 
@@ -101,3 +99,43 @@ def explain(
     from prism.tools.explain import explain as explain_sample
 
     typer.echo(printable(explain_sample(norms, sample, out)))
+
+
+def compare(
+    norms: Annotated[list[Path], typer.Argument(help="files of prism probe: of one probe, then of another")],
+    by: Annotated[str, typer.Option(help="score whose sides --trajectories lists")] = "gini",
+    out: Annotated[Path | None, typer.Option(parser=output_file, help="CSV file to write: a score a row")] = None,
+    trajectories: Annotated[
+        Path | None, typer.Option(parser=output_file, help="CSV file to write: which change sides")
+    ] = None,
+) -> None:
+    """How far two probes agree, and which trajectories change sides: another layout, dtype, backbone, checkpoint."""
+    from prism.stages.compare_probes import compare_probes, describe, write_comparison, write_sides
+
+    found = compare_probes(norms)
+    if trajectories is not None:
+        write_sides(found, by, trajectories)
+    if out is not None:
+        write_comparison(found, out)
+    typer.echo(printable(describe(found)))
+
+
+def report(
+    norms: Annotated[list[Path], typer.Argument(help="all parquet files of one probe")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="HTML page to write; it needs no other file")],
+    by: Annotated[str, typer.Option(help="score to route by")] = "gini",
+    rl_share: Annotated[float, typer.Option(help="share of the trajectories for RL, between 0 and 1")] = 0.5,
+    data: Annotated[Path | None, typer.Option(help="the probed data, if it moved")] = None,
+    text: Annotated[bool, typer.Option(help="put the trajectories' texts into the page")] = True,
+) -> None:
+    """A page of one probe: distributions and split, what the scores go with, every trajectory with text and profile."""
+    from prism.tools.report import build_report
+
+    _check_share(rl_share)
+    build_report(norms, by, rl_share, out, data, text)
+
+
+def _check_share(rl_share: float) -> None:
+    if not 0 < rl_share < 1:
+        remedy = f"for {rl_share:g} percent give {rl_share / 100:g}" if 1 < rl_share < 100 else "0.5 is one half"
+        raise BadInput("--rl-share", f"{rl_share:g} is not between 0 and 1", remedy)

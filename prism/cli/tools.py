@@ -13,7 +13,6 @@ from prism.cli.options import Configfiles, Profile
 from prism.cli.outputs import output_file
 from prism.core.errors import BadInput, PrismError
 from prism.core.progress import printable
-from prism.core.results import Results
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -142,6 +141,7 @@ def play(
     """Play one episode in the terminal; you see what an agent sees."""
     from rich.console import Console
 
+    from prism.core.results import Results
     from prism.tools.play import first_game, open_games, play_episode
 
     folder = games or Results("results/demo").games(benchmark)

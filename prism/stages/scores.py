@@ -49,16 +49,28 @@ def compute_scores(
             trajectory), or the pass rates lack a trajectory.
     """
     files = [open_norms(path) for path in parquets]
-    _check_same_probe(files)
-    ids, scores = _score_files(files, recipe.epsilon)
-    order = sorted(range(len(ids)), key=ids.__getitem__)
-    ids = [ids[index] for index in order]
-    _check_unique(ids, files[0])
-    columns = {name: values[order] for name, values in scores.items()}
+    ids, columns = score_probe(files, recipe.epsilon)
     if passrates is not None:
         columns[PASS_RATE] = _read_passrates(Path(passrates), ids)
     rows = zip(ids, *(values.tolist() for values in columns.values()), strict=True)
     write_table(out_csv, _head(files[0], len(ids)), ["id", *columns], rows)
+
+
+def score_probe(files: Sequence[NormFile], epsilon: float = EPSILON) -> tuple[list[str], dict[str, np.ndarray]]:
+    """Ids of a probe's trajectories, sorted, and their scores by name, each of shape (trajectories,).
+
+    Args:
+        files: all shards of one probe, in any order.
+
+    Raises:
+        BadInput: as `compute_scores`.
+    """
+    _check_same_probe(files)
+    ids, scores = _score_files(files, epsilon)
+    order = sorted(range(len(ids)), key=ids.__getitem__)
+    ids = [ids[index] for index in order]
+    _check_unique(ids, files[0])
+    return ids, {name: values[order] for name, values in scores.items()}
 
 
 def _head(file: NormFile, count: int) -> list[str]:
@@ -72,7 +84,7 @@ def _head(file: NormFile, count: int) -> list[str]:
     ]
 
 
-def _check_same_probe(files: list[NormFile]) -> None:
+def _check_same_probe(files: Sequence[NormFile]) -> None:
     """All shards of one probe, each once."""
     if not files:
         raise BadInput("scores", "no gradient norms given", "name at least one parquet file of prism probe")
@@ -88,7 +100,7 @@ def _check_same_probe(files: list[NormFile]) -> None:
         raise BadInput(first.path, f"has shards {shards} of {expected}", "give every shard once")
 
 
-def _score_files(files: list[NormFile], epsilon: float) -> tuple[list[str], dict[str, np.ndarray]]:
+def _score_files(files: Sequence[NormFile], epsilon: float) -> tuple[list[str], dict[str, np.ndarray]]:
     ids: list[str] = []
     parts: list[dict[str, np.ndarray]] = []
     for file in files:

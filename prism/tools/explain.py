@@ -1,4 +1,4 @@
-"""Why a trajectory scores as it does: its 7 x L gradient profile as a heatmap, and the matrices that dominate."""
+"""Why a trajectory scores as it does: its gradient profile as a heatmap, and the matrices that dominate."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy as np
 from prism.core.concentration import concentration_scores
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path
-from prism.gradients.norm_files import MODULES, NormFile, open_norms
+from prism.gradients.norm_files import NormFile, open_norms
+from prism.gradients.profiles import ProfileGrid
 
 FORMATS = (".svg", ".png")
 DOMINANT = 5
@@ -41,7 +42,7 @@ def explain(norms: Sequence[str | Path], sample: str, out: str | Path) -> str:
         raise BadInput(out, f"cannot draw {out.suffix or 'a file without suffix'}", f"use {' or '.join(FORMATS)}")
     file, row = _find(norms, sample)
     profile = np.array([row[name] for name in file.names])
-    _draw(profile.reshape(-1, len(MODULES)).T, f"{sample}: gradient norm", out)
+    _draw(profile, ProfileGrid.of(file.names), f"{sample}: gradient norm", out)
     return _describe(row, profile, file)
 
 
@@ -70,14 +71,17 @@ def _describe(row: dict, profile: np.ndarray, file: NormFile) -> str:
     return "\n".join(lines)
 
 
-def _draw(profile: np.ndarray, title: str, out: Path) -> None:
-    """Heatmap of a profile of shape (7 modules, L layers)."""
-    layers = profile.shape[1]
+def _draw(profile: np.ndarray, grid: ProfileGrid, title: str, out: Path) -> None:
+    """Heatmap of matrices x layers."""
+    rows, layers = len(grid.matrices), len(grid.layers)
     with plt.rc_context({"svg.hashsalt": "prism", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}):
-        figure, axes = plt.subplots(figsize=(max(4.5, 0.28 * layers + 2.5), 2.8), layout="constrained")
-        image = axes.imshow(profile, aspect="auto", cmap="viridis", vmin=0)
-        axes.set_yticks(range(len(MODULES)), MODULES)
-        axes.set_xticks(range(0, layers, max(1, layers // 12)))
+        figure, axes = plt.subplots(
+            figsize=(max(4.5, 0.28 * layers + 2.5), max(2.8, 0.24 * rows + 1.1)), layout="constrained"
+        )
+        image = axes.imshow(grid.fill(profile), aspect="auto", cmap="viridis", vmin=0)
+        axes.set_yticks(range(rows), grid.matrices)
+        shown = range(0, layers, max(1, layers // 12))
+        axes.set_xticks(shown, [grid.layers[place] for place in shown])
         axes.set_xlabel("layer")
         # matplotlib's own wrapping would take dollar signs for formulas
         axes.set_title(textwrap.fill(title, 60), fontsize=9)

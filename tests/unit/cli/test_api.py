@@ -59,8 +59,29 @@ def test_the_example_of_the_documentation_says_what_the_commands_say(root, folde
     pd.testing.assert_frame_equal(scores.drop(columns="regime").sort_index(), by_hand, rtol=1e-5)
     split = read_table("split.csv")
     assert dict(zip(split.column("id"), split.column("regime"), strict=True)) == scores["regime"].to_dict()
-    assert shown.splitlines()[0].split() == ["gini", "l2", "regime"]
-    assert len(shown.splitlines()) == 2 + len(CHATS)
+    assert ["gini", "l2", "regime"] in [line.split() for line in shown.splitlines()]
+    spearman = scores["gini"].rank().corr(scores["loss"].rank())
+    assert ["loss", f"{spearman:.2f}"] in [line.split() for line in shown.splitlines()]
+    assert f"Name: {scores['gini'].idxmax()}," in shown
+    assert {side: [one["id"] for one in half] for side, half in names["halves"].items()} == {
+        side: [one["id"] for one in CHATS if scores["regime"][one["id"]] == side] for side in ("sft", "rl")
+    }
+    assert len(names["halves"]["rl"]) == len(CHATS) // 2
+
+
+def test_the_readme_s_commands_run_as_they_are_written(root, folder, tmp_path, monkeypatch):
+    text = (root / "README.md").read_text()
+    section = text[text.index("## Route your own trajectories") : text.index("## Does training help?")]
+    commands = re.search(r"```\n(.*?)```", section, re.DOTALL)[1].splitlines()
+    assert [command.split()[1] for command in commands] == ["probe", "score", "route", "report"]
+    (tmp_path / "PATH_OR_ID").symlink_to(folder / "model")
+    (tmp_path / "my.jsonl").symlink_to(folder / "my.jsonl")
+    monkeypatch.chdir(tmp_path)
+    for command in commands:
+        done = CliRunner().invoke(app, command.split()[1:], catch_exceptions=False)
+        assert done.exit_code == 0, done.output
+    assert sorted(read_table("split.csv").column("regime")) == ["rl"] * 4 + ["sft"] * 4
+    assert "c-9" in (tmp_path / "report.html").read_text()
 
 
 def test_the_model_is_left_as_it_was(loaded):

@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from browser import WIDTHS, Measured, measure, needs_browser, open_page
+from browser import WIDTHS, Measured, measure, needs_browser, requests_of_page
 
 from prism.core.errors import BadInput
 from prism.stages.index_page import build_index_page
@@ -87,23 +87,6 @@ def test_what_is_missing_is_named(results, missing):
     (results / missing).unlink()
     with pytest.raises(BadInput, match=missing):
         build(results)
-
-
-def requests_of_page(page, folder):
-    """Text, console lines and addresses that a page asks for in headless Chromium; not those of the browser itself."""
-    log = folder / "net.json"
-    found = open_page(page, folder, f"--log-net-log={log}")
-    text = log.read_text()
-    try:
-        events = json.loads(text)["events"]
-    except json.JSONDecodeError:  # the browser may leave the list open when it ends
-        events = json.loads(text.rstrip().rstrip(",") + "]}")["events"]
-    asked = [event.get("params") or {} for event in events]
-    addresses = {
-        entry["url"] for entry in asked if entry.get("initiator") not in (None, "not an origin") and "url" in entry
-    }
-    console = [line for line in found.stderr.splitlines() if ":CONSOLE" in line]
-    return found.stdout, console, addresses
 
 
 @pytest.mark.slow
