@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from prism.core.chat_formats.parts import keys_of
 from prism.core.errors import BadInput, first_line
 from prism.core.files import read_json, sha256_file, sha256_json
 from prism.core.records import Record, read_records
@@ -126,8 +127,7 @@ def rename(record: dict[str, Any], columns: Mapping[str, str], place: str) -> di
     outer = {theirs: ours for ours, theirs in columns.items() if ours not in ("role", "content")}
     for theirs, ours in outer.items():
         if theirs not in record and ours not in OPTIONAL:
-            keys = ", ".join(sorted(map(str, record))[:8])
-            raise BadInput(place, f"has no column {theirs!r}; it has {keys}", "mend --columns")
+            raise BadInput(place, f"has no column {theirs!r}; it has {keys_of(record)}", "mend --columns")
     taken = set(outer.values())
     renamed = {outer.get(key, key): value for key, value in record.items() if key in outer or key not in taken}
     messages = renamed.get("messages")

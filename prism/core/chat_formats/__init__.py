@@ -12,8 +12,8 @@ from typing import Any
 
 from prism.core import messages as message_model
 from prism.core.chat_formats import agents, atif, instructions, messages, openhands, tokens
-from prism.core.chat_formats.parts import parsed_column, refuse_media, without_nulls
-from prism.core.errors import BadInput
+from prism.core.chat_formats.parts import keys_of, parsed_column, refuse_media, without_nulls
+from prism.core.errors import BadInput, first_line
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,11 @@ def to_openai(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     refuse_media(record, place)
     for known in FORMATS:
         if known.detect(record):
-            return {**record, **known.convert(record, place)}
+            try:
+                return {**record, **known.convert(record, place)}
+            except (TypeError, ValueError, KeyError, IndexError, AttributeError) as error:
+                problem = f"looks like {known.name}, but a field of it is of another type ({first_line(error)})"
+                raise BadInput(place, problem, "mend it, or write its messages as OpenAI's") from error
     raise BadInput(place, *_unknown(record))
 
 
@@ -69,6 +73,5 @@ def _unknown(record: Mapping[str, Any]) -> tuple[str, str]:
         return "is plain text, of which no token is known to be an answer", message_model.FORMATS
     if "role" in record or "from" in record:
         return "is a single message, not a chat", 'put the messages of a chat into one record: {"messages": [...]}'
-    keys = ", ".join(sorted(map(str, record))[:8]) or "nothing"
-    problem = f"has neither 'messages' nor 'conversations', nor the keys of another format; it has {keys}"
+    problem = f"has neither 'messages' nor 'conversations', nor the keys of another format; it has {keys_of(record)}"
     return problem, f"{message_model.FORMATS}, or name the columns: --columns messages=..."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -9,6 +10,7 @@ from prism.core.chat_formats.parts import call, list_of, text_of, without_nulls
 from prism.core.errors import BadInput
 
 SOURCES = {"system": "system", "user": "user", "agent": "assistant"}
+_VERSION = re.compile(r"ATIF-v([\d.]{1,9})")
 MEND = "mend it, or remove the trajectory"
 
 
@@ -23,8 +25,9 @@ def convert(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     A step that was copied from another trajectory, or that no model made, carries no loss. Trajectories of subagents
     are their own.
     """
-    version = str(record.get("schema_version", "ATIF")).replace("-", " ")
-    if version.startswith("ATIF v") and not version.startswith("ATIF v1."):
+    stated = _VERSION.fullmatch(str(record.get("schema_version")))
+    version = f"ATIF v{stated[1]}" if stated else "ATIF"
+    if stated and not stated[1].startswith("1."):
         raise BadInput(place, f"is {version}, which is not known", "write ATIF v1.0 to v1.7")
     turns = []
     for number, step in enumerate(list_of(record["steps"], "steps", place), 1):
@@ -38,7 +41,7 @@ def convert(record: Mapping[str, Any], place: str) -> dict[str, Any]:
 
 def _step_turns(step: Mapping[str, Any], where: str) -> Iterator[dict[str, Any]]:
     source = step.get("source")
-    if source not in SOURCES:
+    if not isinstance(source, str) or source not in SOURCES:
         raise _broken(where, f"has the source {source!r}" if source else "has no source", f"use {', '.join(SOURCES)}")
     spoken = source == "agent" and (step.get("tool_calls") or step.get("reasoning_content"))
     if "message" not in step and not spoken:
@@ -76,6 +79,8 @@ def _result_turns(step: Mapping[str, Any], where: str) -> Iterator[dict[str, Any
         raise _broken(where, "has an observation without results", MEND)
     names = {one.get("tool_call_id"): one.get("function_name") for one in step.get("tool_calls") or ()}
     for result in results or ():
+        if not isinstance(result, Mapping):
+            raise _broken(where, "has a result that is not an object", MEND)
         content = text_of(result.get("content"), where)
         asked = result.get("source_call_id")
         if asked is None:

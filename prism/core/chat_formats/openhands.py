@@ -126,7 +126,7 @@ class _Reader:
             said = _object(event, "observation").get("content", event.get("error", event.get("rejection_reason")))
             self.say("tool", said, where, tool_call_id=event["tool_call_id"], name=event.get("tool_name"))
         elif kind not in _SILENT_KINDS:
-            raise BadInput(where, f"is a {kind}, which is not known", REMEDY)
+            raise BadInput(where, f"is a {kind!r}, which is not known", REMEDY)
 
     def add_action(self, event: Mapping[str, Any], where: str) -> None:
         """A call of the SDK's agent: of a new answer, or one more of the response before."""

@@ -38,6 +38,11 @@ def parsed_column(key: str, value: Any) -> Any:
         return value
 
 
+def keys_of(record: Mapping[str, Any]) -> str:
+    """The first keys of a record, for an error of one line."""
+    return ", ".join(repr(str(key)[:40]) for key in sorted(record)[:8]) or "nothing"
+
+
 def call(name: Any, arguments: Any, identifier: Any = None) -> dict[str, Any]:
     """A tool call as OpenAI writes it; `prism.core.messages` checks it."""
     return without_nulls({"id": identifier, "type": "function", "function": {"name": name, "arguments": arguments}})

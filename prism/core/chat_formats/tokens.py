@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from prism.core.chat_formats.parts import without_nulls
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, first_line
 
 IGNORED = -100
 # labels aligned with input_ids, as transformers takes them; masks are 1 where the loss falls, as TRL writes them
@@ -27,7 +27,13 @@ def token_rows(record: Mapping[str, Any], place: str) -> list[TokenRow]:
     Raises:
         BadInput: no mask, another length, no whole numbers, labels that are not their tokens, or several packed rows.
     """
-    record = without_nulls(record)
+    try:
+        return _token_rows(without_nulls(record), place)
+    except (TypeError, ValueError, KeyError, AttributeError) as error:
+        raise BadInput(place, f"its tokens are no lists of numbers ({first_line(error)})", "write token ids") from error
+
+
+def _token_rows(record: Mapping[str, Any], place: str) -> list[TokenRow]:
     kind = next((name for name in MASKS if name in record), None)
     if kind is None:
         raise BadInput(place, "has 'input_ids' and no 'labels': no token is known to carry loss",

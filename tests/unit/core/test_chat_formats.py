@@ -181,7 +181,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
         (USER, "f:9: is a single message"),
         ({"input_ids": [1]}, "f:9: holds tokens, among chats"),
         ({"data": [], "meta": 1}, "f:9: has neither 'messages' nor 'conversations', nor the keys of another format; "
-                                  "it has data, meta"),
+                                  "it has 'data', 'meta'"),
         (changed(LLAMAFACTORY, "conversations", 1, value="look desk 1"), "f:9 message 2: its function call is not"),
         ({"instruction": QUESTION, "output": 3}, "f:9: 'output' is not a text"),
         ({"instruction": QUESTION, "output": ANSWER, "history": [["a"]]}, "f:9 history 1: is not a question and an"),
@@ -189,7 +189,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
          "f:9 event 5: the agent's words for 'run' are not recorded"),
         (changed(OPENHANDS_1, "events", 3, tool_call=None), "f:9 event 4: the agent's call is not recorded"),
         (changed(OPENHANDS_1, "events", 2, kind="Condensation"), "f:9 event 3: condenses the history"),
-        (changed(OPENHANDS_1, "events", 2, kind="NewEvent"), "f:9 event 3: is a NewEvent, which is not known"),
+        (changed(OPENHANDS_1, "events", 2, kind="NewEvent"), "f:9 event 3: is a 'NewEvent', which is not known"),
         (changed(SWE_AGENT_STEPS, "trajectory", 0, response=None), "f:9 step 1: has no 'response'"),
         (changed(SWE_AGENT_STEPS, "trajectory", 0, query=None), "f:9 step 1: has neither 'query' nor"),
         ({"trajectory_format": "mini-swe-agent-2", "messages": [USER, {"object": "response", "output": []}]},

@@ -182,7 +182,7 @@ def test_columns_by_other_names(tmp_path):
     (chat,) = read_chats(DataSource(str(path), columns=columns))
     assert chat.id == "7"
     assert [turn["content"] for turn in chat.messages] == ["q", "a"]
-    with pytest.raises(BadInput, match=r"a.jsonl:1: has no column 'chat'; it has dialog, id, messages, uid"):
+    with pytest.raises(BadInput, match=r"a.jsonl:1: has no column 'chat'; it has 'dialog', 'id', 'messages', 'uid'"):
         ids(path, columns={"messages": "chat"})
     assert rename({"a": 1}, {"id": "uid"}, "f") == {"a": 1}
     for text in ("messages", "messages=", "colour=red"):

@@ -7,9 +7,11 @@ import math
 from dataclasses import dataclass
 
 import pytest
+from format_examples import EXAMPLES
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from prism.core.chat_formats.tokens import token_rows
 from prism.core.chats import parse_chat, read_chats
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput, PrismError
@@ -38,6 +40,27 @@ EPISODE = {"task_id": "a", "task_type": "pick", "success": True, "score": 1.0}
 EVALUATION = {
     "benchmark": "b", "panel": "p", "panel_sha256": "s", "seed": 0, "recipe": {}, "episodes": [EPISODE],
 }  # fmt: skip
+
+
+def replaced(value, path, new):
+    """A value with what stands at a path of keys and indices replaced."""
+    if not path:
+        return new
+    copy = dict(value) if isinstance(value, dict) else list(value)
+    copy[path[0]] = replaced(value[path[0]], path[1:], new)
+    return copy
+
+
+def paths(value, path=()):
+    """The paths of all values within a value, and of itself."""
+    yield path
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in items:
+        yield from paths(inner, (*path, key))
+
+
+CHATS = [record for pairs in EXAMPLES.values() for record, _ in pairs] + [{"input_ids": [1, 2], "labels": [-100, 2]}]
+PLACES = [(record, path) for record in CHATS for path in paths(record) if path]
 
 
 def check_message(error: PrismError, place: object) -> None:
@@ -211,3 +234,22 @@ def test_a_recipe_never_takes_a_value_of_another_type(key, value):
 def test_any_text_is_a_recipe_or_refused(text):
     with pytest.raises(BadInput):
         build_recipe(Settings, text, "--recipe")
+
+
+@given(st.sampled_from(PLACES), VALUES)
+@settings(FAST, max_examples=400)
+def test_a_chat_of_any_format_with_any_value_anywhere_is_read_or_refused(place, value):
+    record, path = place
+    damaged = replaced(record, path, value)
+    try:
+        if "input_ids" in damaged:
+            rows = token_rows(damaged, "file:1")
+            assert all(len(ids) == len(mask) and any(mask[1:]) for ids, mask in rows)
+            return
+        chat = parse_chat(damaged, 1, "file:1")
+    except BadInput as error:
+        check_message(error, "file:1")
+        return
+    assert chat.messages
+    assert all(isinstance(turn["content"], str) for turn in chat.messages)
+    json.dumps(chat.messages)

@@ -22,8 +22,13 @@ UNSAFE_CALLS = {
 }  # fmt: skip
 EXTRACTORS = {"extractall", "unpack_archive"}
 NETWORK_MODULES = {"requests", "httpx", "aiohttp", "huggingface_hub", "ftplib"}
-# what downloads, and only when it is asked to: the fetch rules' stages and `prism probe --model ID`
-NETWORK_FILES = {"prism/stages/fetch.py", "prism/stages/backbone.py", "prism/gradients/models.py"}
+# what downloads, and only when it is asked to: the fetch rules' stages and `prism probe --model ID --data ID`
+NETWORK_FILES = {
+    "prism/stages/fetch.py",
+    "prism/stages/backbone.py",
+    "prism/gradients/models.py",
+    "prism/core/data_source.py",
+}
 
 
 def trees(root: Path) -> Iterator[tuple[str, ast.AST]]:
