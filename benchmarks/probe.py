@@ -121,7 +121,7 @@ def encode(trajectories: Path, tokenizer: Path, prompt: PromptFormat, layout: st
     """All trajectories with a response token, shortest first; rows without one are left out."""
     corpus = load_corpus(trajectories)
     read = AutoTokenizer.from_pretrained(tokenizer)
-    samples = [corpus.encode(identifier, read, prompt, layout, "response") for identifier in sorted(corpus.ids)]
+    samples = corpus.samples(sorted(corpus.ids), read, prompt, layout, "response")
     samples = [replace(sample, rows=tuple(filter(useful_length, sample.rows))) for sample in samples]
     return sorted((sample for sample in samples if sample.rows), key=lambda sample: sample.tokens)
 

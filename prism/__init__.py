@@ -13,7 +13,7 @@ Layers, top to bottom; imports run downwards only:
 __version__ = "0.2.0"
 
 # what Python users call: loaded when it is asked for, so that importing the package costs nothing
-_API = ("Norms", "probe", "route")
+_API = ("DataSource", "Norms", "probe", "route")
 
 
 def __getattr__(name: str) -> object:

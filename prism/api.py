@@ -1,6 +1,6 @@
 """PRISM from Python, on chats of your own: norms, scores, split; pandas in and out.
 
-`prism.probe`, `prism.route` and `prism.Norms` are these.
+`prism.probe`, `prism.route`, `prism.Norms` and `prism.DataSource` are these.
 """
 
 from __future__ import annotations
@@ -10,19 +10,24 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 from torch import nn
 
+from prism.core.chat_formats import tokens
 from prism.core.chat_rows import ChatEncoder
-from prism.core.chats import Chat, parse_chat
+from prism.core.chats import parse_chat, parse_id
 from prism.core.concentration import EPSILON, PROBE_COLUMNS, concentration_scores
 from prism.core.csv_files import missing_column
+from prism.core.data_source import DataSource
 from prism.core.errors import BadInput, NotFinite
 from prism.core.progress import track
+from prism.core.records import Record, drop_nulls
 from prism.core.splits import Split, split_by_quantile
+from prism.gradients.corpus import encode_tokens
 from prism.gradients.forecast import unrendered
 from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber
@@ -57,7 +62,7 @@ class Norms:
 def probe(
     model: nn.Module,
     tokenizer: Any,
-    chats: Iterable[Mapping[str, Any] | Sequence[Mapping[str, Any]]],
+    chats: Iterable[Mapping[str, Any] | Sequence[Mapping[str, Any]]] | str | Path | DataSource,
     context_length: int = 4096,
     tokens_per_pack: int = 4096,
     progress: bool = False,
@@ -68,8 +73,9 @@ def probe(
         model: a causal language model of transformers on its device; it is left as it was. Load it as float32, unless
             memory is short.
         tokenizer: the model's, with a chat template.
-        chats: records with ``messages`` (OpenAI) or ``conversations`` (ShareGPT), a ``datasets.Dataset`` of them, or
-            lists of messages; without ``id`` the position is the id.
+        chats: records of any format that ``prism probe`` reads, a ``datasets.Dataset`` of them, lists of messages, or
+            where they are: a path, the id of a data set of the Hub, or a `DataSource` with its split and columns.
+            Without ``id`` the position is the id.
         context_length: tokens a chat may have; longer ones are truncated and counted.
         tokens_per_pack: tokens of one forward pass; less needs less memory.
         progress: say on standard error how far it is.
@@ -78,7 +84,7 @@ def probe(
         BadInput: a chat, the tokenizer or the model cannot be used; names the chat.
         NotFinite: a loss or norm is NaN or infinite; names the chat.
     """
-    samples = _encode(_parse(chats), ChatEncoder(tokenizer, context_length))
+    samples = _encode(_records(chats), ChatEncoder(tokenizer, context_length))
     check_samples(model, samples, "model")
     with _stand_in(model) as network:
         counts = tuple(parameter_counts(find_projections(network)))
@@ -119,37 +125,46 @@ def route(scores: pd.DataFrame, by: str = "gini", rl_share: float = 0.5) -> Spli
     return split_by_quantile(values, 100 * rl_share)
 
 
-def _parse(chats: Iterable[Any]) -> list[Chat]:
-    parsed: dict[str, Chat] = {}
-    for number, record in enumerate(chats):
-        place = f"chats[{number}]"
-        if isinstance(record, Mapping):
-            # a table of chats of several formats has None where a record lacks a column
-            record = {key: value for key, value in record.items() if value is not None}
-        elif isinstance(record, list | tuple):
-            record = {"messages": list(record)}
-        else:
-            raise BadInput(place, "is no chat", "give records with 'messages', or lists of messages")
-        chat = parse_chat(record, number, place)
-        if chat.id in parsed:
-            raise BadInput(place, f"repeats id {chat.id!r} of {parsed[chat.id].place}", "make ids unique")
-        parsed[chat.id] = chat
-    if not parsed:
-        raise BadInput("chats", "there are none", "give at least one")
-    return list(parsed.values())
-
-
-def _encode(chats: Sequence[Chat], encoder: ChatEncoder) -> list[Sample]:
+def _encode(records: Iterable[Record], encoder: ChatEncoder) -> list[Sample]:
     _, context_length, _ = encoder.settings
-    samples = [Sample.of(chat.id, encoder.encode(chat)) for chat in chats]
-    for chat, sample in zip(chats, samples, strict=True):
-        if not sample.response_tokens:
-            problem = f"{chat.id!r} has no response token within {context_length} tokens"
-            raise BadInput(chat.place, problem, "raise context_length or remove it")
-    places = {chat.id: chat.place for chat in chats}
+    samples: list[Sample] = []
+    places: dict[str, str] = {}
+    for number, place, record in records:
+        if tokens.detect(record):
+            identifier = parse_id(record, number, place)
+            encoded = encode_tokens(tokens.token_rows(record, place), context_length)
+        else:
+            chat = parse_chat(record, number, place)
+            identifier, encoded = chat.id, encoder.encode(chat)
+        if identifier in places:
+            raise BadInput(place, f"repeats id {identifier!r} of {places[identifier]}", "make ids unique")
+        places[identifier] = place
+        samples.append(Sample.of(identifier, encoded).packed())
+        if not samples[-1].response_tokens:
+            problem = f"{identifier!r} has no response token within {context_length} tokens"
+            raise BadInput(place, problem, "raise context_length or remove it")
+    if not samples:
+        raise BadInput("chats", "there are none", "give at least one")
     for sentence in unrendered(samples, places.__getitem__):
         warnings.warn(sentence, stacklevel=3)
     return samples
+
+
+def _records(chats: Any) -> Iterator[Record]:
+    """Chats from wherever they are, as records with number and place."""
+    if isinstance(chats, str | Path | DataSource):
+        yield from DataSource.of(chats).records()
+        return
+    # a table of chats has None where a record lacks a column
+    table = hasattr(chats, "column_names")
+    for number, record in enumerate(chats):
+        place = f"chats[{number}]"
+        if isinstance(record, Mapping):
+            yield number, place, drop_nulls(dict(record)) if table else dict(record)
+        elif isinstance(record, list | tuple):
+            yield number, place, {"messages": list(record)}
+        else:
+            raise BadInput(place, "is no chat", "give records with 'messages', or lists of messages")
 
 
 @contextmanager

@@ -17,8 +17,10 @@ from prism.core.recipes import build_recipe
 
 def probe(
     model: Annotated[str, typer.Option(parser=ModelName, help="folder of a Hugging Face model, or its id on the Hub")],
-    data: Annotated[Path, typer.Option(help="trajectories or chats, one JSON object a line")],
+    data: Annotated[Path, typer.Option(help="trajectories, chats or tokens: file, folder, or id of a Hub data set")],
     out: Annotated[Path, typer.Option(parser=output_file, help="parquet file to write")],
+    columns: Annotated[str, typer.Option(help="names of the data's columns: messages=dialog,id=uid")] = "",
+    split: Annotated[str | None, typer.Option(help="of a folder or a Hub data set, instead of train")] = None,
     recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next nine options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
     layout: Annotated[
@@ -47,6 +49,7 @@ def probe(
 ) -> None:
     """Gradient norm of every projection matrix for every trajectory."""
     from prism.core.chat_templates import read_form
+    from prism.core.data_source import DataSource, parse_columns
     from prism.core.shards import Shard
     from prism.stages.probe import ChatProbeRecipe, ProbeOptions, probe_shard
 
@@ -59,7 +62,8 @@ def probe(
         values["chat"] = asdict(read_form(chat_template, chat_template_kwargs, date))
         settings = build_recipe(ChatProbeRecipe, values, "prism probe")
     options = ProbeOptions(device, resume, strict, loop_time)
-    probe_shard(model, data, out, settings, Shard(shard, shards), options)
+    source = DataSource(str(data), split, parse_columns(columns))
+    probe_shard(model, source, out, settings, Shard(shard, shards), options)
 
 
 def score(

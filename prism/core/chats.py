@@ -83,6 +83,23 @@ def stream_chats(data: str | Path | DataSource) -> Iterator[Chat]:
         raise BadInput(source.path, "holds no chat", FORMATS)
 
 
+def stream_tokens(data: str | Path | DataSource) -> Iterator[tuple[str, str, list[tokens.TokenRow]]]:
+    """Id, place and token rows of every record of a data set that is tokens already.
+
+    Raises:
+        BadInput: names the place of a repeated id, or of a record that holds no tokens or none with loss.
+    """
+    places: dict[str, str] = {}
+    for number, place, record in DataSource.of(data).records():
+        if not tokens.detect(record):
+            raise BadInput(
+                place, "holds no 'input_ids', as the records before do", "put chats into a file of their own"
+            )
+        identifier = parse_id(record, number, place)
+        check_new(identifier, place, places, record.get("id") is not None)
+        yield identifier, place, tokens.token_rows(record, place)
+
+
 def check_new(identifier: str, place: str, places: dict[str, str], named: bool) -> None:
     """Note where a record stands, and refuse an id that comes twice; it may be the number of a record that has none.
 

@@ -45,6 +45,12 @@ class DataSource:
     split: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
+    def __str__(self) -> str:
+        return self.path
+
+    def __fspath__(self) -> str:
+        return self.path
+
     @classmethod
     def of(cls, data: str | Path | DataSource) -> DataSource:
         """A path as a source; a source as it is."""

@@ -79,8 +79,8 @@ class PromptFormat:
 class Row:
     """One row of tokens: a step's prompt and response, or a whole chat. `response_mask` is 1 where the loss falls."""
 
-    input_ids: list[int]
-    response_mask: list[int]
+    input_ids: Sequence[int]
+    response_mask: Sequence[int]
 
     @property
     def response_tokens(self) -> int:

@@ -212,13 +212,13 @@ def _rows(batches: Iterator[Any], path: Path) -> Iterator[Record]:
     for batch in batches:
         for row in batch.to_pylist():
             number += 1
-            yield number, f"{path} record {number}", _without_nulls(row)
+            yield number, f"{path} record {number}", drop_nulls(row)
 
 
-def _without_nulls(value: Any) -> Any:
+def drop_nulls(value: Any) -> Any:
     """A value of a table without the nulls in its structures: every row has the keys of all rows."""
     if isinstance(value, dict):
-        return {key: _without_nulls(inner) for key, inner in value.items() if inner is not None}
+        return {key: drop_nulls(inner) for key, inner in value.items() if inner is not None}
     if isinstance(value, list):
-        return [_without_nulls(inner) for inner in value]
+        return [drop_nulls(inner) for inner in value]
     return value

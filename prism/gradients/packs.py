@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import nn
@@ -34,6 +35,10 @@ class Sample:
     def of(cls, identifier: str, encoded: Encoded) -> Sample:
         """A trajectory's rows under its id."""
         return cls(identifier, tuple(encoded.rows), encoded.truncated, encoded.response_tokens_cut, encoded.unrendered)
+
+    def packed(self) -> Sample:
+        """The same sample in a tenth of the memory: five bytes a token."""
+        return replace(self, rows=tuple(Row(array("i", row.input_ids), bytes(row.response_mask)) for row in self.rows))
 
     @property
     def response_tokens(self) -> int:

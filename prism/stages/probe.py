@@ -62,7 +62,7 @@ WHOLE, DEFAULTS = Shard(), ProbeOptions()
 
 def probe_shard(
     model: str | Path,
-    data: str | Path,
+    data: str | Path | DataSource,
     out_parquet: str | Path,
     recipe: ProbeRecipe,
     shard: Shard = WHOLE,
@@ -72,7 +72,7 @@ def probe_shard(
 
     Args:
         model: folder of a Hugging Face model (safetensors), or its id on the Hub.
-        data: expert trajectories or chats, one JSON object a line.
+        data: expert trajectories, chats or tokens.
         out_parquet: one row a trajectory: id, loss, response_tokens, rows, truncated, and 7L norms
             ``layers.{l}.{module}``; provenance in the file's metadata.
         shard: which part.
@@ -81,7 +81,8 @@ def probe_shard(
         BadInput: the data, the model or a setting cannot be used.
         NotFinite: a loss or norm is NaN or infinite; names the trajectory.
     """
-    corpus = load_corpus(data, recipe.chat)
+    source = DataSource.of(data)
+    corpus = load_corpus(source, recipe.chat)
     folder, model_sha256 = resolve_model(model)
     tokenizer = load_tokenizer(folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
@@ -94,8 +95,9 @@ def probe_shard(
         "device": torch_device.type,
         "model": str(model),
         "model_sha256": model_sha256,
-        "data": str(data),
-        "data_sha256": DataSource.of(data).sha256(),
+        "data": source.path,
+        "data_sha256": source.sha256(),
+        **({"data_options": source.options} if source.options else {}),
         **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
         "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
         "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
@@ -123,7 +125,7 @@ def probe_shard(
 def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Shard, strict: bool) -> list[Sample]:
     prompt = recipe.prompt
     ids = shard.of(sorted(corpus.ids))
-    samples = [corpus.encode(identifier, tokenizer, prompt, recipe.layout, recipe.loss_on) for identifier in ids]
+    samples = corpus.samples(ids, tokenizer, prompt, recipe.layout, recipe.loss_on)
     for sample in samples:
         if strict:
             check_complete(sample, corpus, prompt.context_length)

@@ -80,6 +80,7 @@ def _head(file: NormFile, count: int) -> list[str]:
         f"model: {facts['model']} sha256 {facts['model_sha256']}",
         f"data: {facts['data']}",
         f"data_sha256: {facts['data_sha256']}",
+        *([f"data_options: {facts['data_options']}"] if "data_options" in facts else []),
         f"probe: {facts['dtype']}, prompt format {facts['prompt_sha256']}",
     ]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prism.core.chats import Chat, holds_trajectories, read_chats
+from prism.core.chats import TOKENS, TRAJECTORIES, Chat, kind_of_data, read_chats
 from prism.core.csv_files import read_table
 from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
@@ -74,25 +74,29 @@ def route(
         say(f"wrote {folder}: {', '.join(files)}")
 
 
-def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[list[Chat], str | Path]:
-    """The corpus that was scored, as chats, and its file."""
+def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[list[Chat], DataSource]:
+    """The corpus that was scored, as chats, and where it is."""
     table = read_table(scores_csv)
     path = data or table.note("data")
     if path is None:
         raise BadInput(scores_csv, "does not name the corpus it was made from", "name it with --data")
-    chats = _read_corpus(path)
-    if DataSource.of(path).sha256() != table.note("data_sha256"):
+    source = DataSource.with_options(str(path), table.note("data_options"))
+    chats = _read_corpus(source)
+    if source.sha256() != table.note("data_sha256"):
         raise BadInput(path, f"is not the corpus that {scores_csv} was made from", "probe and score it again")
-    return chats, path
+    return chats, source
 
 
-def _read_corpus(path: str | Path) -> list[Chat]:
+def _read_corpus(source: DataSource) -> list[Chat]:
     """A corpus as chats; expert trajectories with instructions in words."""
-    if not holds_trajectories(path):
-        return read_chats(path)
+    kind = kind_of_data(source)
+    if kind == TOKENS:
+        raise BadInput(source, "holds tokens, of which no chat can be written", "drop --emit")
+    if kind != TRAJECTORIES:
+        return read_chats(source)
     return [
-        Chat(trajectory.id, tuple(conversation_messages(trajectory, "full")), None, f"{path} ({trajectory.id})")
-        for trajectory in read_trajectories(path)
+        Chat(trajectory.id, tuple(conversation_messages(trajectory, "full")), None, f"{source} ({trajectory.id})")
+        for trajectory in read_trajectories(source.files[0])
     ]
 
 
