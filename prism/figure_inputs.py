@@ -64,7 +64,7 @@ class FigureInputs:
         return [self.run.results.checkpoint(self.run.methods[name], *place, seed) for name, seed in self._trained()]
 
     def _tables(self) -> list[Path]:
-        return [self.run.results.table(name) for name in self.target["tables"]]
+        return [self.run.results.table(name) for name in self.figure.tables or self.target["tables"]]
 
     def _times(self) -> list[Path]:
         """Everything else that a run makes: its times are known when it is there."""

@@ -19,6 +19,7 @@ class Figure:
             list of each.
         settings: what else `draw` gets: fields of `FigureSettings`.
         section: what its section of the config holds: a definition of ``config/schema.yaml``; empty where it has none.
+        tables: the tables that it is always drawn from; those of its section otherwise.
         category: where Snakemake's report shows it.
     """
 
@@ -27,6 +28,7 @@ class Figure:
     inputs: tuple[str, ...]
     settings: tuple[str, ...] = ()
     section: str = ""
+    tables: tuple[str, ...] = ()
     category: str = "Figures"
 
 
@@ -61,6 +63,13 @@ FIGURES = {
     "score_distributions": Figure("score_distributions", "Score distributions", ("scores",), ("backbones",), "corpora"),
     "training_curves": Figure("training_curves", "Training curves", ("runs",), ("names",), "rows_of_one_backbone"),
     "forest": Figure("forest", "All methods with intervals", ("tables",), section="shown_tables"),
+    "score_correlates": Figure(
+        "score_correlates", "What the scores go together with", ("tables",), tables=("score_correlates",)
+    ),
+    "routing_sensitivity": Figure(
+        "routing_sensitivity", "What the routing depends on", ("tables",), tables=("routing_sensitivity",)
+    ),
+    "appendix_b": Figure("halves", "Appendix B: what the two halves hold", ("tables",), tables=("appendix_b",)),
     "schedule": Figure("schedule", "Schedule of the run", ("times",), category="Run"),
 }
 

@@ -11,7 +11,10 @@ from snakemake_plan import job_counts
 from prism.tools.snakemake_plan import Job
 
 # what comes after everything else
-LAST = ("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "index_page", "crate")
+LAST = (
+    *("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "index_page", "crate"),
+    *("figure_score_correlates", "figure_routing_sensitivity", "figure_halves"),
+)
 
 # What an edit makes run again, as jobs by rule, without what wraps every run up (LAST).
 TABLE = {"table1_row": 12, "table_statistics": 1, "table1": 1}

@@ -6,8 +6,11 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib
+import numpy as np
+import pandas as pd
 
 matplotlib.use("Agg")
 import matplotlib.pyplot as plt
@@ -111,6 +114,19 @@ def save(figure: Figure, path: Path, form: str = "svg", dpi: int = PNG_DPI) -> N
             figure.savefig(temporary, format=form, metadata={"Date": None})
         else:
             figure.savefig(temporary, format=form, dpi=dpi, metadata={"Software": None})
+
+
+def draw_intervals(axes: Axes, rows: pd.DataFrame, places: np.ndarray, **style: Any) -> None:
+    """Estimates as marks with horizontal 95% intervals.
+
+    Args:
+        rows: columns ``value``, ``value_low`` and ``value_high``.
+        places: where each row stands on the vertical axis.
+    """
+    values = rows["value"].to_numpy(float)
+    errors = [values - rows["value_low"].to_numpy(float), rows["value_high"].to_numpy(float) - values]
+    # a percentile interval need not hold its estimate
+    axes.errorbar(values, places, xerr=np.maximum(errors, 0), linestyle="", elinewidth=0.9, **style)
 
 
 def panel_title(axes: Axes, text: str) -> None:

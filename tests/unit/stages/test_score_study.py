@@ -12,6 +12,9 @@ from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.core.study_tables import STUDY_TABLES
 from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.stages.figures import consensus as figure5
+from prism.stages.figures import halves, routing_sensitivity, score_correlates
+from prism.stages.figures.style import FigureFiles
 from prism.stages.score_study import behaviours, consensus, contrast, correlates, sensitivity
 from prism.stages.score_study.facts import count_facts
 from prism.stages.score_study.frames import write_study
@@ -175,6 +178,32 @@ def test_a_table_is_written_whole_with_its_scale_and_reasons(run, tmp_path, monk
     study = contrast.study(**pick(run, "scores", "pass_rates"))
     write_study(study, STUDY_TABLES["appendix_f"].title, "demo", *out)
     assert [path.read_bytes() for path in out] == before
+
+
+def svg_of(draw, study, folder):
+    """The text of a figure that is drawn from a table."""
+    write_study(study, "title", "demo", folder / "table.csv", folder / "table.md")
+    draw([folder / "table.csv"], FigureFiles(folder / "f.svg", folder / "f.png", "demo"))
+    return (folder / "f.svg").read_text()
+
+
+def test_figures_are_drawn_from_the_tables_and_repeat_byte_for_byte(run, tmp_path):
+    text = svg_of(score_correlates.draw, correlates.study(**run), tmp_path)
+    assert all(name in text for name in ("L2 norm", "pass rate", "Gini, task type", "alfworld"))
+    assert text == svg_of(score_correlates.draw, correlates.study(**run), tmp_path)
+    text = svg_of(halves.draw, behaviours.study(**pick(run, "scores", "facts")), tmp_path)
+    assert text.count("in none") == 3
+    assert "error recovery" in text
+    text = svg_of(routing_sensitivity.draw, sensitivity.study(run["norms"], [], {}), tmp_path)
+    assert "tiny, normalisation" in text
+
+
+def test_figure_5_shows_every_probe_it_is_given(tmp_path):
+    noise = np.random.default_rng(0).lognormal(size=(60, len(NAMES)))
+    norms = [write_probe(tmp_path, noise, f"gradnorms/alfworld/{name}") for name in ("one", "two")]
+    figure5.draw(norms, FigureFiles(tmp_path / "f.svg", tmp_path / "f.png", "demo"))
+    text = (tmp_path / "f.svg").read_text()
+    assert all(words in text for words in ("alfworld, one", "alfworld, two", "of a half", "of the union", "permuted"))
 
 
 @pytest.mark.parametrize(

@@ -118,9 +118,9 @@ def test_the_consensus_is_drawn_and_repeats_byte_for_byte(tmp_path):
     ]
     for name in ("one", "two"):
         out = FigureFiles(tmp_path / f"{name}.svg", tmp_path / f"{name}.png", "demo")
-        consensus.draw(norms, "t", ["b"], out)
+        consensus.draw(norms, out)
     text = (tmp_path / "one.svg").read_text()
-    assert "of 100, " in text
+    assert "of 100: " in text
     assert "p = 0.002" in text  # the smallest that 499 permutations can give
     assert "25%" not in text
     assert (tmp_path / "one.svg").read_bytes() == (tmp_path / "two.svg").read_bytes()
@@ -148,6 +148,7 @@ def test_the_distributions_show_the_median_of_every_metric(results):
 
 
 def test_a_title_is_never_a_formula(tmp_path):
-    norms = fake_norms(tmp_path / "n.parquet", range(8))
-    consensus.draw([norms], "$x_{$ a$b$c", ["b"], FigureFiles(tmp_path / "a.svg", tmp_path / "a.png", "demo"))
+    (tmp_path / "$x_{$ a$b$c").mkdir()
+    norms = fake_norms(tmp_path / "$x_{$ a$b$c" / "n.parquet", range(8))
+    consensus.draw([norms], FigureFiles(tmp_path / "a.svg", tmp_path / "a.png", "demo"))
     assert "$x_{$ a$b$c" in (tmp_path / "a.svg").read_text()

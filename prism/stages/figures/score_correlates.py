@@ -1,0 +1,85 @@
+"""What the scores go together with: rank correlations with their intervals, plain and given the other factors."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from prism.core.csv_files import read_frame
+from prism.core.errors import BadInput
+from prism.stages.figures.style import (
+    BLUE,
+    GREY,
+    METRIC_NAMES,
+    PAGE,
+    VERMILION,
+    FigureFiles,
+    draw_intervals,
+    finish,
+    new_figure,
+)
+
+FACTOR_INCHES, PANEL_INCHES = 0.19, 0.62
+MEASURES = {"spearman": ("plain", BLUE, "o", -0.15), "partial": ("given the other factors", VERMILION, "D", 0.15)}
+NOTE = (
+    "Spearman's rank correlation of a score (columns) with what else is known of a trajectory, 95% bootstrap over "
+    "trajectories. In the titles: percent of the variance of the score's ranks that lies between task types, less what "
+    "chance puts there."
+)
+
+
+def draw(tables: Sequence[Path], out: FigureFiles) -> None:
+    """Draw a row a benchmark and backbone and a column a score.
+
+    Args:
+        tables: ``score_correlates.csv``, a single file.
+
+    Raises:
+        BadInput: the table has no row.
+    """
+    (path,) = tables
+    _, table = read_frame(path)
+    if table.empty:
+        raise BadInput(path, "has no row", "score more trajectories")
+    places = list(table.groupby(["benchmark", "backbone"], sort=False))
+    metrics = list(dict.fromkeys(table["score"]))
+    shown = table[table["measure"].isin(MEASURES)]
+    heights = [
+        PANEL_INCHES + FACTOR_INCHES * block["factor"].nunique()
+        for _, block in shown.groupby(["benchmark", "backbone"], sort=False)
+    ]
+    figure, axes = new_figure(PAGE, 0.3 + sum(heights), len(places), len(metrics), sharex=True, height_ratios=heights)
+    for row, ((benchmark, backbone), block) in zip(axes, places, strict=True):
+        for place, metric in zip(row, metrics, strict=True):
+            _draw_panel(place, block[block["score"] == metric])
+            place.set_title(f"{METRIC_NAMES[metric]}, task type {_explained(block, metric)}")
+            place.tick_params(labelleft=place is row[0])
+        row[0].set_ylabel(f"{benchmark}\n{backbone}")
+    for place in axes[-1]:
+        place.set_xlabel("rank correlation")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    finish(figure, [NOTE], out)
+
+
+def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
+    """One score on one corpus: factors from top to bottom."""
+    factors = list(dict.fromkeys(rows[rows["measure"].isin(MEASURES)]["factor"]))
+    axes.axvline(0, color=GREY, linewidth=0.6)
+    for measure, (label, colour, marker, shift) in MEASURES.items():
+        found = rows[rows["measure"] == measure].set_index("factor").loc[factors]
+        draw_intervals(axes, found, np.arange(len(factors)) + shift, label=label, color=colour, marker=marker)
+    axes.set_yticks(range(len(factors)), factors)
+    axes.set_ylim(len(factors) - 0.5, -0.5)
+    axes.set_xlim(-1.05, 1.05)
+    axes.grid(axis="x", color="0.92", linewidth=0.5)
+    axes.set_axisbelow(True)
+
+
+def _explained(block: pd.DataFrame, metric: str) -> str:
+    found = block[(block["score"] == metric) & (block["measure"] == "explained")]["value"]
+    return f"{max(float(found.iloc[0]), 0):.0f}%" if len(found) else "alike"
