@@ -44,17 +44,13 @@ include: "rules/common.smk"
 container: image("cpu")
 
 
-include: "rules/benchmarks.smk"
 include: "rules/fetch.smk"
 include: "rules/games.smk"
 include: "rules/trajectories.smk"
 include: "rules/backbones.smk"
 include: "rules/probe.smk"
-include: "rules/passrates.smk"
 include: "rules/scores.smk"
-include: "rules/splits.smk"
-include: "rules/sft.smk"
-include: "rules/rl.smk"
+include: "rules/train.smk"
 include: "rules/evaluate.smk"
 include: "rules/tables.smk"
 include: "rules/score_study.smk"
@@ -63,38 +59,11 @@ include: "rules/audit.smk"
 include: "rules/report.smk"
 
 
-# On a cluster these run where Snakemake runs: downloads need a network, the others take seconds.
-localrules:
-    all,
-    audit,
-    backbone,
-    benchmark_summary,
-    comparison,
-    crate,
-    index_page,
-    sensitivity,
-
-
-workflow.localrules(
-    *[made.name for made in workflow.rules if made.name.startswith("table")]
-)
-
-
 rule all:
     default_target: True
     input:
-        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
-        collect(
-            "<results>/figures/{figure}.{format}",
-            figure=config["targets"]["figures"],
-            format=["svg", "png"],
-        ),
-        "<results>/benchmarks/summary.csv",
-        "<results>/comparison.md",
-        "<results>/index.html",
-        "<results>/ro-crate-metadata.json",
-        [INPUTS.everything(table) for table in config["targets"]["tables"]],
-        INPUTS.prompt_lengths(),
+        INPUTS.whole_run(),
+    localrule: True
 
 
 # what a job asks of the cluster stands in its line of a dry run, which Snakemake shortens to the message

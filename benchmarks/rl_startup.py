@@ -31,7 +31,7 @@ WORK = ("seconds_generation", "seconds_old_log_prob", "seconds_reference_log_pro
 REST = ("seconds_weights", "seconds_checkpoint", "seconds_other")
 DEMO = {
     "prompt": {"style": "compact", "history": "actions:14", "context_length": 512},
-    "max_env_steps": 20,
+    "max_steps": 20,
     "learning_rate": 3e-4,
     "tasks_per_step": 4,
     "mini_batch": 256,

@@ -39,7 +39,7 @@ STAGES: dict[str, tuple[type, tuple[str, ...]]] = {
         ("prompt", "max_steps", "top_p", "max_new_tokens", "batch_size", "workers", "threads", "generator"),
     ),
     "sft": (SftRecipe, ("prompt", "template")),
-    "rl": (RlRecipe, ("prompt", "algorithm", "max_env_steps")),
+    "rl": (RlRecipe, ("prompt", "algorithm", "max_steps")),
     "evaluation": (EvaluationRecipe, ("prompt", "max_steps")),
 }
 # what a benchmark may lay its own settings over, and what an RL algorithm may
@@ -130,7 +130,7 @@ class StageRecipes:
     def rl(self, benchmark: str, algorithm: str) -> RlRecipe:
         """Of reinforcement learning with one algorithm, whose own settings are laid over the stage's."""
         own = self.config["rl"].get("algorithms", {}).get(algorithm, {})
-        limits = {"algorithm": algorithm, "max_env_steps": self._benchmarks[benchmark]["max_steps"]}
+        limits = {"algorithm": algorithm, "max_steps": self._benchmarks[benchmark]["max_steps"]}
         recipe = _build(RlRecipe, self._laid_over("rl", benchmark, **own, **limits), "rl")
         with _named("rl"):
             recipe.check_batches()

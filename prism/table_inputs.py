@@ -15,6 +15,7 @@ from prism.core.recipes import json_text
 from prism.core.results import Results
 from prism.core.splits import RANDOM
 from prism.core.study_tables import STUDY_TABLES
+from prism.data_inputs import corpus_source
 from prism.settings import ETO, StageRecipes
 
 # the method that Table 3's speed-ups are relative to
@@ -59,12 +60,28 @@ class TableInputs:
         """The section of a table; the tables about the scores share one."""
         return self.config["tables"]["score_study" if table in STUDY_TABLES else table]
 
-    def everything(self, table: str) -> list[Path]:
-        """Splits, evaluations and cells of a table, so that one that was deleted is made again.
+    def products(self) -> list[Path]:
+        """The tables and figures that the config asks for."""
+        targets = self.config["targets"]
+        return [*map(self.results.table, targets["tables"]), *map(self.results.figure, targets["figures"])]
+
+    def everything(self) -> list[Path]:
+        """Splits, evaluations and cells of those tables, so that one that was deleted is made again.
 
         Snakemake does not look for an intermediate file as long as what was made from it is up to date.
         """
-        return [*self.splits(table), *self.evaluations(table), *self.cells(table)] if table in TABLES else []
+        tables = [table for table in self.config["targets"]["tables"] if table in TABLES]
+        return [path for table in tables for path in self._behind(table)]
+
+    def _behind(self, table: str) -> list[Path]:
+        return [*self.splits(table), *self.evaluations(table), *self.cells(table)]
+
+    def whole_run(self) -> list[Path]:
+        """Everything that a plain `snakemake` makes."""
+        results = self.results
+        pictures = [results.figure(name, "png") for name in self.config["targets"]["figures"]]
+        pages = [results.summary, results.comparison, results.index_page, results.crate]
+        return [*self.products(), *pictures, *pages, *self.everything(), *self.prompt_lengths()]
 
     def splits(self, table: str) -> list[Path]:
         """The splits that a table's methods rest on."""
@@ -76,6 +93,10 @@ class TableInputs:
             for subset in (run.sft, run.rl):
                 found.update(self.results.split(subset, benchmark, backbone))
         return sorted(found)
+
+    def checkpoint(self, method: str, benchmark: str, backbone: str, seed: int | str) -> Path:
+        """The model that a method ends with."""
+        return self.results.checkpoint(self.methods[method], benchmark, backbone, seed)
 
     def evaluations_of(self, benchmark: str, backbone: str, method: str, panel: str) -> list[Path]:
         """A method's evaluations on one panel, one a seed."""
@@ -174,7 +195,7 @@ class TableInputs:
         after = self.config["probe"]["variants"][variant].get("after")
         if not after:
             return self.results.backbone(backbone)
-        return self.results.checkpoint(self.methods[after], benchmark, backbone, self.config["seeds"][0])
+        return self.checkpoint(after, benchmark, backbone, self.config["seeds"][0])
 
     def pass_rate_shards(self, benchmark: str, backbone: str) -> list[Path]:
         """All shards of the counted rollouts."""
@@ -198,7 +219,7 @@ class TableInputs:
             run = self.methods[method].at_seed(seed)
             if run.sft:
                 outputs.append(self.results.initial(run.init, benchmark, backbone, seed))
-            outputs += [self.results.checkpoint(self.methods[name], benchmark, backbone, seed) for name in names]
+            outputs += [self.checkpoint(name, benchmark, backbone, seed) for name in names]
         return list(dict.fromkeys(outputs))
 
     def timing_option(self, row: Mapping[str, str]) -> list[str]:
@@ -251,6 +272,17 @@ class TableInputs:
         targets = self.config["targets"]
         return {name: self.config[kind][name] for kind in COMPARED for name in COMPARED[kind] if name in targets[kind]}
 
+    def comparison_recipe(self) -> str:
+        """What the comparison with the paper is told of this run, as JSON."""
+        shown = {**self.config["tables"], **self.config["figures"]}
+        targets = self.config["targets"]
+        recipe = {
+            "scale": self.config["scale"],
+            "targets": targets["tables"] + targets["figures"],
+            "backbones": {name: own["backbones"] for name, own in shown.items() if "backbones" in own},
+        }
+        return json_text(recipe)
+
     def consensus_norms(self) -> list[Path]:
         """The gradient norms behind Figure 5, if this run draws it."""
         target = self.config["figures"]["figure5"]
@@ -264,8 +296,7 @@ class TableInputs:
 
     def plays_eto(self, benchmark: str) -> bool:
         """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
-        settings = self.config["benchmarks"][benchmark]
-        return settings["trajectories"] == ETO and not settings["trajectories_file"]
+        return corpus_source(self.config["benchmarks"][benchmark]) == ETO
 
     def prompt_lengths(self) -> list[Path]:
         """How many prompts of ETO's conversations are too long; our own experts' rooms and stores are small."""

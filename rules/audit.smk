@@ -1,20 +1,12 @@
 # The paper against itself. It needs no run, and is therefore one file for all scales.
-import os
 
-PAPER_FILES = [
-    f"{PAPER}/{name}"
-    for name in (
-        "table1.csv",
-        "table2.csv",
-        "table3.csv",
-        "table4.csv",
-        "statements.csv",
-        "alfworld_tasks.csv",
-        "claims.yaml",
-        "outside.csv",
-        "version.yaml",
-    )
-]
+PAPER_FILES = collect(
+    f"{PAPER}/{{name}}",
+    name=(
+        "table1.csv table2.csv table3.csv table4.csv statements.csv"
+        " alfworld_tasks.csv claims.yaml outside.csv version.yaml"
+    ).split(),
+)
 
 
 rule audit:
@@ -31,6 +23,7 @@ rule audit:
         "<logs>/audit/paper.log",
     benchmark:
         "<benchmarks>/audit/paper.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:
@@ -62,6 +55,7 @@ rule comparison:
         "<logs>/audit/comparison.log",
     benchmark:
         "<benchmarks>/comparison/comparison.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:
@@ -73,20 +67,7 @@ rule comparison:
             for option in ("times", "sensitivity", "norms")
             for path in input.get(option)
         ],
-        recipe=json_text(
-            {
-                "scale": config["scale"],
-                "targets": config["targets"]["tables"] + config["targets"]["figures"],
-                "backbones": {
-                    name: target["backbones"]
-                    for name, target in {
-                        **config["tables"],
-                        **config["figures"],
-                    }.items()
-                    if "backbones" in target
-                },
-            }
-        ),
+        recipe=INPUTS.comparison_recipe(),
     message:
         "the paper's claims beside this run"
     shell:

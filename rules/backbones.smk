@@ -8,6 +8,7 @@ rule backbone:
         "<logs>/backbones/{backbone}.log",
     benchmark:
         "<benchmarks>/backbone/{backbone}.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:

@@ -20,10 +20,10 @@ if not (PACKAGE / "prism").exists() or not (PACKAGE / "prism").samefile(ROOT / "
         (PACKAGE / "prism").symlink_to(ROOT / "prism")
 sys.path[:] = [str(PACKAGE), *(path for path in sys.path if path != str(ROOT))]
 
-from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
-from prism.core.methods import build_methods, parse_slice
+from prism.core.methods import parse_slice
 from prism.core.recipes import json_text, machine_settings, result_settings
 from prism.core.results import Results
 from prism.core.stage_sources import code_of
@@ -32,7 +32,8 @@ from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.core.model_folder import content_hash
 from prism.tools.containers import check_image
-from prism.settings import ETO, StageRecipes, check_config
+from prism.data_inputs import DataInputs, only
+from prism.settings import StageRecipes, check_config
 from prism.table_inputs import TableInputs
 
 
@@ -70,11 +71,10 @@ except PrismError as error:
 
 announce()
 
-METHODS = build_methods(config["methods"])
 RECIPES = StageRecipes(config)
-# where everything lies, and what the tables of the config are made of
+# where everything lies, and what the data and the tables of the config are made of
 RESULTS = Results("<results>")
-INPUTS = TableInputs(config, RESULTS)
+DATA, INPUTS = DataInputs(config, RESULTS), TableInputs(config, RESULTS)
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers
@@ -89,7 +89,7 @@ PANELS = {
 wildcard_constraints:
     benchmark="|".join(config["benchmarks"]),
     backbone="|".join(map(re.escape, config["backbones"])),
-    method="|".join(METHODS),
+    method="|".join(INPUTS.methods),
     seed=r"\d+",
     panel="|".join(sorted(PANELS)),
     split="|".join(BENCHMARKS["alfworld"].panels),
@@ -138,11 +138,6 @@ def backbone_content(wildcards):
     backbone = config["backbones"][wildcards.backbone]
     local = backbone["source"] == "local"
     return content_hash(backbone["location"]) if local else "none"
-
-
-def checkpoint_folder(method, benchmark, backbone, seed):
-    """The model that a method ends with."""
-    return RESULTS.checkpoint(METHODS[method], benchmark, backbone, seed)
 
 
 def split_option(subset, split):

@@ -1,13 +1,5 @@
 # Data from elsewhere: downloaded once into folders that outlive the results, checked and unpacked; what is there already
 # and matches is kept. These jobs run where Snakemake runs: compute nodes often have no network.
-DOWNLOAD_FOLDERS = {
-    own.get("collection", name): own["data_dir"]
-    for name, own in config["benchmarks"].items()
-} | {ETO: "resources/eto"}
-
-
-localrules:
-    fetch,
 
 
 rule fetch:
@@ -18,11 +10,12 @@ rule fetch:
     benchmark:
         "<benchmarks>/fetch/{collection}.tsv"
     wildcard_constraints:
-        collection="|".join(DOWNLOAD_FOLDERS),
+        collection="|".join(DATA.download_folders),
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:
-        folder=lambda wildcards: DOWNLOAD_FOLDERS[wildcards.collection],
+        folder=lambda wildcards: DATA.download_folders[wildcards.collection],
         version=STAGE_VERSIONS["fetch"],
     message:
         "fetch: {wildcards.collection} into {params.folder}"

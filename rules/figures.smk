@@ -30,7 +30,7 @@ for figure_name, figure in FIGURES.items():
         params:
             figure=figure_name,
             files=lambda wildcards, input: file_options(
-                dict(input.items()), f"{config['results']}/benchmarks"
+                dict(input.items()), Results(config["results"]).times
             ),
             settings=wanted.settings(),
             scale=config["scale"],

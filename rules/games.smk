@@ -10,7 +10,7 @@ rule catalog:
     benchmark:
         "<benchmarks>/catalog/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=only(filter(catalog_of, config["benchmarks"])),
+        benchmark=only(DATA.catalogs()),
     conda:
         "../envs/cpu.yaml"
     params:
@@ -24,8 +24,8 @@ rule catalog:
 
 rule games:
     input:
-        catalog=lambda wildcards: catalog_of(wildcards.benchmark),
-        fetched=lambda wildcards: fetched(wildcards.benchmark),
+        catalog=lambda wildcards: DATA.catalog(wildcards.benchmark),
+        fetched=lambda wildcards: DATA.fetched(wildcards.benchmark),
     output:
         directory("<results>/data/{benchmark}/games"),
     log:
@@ -35,19 +35,20 @@ rule games:
     conda:
         "../envs/cpu.yaml"
     params:
-        files=games_files,
-        recipe=games_recipe,
+        options=lambda wildcards, input: DATA.games_options(
+            wildcards.benchmark, input.catalog
+        ),
         version=STAGE_VERSIONS["games"],
     message:
         "games of {wildcards.benchmark}"
     shell:
-        "PRISM_LOG={log} python -m prism stage games {wildcards.benchmark} {params.files} {params.recipe} --out {output}"
+        "PRISM_LOG={log} python -m prism stage games {wildcards.benchmark} {params.options} --out {output}"
 
 
 rule panel:
     input:
         games="<results>/data/{benchmark}/games",
-        trajectories=panel_corpus,
+        trajectories=lambda wildcards: DATA.panel_corpus(**wildcards),
     output:
         "<results>/data/{benchmark}/panels/{panel}.json",
     log:
@@ -57,7 +58,7 @@ rule panel:
     conda:
         "../envs/cpu.yaml"
     params:
-        code=code("panels", others=TASK_CODE),
+        code=code("panels", others=DATA.task_code),
         corpus=lambda wildcards, input: (
             f"--trajectories {input.trajectories}" if input.trajectories else ""
         ),

@@ -4,15 +4,15 @@ REPORTED = [*config["targets"]["tables"], *config["targets"]["figures"]]
 
 rule index_page:
     input:
-        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
-        collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
-        [INPUTS.everything(table) for table in config["targets"]["tables"]],
+        INPUTS.products(),
+        INPUTS.everything(),
         "<results>/benchmarks/summary.csv",
         captions=collect(shipped("report/{name}.rst"), name=REPORTED),
     output:
         "<results>/index.html",
     log:
         "<logs>/index.log",
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:
@@ -46,6 +46,7 @@ rule crate:
         workflow=directory("<results>/workflow"),
     log:
         "<logs>/crate.log",
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:

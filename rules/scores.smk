@@ -1,4 +1,5 @@
-# Concentration scores: Gini, kurtosis, CV (eq. 5-7), L2, their normalised variants, seeded random scores.
+# Concentration scores: Gini, kurtosis, CV (eq. 5-7), L2, their normalised variants, seeded random scores. A quantile of
+# one sends the trajectories at or below it to SFT, the others to RL (eq. 2-3).
 
 
 rule scores:
@@ -38,6 +39,7 @@ rule sensitivity:
         "<logs>/tables/appendix_g.log",
     benchmark:
         "<benchmarks>/sensitivity/appendix_g.tsv"
+    localrule: True
     conda:
         "../envs/cpu.yaml"
     params:
@@ -47,3 +49,25 @@ rule sensitivity:
         "appendix G: does normalising the norms change the ranking?"
     shell:
         "PRISM_LOG={log} python -m prism stage sensitivity {input.scores} --scale {params.scale} --out {output}"
+
+
+rule split:
+    input:
+        scores=lambda wildcards: RESULTS.source_of_score(
+            wildcards.score, wildcards.benchmark, wildcards.backbone
+        ),
+    output:
+        "<results>/splits/{benchmark}/{backbone}/{score}-{percent}.csv",
+    log:
+        "<logs>/splits/{benchmark}/{backbone}/{score}-{percent}.log",
+    benchmark:
+        "<benchmarks>/split/{benchmark}/{backbone}/{score}-{percent}.tsv"
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code("splits"),
+    message:
+        "split: {wildcards.percent}% to RL by {wildcards.score}"
+    shell:
+        "PRISM_LOG={log} python -m prism stage split {input.scores} --score {wildcards.score}"
+        " --rl-percent {wildcards.percent} --out {output}"

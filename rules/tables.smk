@@ -1,6 +1,4 @@
 # Cells, paired tests, tables, and where the run's time went.
-import os
-
 from prism.core.paper_tables import TABLES
 from prism.table_inputs import cell_patterns, row_pattern
 
@@ -101,8 +99,7 @@ rule table_statistics:
 rule benchmark_summary:
     input:
         # everything else: the summary comes last
-        collect("<results>/tables/{table}.csv", table=config["targets"]["tables"]),
-        collect("<results>/figures/{figure}.svg", figure=config["targets"]["figures"]),
+        INPUTS.products(),
     output:
         "<results>/benchmarks/summary.csv",
     log:

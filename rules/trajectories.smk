@@ -4,7 +4,7 @@
 
 rule corpus:
     input:
-        lambda wildcards: settings_of(wildcards.benchmark)["trajectories_file"],
+        lambda wildcards: config["benchmarks"][wildcards.benchmark]["trajectories_file"],
     output:
         trajectories="<results>/data/{benchmark}/trajectories.jsonl",
         manifest="<results>/data/{benchmark}/trajectories.json",
@@ -13,7 +13,7 @@ rule corpus:
     benchmark:
         "<benchmarks>/corpus/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=only(OWN_CORPUS),
+        benchmark=only(DATA.corpora("file")),
     conda:
         "../envs/cpu.yaml"
     params:
@@ -36,7 +36,7 @@ rule expert_trajectories:
     benchmark:
         "<benchmarks>/expert_trajectories/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=only(EXPERT_CORPUS),
+        benchmark=only(DATA.corpora("expert")),
     conda:
         "../envs/cpu.yaml"
     threads: lambda wildcards: 2 if BENCHMARKS[wildcards.benchmark].in_processes else 1
@@ -63,12 +63,12 @@ rule eto_trajectories:
     benchmark:
         "<benchmarks>/eto_trajectories/{benchmark}.tsv"
     wildcard_constraints:
-        benchmark=only(ETO_CORPUS),
+        benchmark=only(DATA.corpora("eto")),
     conda:
         "../envs/cpu.yaml"
     threads: lambda wildcards: 4 if BENCHMARKS[wildcards.benchmark].in_processes else 1
     params:
-        source=lambda wildcards: f"{DOWNLOAD_FOLDERS[ETO]}/{BENCHMARKS[wildcards.benchmark].eto_file}",
+        source=lambda wildcards: DATA.eto_file(wildcards.benchmark),
         recipe=lambda wildcards: recipe("eto", wildcards.benchmark),
         version=STAGE_VERSIONS["trajectories"],
     message:

@@ -77,6 +77,14 @@ class Results:
         """The corpus."""
         return self.root / f"data/{benchmark}/trajectories.jsonl"
 
+    def catalog(self, benchmark: str) -> Path:
+        """Generated files that games are made from."""
+        return self.root / f"data/{benchmark}/catalog"
+
+    def fetched(self, collection: str) -> Path:
+        """The record of a download."""
+        return self.root / f"fetch/{collection}.json"
+
     def games(self, benchmark: str) -> Path:
         """The data that a benchmark's environments are made with."""
         return self.root / f"data/{benchmark}/games"
@@ -168,6 +176,21 @@ class Results:
     def times(self) -> Path:
         """The folder of Snakemake's benchmark files."""
         return self.root / TIMES
+
+    @property
+    def comparison(self) -> Path:
+        """The paper's claims beside the run."""
+        return self.root / "comparison.md"
+
+    @property
+    def index_page(self) -> Path:
+        """The page that a person opens first."""
+        return self.root / "index.html"
+
+    @property
+    def crate(self) -> Path:
+        """The provenance of the run."""
+        return self.root / "ro-crate-metadata.json"
 
     @property
     def summary(self) -> Path:

@@ -65,7 +65,7 @@ class EpisodeSettings:
         games_dir: folder that the tasks' game files are relative to.
         rollout_folder: where finished episodes are logged.
         prompt: fields of `PromptFormat`.
-        max_env_steps: environment steps after which an episode ends.
+        max_steps: environment steps after which an episode ends.
         success_reward: reward of a solved task.
         invalid_action_penalty: what an invalid action costs its row.
         environment_threads: threads a worker process steps its environments with.
@@ -78,7 +78,7 @@ class EpisodeSettings:
     games_dir: str
     rollout_folder: str
     prompt: dict[str, Any]
-    max_env_steps: int
+    max_steps: int
     success_reward: float
     invalid_action_penalty: float
     environment_threads: int

@@ -20,12 +20,12 @@ class RlRecipe:
 
     Attributes:
         prompt: how a step becomes text; the same value as in evaluation.
-        max_env_steps: environment steps after which an episode ends (paper: 50 ALFWorld, 15 WebShop).
+        max_steps: environment steps after which an episode ends (paper: 50 ALFWorld, 15 WebShop).
         algorithm: ``grpo`` or ``gigpo``.
     """
 
     prompt: PromptFormat
-    max_env_steps: int
+    max_steps: int
     learning_rate: float = setting("of AdamW, constant (P)", above=0)
     tasks_per_step: int = setting("tasks of a training step, at most those of the subset (V)", at_least=1)
     mini_batch: int = setting(

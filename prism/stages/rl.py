@@ -150,7 +150,7 @@ def _episodes(
         games_dir=str(Path(games_dir).resolve()),
         rollout_folder=str(paths.rollouts),
         prompt=asdict(recipe.prompt),
-        max_env_steps=recipe.max_env_steps,
+        max_steps=recipe.max_steps,
         success_reward=recipe.success_reward,
         invalid_action_penalty=recipe.invalid_action_penalty,
         environment_threads=recipe.environment_threads,

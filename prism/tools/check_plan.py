@@ -45,6 +45,7 @@ RECIPES = {
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
     ("compare", "recipe"): "prism.stages.comparison:ComparisonRecipe",
+    ("figure", "settings"): "prism.core.figures:FigureSettings",
 }
 # JSON that is written down as it is
 RECORDED = {("crate", "config")}

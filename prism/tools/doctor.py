@@ -261,7 +261,7 @@ EVALUATION = {
 }
 RL = {
     "prompt": PROMPT,
-    "max_env_steps": 3,
+    "max_steps": 3,
     "learning_rate": 1e-6,
     "tasks_per_step": 2,
     "group_size": 4,

@@ -152,7 +152,7 @@ def test_verls_vllm_rollout_is_composed_and_converted(root):
     paper = yaml.safe_load((root / "config/paper.yaml").read_text())
     prompt = paper["benchmarks"]["alfworld"]["prompt"]
     settings = {key: value for key, value in paper["rl"].items() if key != "algorithms"}
-    recipe = build_recipe(RlRecipe, {**settings, "prompt": prompt, "max_env_steps": 50}, "paper.yaml")
+    recipe = build_recipe(RlRecipe, {**settings, "prompt": prompt, "max_steps": 50}, "paper.yaml")
     paths = RunPaths(Path("/run/model"), Path("/run/work"), Path("/run/ray"))
     rollout = convert_verl(compose_verl(verl_overrides(recipe, paths, 3000, 150, 1)))["actor_rollout_ref.rollout"]
     assert type(rollout).__name__ == "RolloutConfig"

@@ -102,7 +102,7 @@ def test_prompts_have_the_papers_lengths_and_the_response_comes_on_top(commands)
     for command in commands:
         if command.name in ("rl", "evaluate", "pass-rates"):
             recipe = json.loads(parse(command)["recipe"])
-            benchmark = {50: "alfworld", 15: "webshop"}[recipe.get("max_env_steps") or recipe["max_steps"]]
+            benchmark = {50: "alfworld", 15: "webshop"}[recipe["max_steps"]]
             response = recipe.get("max_response_tokens") or recipe["max_new_tokens"]
             lengths.add((command.name, benchmark, recipe["prompt"]["context_length"], response))
     expected = {("alfworld", 2048, 512), ("webshop", 4096, 512)}

@@ -14,10 +14,13 @@ def profile_of(root) -> dict:
 
 
 def is_local(rule: str, root) -> bool:
-    """Whether the Snakefile keeps a rule where Snakemake runs: by its name in a list, or as a table or figure."""
-    text = "".join(path.read_text() for path in [root / "Snakefile", *(root / "rules").glob("*.smk")])
-    blocks = re.findall(r"^localrules:\n((?:    .*\n)+)", text, re.MULTILINE)
-    return rule.startswith(("figure_", "table")) or rule in re.findall(r"\w+", "".join(blocks))
+    """Whether a rule says that it runs where Snakemake runs; so does what is made from one that says it."""
+    text = "".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    base = re.search(rf"^use rule (\w+) as {rule} with:", text, re.MULTILINE)
+    if base:
+        return base[1].startswith("figure_") or is_local(base[1], root)
+    (own,) = re.findall(rf"^rule {rule}:\n((?:    .*\n|\n)+)", text, re.MULTILINE)
+    return "    localrule: True\n" in own
 
 
 def rule_names(root) -> set[str]:

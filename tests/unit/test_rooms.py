@@ -144,3 +144,20 @@ def test_the_layout_of_results_is_spelt_in_one_module(root):
                 if found.split(": ", 1)[1] not in other
             ]
     assert spelt == []
+
+
+def test_files_are_short(root):
+    """A file that one can read at a sitting; the workflow's rules too."""
+    lengths = {
+        path.relative_to(root).as_posix(): len(path.read_text().splitlines())
+        for pattern in ("prism/**/*.py", "rules/*.smk", "Snakefile", "scripts/*.py")
+        for path in root.glob(pattern)
+    }
+    assert [name for name, lines in lengths.items() if lines > (400 if name.endswith(".py") else 160)] == []
+    assert sum(lines for name, lines in lengths.items() if name.startswith("rules/")) < 1100
+
+
+def test_the_workflow_touches_nothing_private_of_snakemake(root):
+    """What begins with an underscore changes without notice."""
+    for path in [*root.glob("rules/*.smk"), root / "Snakefile", root / "records.smk"]:
+        assert not re.search(r"\w\._[a-z]", path.read_text()), path

@@ -15,8 +15,8 @@ from typing import Any
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, read_json, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
-from prism.environments.alfworld import games as alfworld_games
-from prism.environments.alfworld.games import GAME_FILE, SPLITS, TASK_TYPES, GameSize
+from prism.environments.alfworld.game_files import GAME_FILE, write_game
+from prism.environments.alfworld.games import SPLITS, TASK_TYPES, GameSize, generate_split
 from prism.environments.alfworld.packages import NO_TASK
 from prism.environments.base import Task
 
@@ -54,11 +54,11 @@ def generate_games(out_dir: Path, recipe: GamesRecipe) -> None:
     with atomic_folder(out_dir) as folder:
         for split in SPLITS:
             count = getattr(recipe, split)
-            games = alfworld_games.generate_split(split, count, recipe.seed, recipe.size, taken)
+            games = generate_split(split, count, recipe.seed, recipe.size, taken)
             (folder / split).mkdir()
             index[split] = []
             for game in track(games, count, f"games {split}", "games"):
-                path = alfworld_games.write_game(folder / split, game)
+                path = write_game(folder / split, game)
                 index[split].append(_entry(folder, path, game.task_type))
                 files[_identifier(folder, path)] = sha256_file(path)
         _write_manifest(folder, "generated", index, files, {})

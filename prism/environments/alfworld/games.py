@@ -2,11 +2,7 @@
 
 The package holds the PDDL domain, the text grammar, the goal library and the inventories of 120 floor plans, but no
 games. A generated game puts a task and some objects into one of these floor plans and has the layout of the real data
-set, so that the unmodified `AlfredTWEnv` loads it::
-
-    {split}/{task type}-{Object}-None-{Receptacle}-{floor plan}/trial_{hash}/game.tw-pddl       what the engine plays
-                                                                             traj_data.json     what the expert reads
-                                                                             initial_state.pddl the problem alone
+set (`prism.environments.alfworld.game_files`).
 
 Scenes are plausible, not real: furniture that the package lists without a pose gets an invented one, and objects lie
 where ALFRED allows them to lie.
@@ -20,8 +16,6 @@ import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any
 
 from prism.core.errors import BadInput
 from prism.environments.alfworld import packages
@@ -37,7 +31,6 @@ TASK_TYPES = {
 """ALFRED's task types and the short names of the paper's columns."""
 
 SPLITS = ("train", "seen", "unseen")
-GAME_FILE = "game.tw-pddl"
 
 HELD_OUT_EVERY = 5
 """Floor plans whose number is a multiple of this are held out: 6 of 30 in each kind of room, as 5, 10, ... 30."""
@@ -48,13 +41,10 @@ _TREATMENTS = {
     "pick_heat_then_place_in_recep": ("Heatable", "Microwave"),
     "pick_cool_then_place_in_recep": ("Coolable", "Fridge"),
 }
-_LAMPS = ("DeskLamp", "FloorLamp")
+LAMPS = ("DeskLamp", "FloorLamp")
 _LAMP_STANDS = ("Desk", "SideTable", "Dresser", "Shelf", "DiningTable", "CoffeeTable")
 # How many of a class a floor plan gets when the package lists the class but no instance of it.
 _INVENTED_COUNTS = {"StoveBurner": 4, "CounterTop": 2, "Shelf": 2}
-_PROPERTIES = ("Cleanable", "Heatable", "Coolable", "Toggleable", "Sliceable")
-# PDDL names may not hold these characters; "#" stands for the type dash in the package's own texts.
-_MANGLED = {"-": "_minus_", "#": "-", "|": "_bar_", "+": "_plus_", ".": "_dot_", ",": "_comma_"}
 _ATTEMPTS = 400
 
 
@@ -178,28 +168,6 @@ def generate_split(split: str, count: int, seed: int, size: GameSize, taken: set
             raise BadInput(split, f"no new {task_type} game found", "ask for fewer games or allow larger scenes")
 
 
-def write_game(split_folder: Path, game: Game) -> Path:
-    """Write one game below the folder of its split; returns the game file."""
-    folder = split_folder / game.folder
-    folder.mkdir(parents=True)
-    problem = _problem(game)
-    _write(folder / "initial_state.pddl", problem)
-    _write(folder / "traj_data.json", json.dumps(_traj_data(game), indent=1, sort_keys=True))
-    content = {
-        "grammar": packages.grammar().replace(packages.NO_TASK, game.task),
-        "pddl_domain": packages.domain(),
-        "pddl_problem": problem,
-        "solvable": True,
-        "walkthrough": None,
-    }
-    _write(folder / GAME_FILE, json.dumps(content, sort_keys=True))
-    return folder / GAME_FILE
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text, encoding="utf-8", newline="\n")
-
-
 @cache
 def floor_plan(number: int) -> FloorPlan:
     """A floor plan of the package, with invented poses for the furniture that has none.
@@ -222,7 +190,7 @@ def floor_plan(number: int) -> FloorPlan:
         for kind in kinds
         if kind in constants.OBJECTS_SET and kind not in furniture and any(kind in allowed[home] for home in present)
     ]
-    lamps = [kind for kind in kinds if kind in _LAMPS]
+    lamps = [kind for kind in kinds if kind in LAMPS]
     return FloorPlan(number, tuple(receptacles), tuple(movable), tuple(lamps))
 
 
@@ -328,89 +296,3 @@ def _clutter(
         copies = rng.choice((0, 1, 1, 2)) if homes else 0
         placements += [_place(kind, homes, rng) for _ in range(copies)]
     return placements if room_for is None else placements[:room_for]
-
-
-def _problem(game: Game) -> str:
-    """The PDDL problem: objects, initial state, goal."""
-    goal = packages.goals()[game.task_type]["pddl"].format(obj=game.target, recep=game.parent, toggle=game.lamp)
-    head = [f"(define (problem plan_{game.trial})", "(:domain alfred)"]
-    return "\n" + _mangle("\n".join([*head, *_declarations(game), *_initial_state(game)])) + "\n" + _mangle(goal)
-
-
-def _mangle(text: str) -> str:
-    return "".join(_MANGLED.get(character, character) for character in text)
-
-
-def _locations(game: Game) -> dict[str, str]:
-    """A standing place for every receptacle: ``loc|x|z|rotation|horizon``."""
-    return {room.id: f"loc|{index}|{index % 5}|{index % 4}|60" for index, room in enumerate(game.receptacles)}
-
-
-_START = "loc|-9|0|0|30"
-
-
-def _declarations(game: Game) -> list[str]:
-    furniture, things = _type_names()
-    lines = ["(:objects", "agent1 # agent"]
-    lines += [f"{kind}Type # otype" for kind in things]
-    lines += [f"{kind}Type # rtype" for kind in furniture]
-    lines += [f"{thing.id} # object" for thing in game.placements]
-    lines += [f"{room.id} # receptacle" for room in game.receptacles]
-    lines += [f"{place} # location" for place in sorted({*_locations(game).values(), _START})]
-    return [*lines, ")"]
-
-
-def _type_names() -> tuple[list[str], list[str]]:
-    """Sorted class names of furniture and of things."""
-    constants = packages.constants()
-    furniture = set(constants.RECEPTACLES) - set(constants.MOVABLE_RECEPTACLES)
-    return sorted(furniture), sorted(constants.OBJECTS_SET - furniture)
-
-
-def _initial_state(game: Game) -> list[str]:
-    constants, locations = packages.constants(), _locations(game)
-    present = {thing.kind for thing in game.placements}
-    lines = ["(:init"]
-    lines += [f"(receptacleType {room.id} {room.kind}Type)" for room in game.receptacles]
-    lines += [f"(objectType {thing.id} {thing.kind}Type)" for thing in game.placements]
-    lines += sorted(
-        {
-            f"(canContain {room.kind}Type {kind}Type)"
-            for room in game.receptacles
-            for kind in present & set(constants.VAL_RECEPTACLE_OBJECTS[room.kind])
-        }
-    )
-    for thing in game.placements:
-        lines += _object_facts(thing, locations[thing.receptacle])
-    lines += [f"(openable {room.id})" for room in game.receptacles if room.kind in constants.OPENABLE_CLASS_SET]
-    lines += [f"(receptacleAtLocation {room.id} {locations[room.id]})" for room in game.receptacles]
-    return [*lines, f"(atLocation agent1 {_START})", ")"]
-
-
-def _object_facts(thing: Placement, location: str) -> list[str]:
-    constants = packages.constants()
-    facts = [] if thing.kind in _LAMPS else [f"(pickupable {thing.id})"]
-    if thing.kind in constants.MOVABLE_RECEPTACLES_SET:
-        facts.append(f"(isReceptacleObject {thing.id})")
-    facts += [
-        f"({name.lower()} {thing.id})" for name in _PROPERTIES if thing.kind in constants.VAL_ACTION_OBJECTS[name]
-    ]
-    return [*facts, f"(inReceptacle {thing.id} {thing.receptacle})", f"(objectAtLocation {thing.id} {location})"]
-
-
-def _traj_data(game: Game) -> dict[str, Any]:
-    """The keys of ALFRED's ``traj_data.json`` that the text environment and the expert read."""
-    return {
-        "task_id": game.trial,
-        "task_type": game.task_type,
-        "pddl_params": {
-            "object_target": game.target,
-            "parent_target": game.parent,
-            "toggle_target": game.lamp,
-            "mrecep_target": "",
-            "object_sliced": False,
-        },
-        "scene": {"floor_plan": f"FloorPlan{game.floor_plan}", "scene_num": game.floor_plan},
-        "turk_annotations": {"anns": [{"task_desc": game.task}]},
-        "plan": {"high_pddl": []},
-    }

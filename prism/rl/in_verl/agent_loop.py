@@ -160,7 +160,7 @@ class EpisodeAgentLoop(AgentLoopBase):
             task["task_id"],
             task["task_type"],
             environment.task if environment else "",
-            self.settings.max_env_steps,
+            self.settings.max_steps,
             feedback,
         )
         if error:

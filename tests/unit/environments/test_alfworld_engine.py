@@ -12,7 +12,8 @@ import pytest
 
 from prism.core.errors import BadInput
 from prism.environments.alfworld.engine import NOTHING_HAPPENS, AlfworldEnvironment, clean_observation, task_of
-from prism.environments.alfworld.games import GameSize, generate_split, write_game
+from prism.environments.alfworld.game_files import write_game
+from prism.environments.alfworld.games import GameSize, generate_split
 
 NONSENSE = ("", "help", "dance", "go to nowhere 9", "take mug 99 from desk 1", "open", "LOOK", "  look  ", "look\n")
 

@@ -16,7 +16,8 @@ from prism.core.benchmarks import BENCHMARKS
 from prism.core.episodes import Feedback
 from prism.core.errors import PrismError
 from prism.environments.alfworld.engine import AlfworldEnvironment
-from prism.environments.alfworld.games import GameSize, generate_split, write_game
+from prism.environments.alfworld.game_files import write_game
+from prism.environments.alfworld.games import GameSize, generate_split
 from prism.environments.pool import EnvironmentFailure, EnvironmentPool
 
 

@@ -92,7 +92,7 @@ def tokenizer(root):
     return AutoTokenizer.from_pretrained(root / "resources" / "backbones" / "tiny-qwen3")
 
 
-def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_env_steps: int = 20):
+def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_steps: int = 20):
     """Outputs of one episode, the server, and its rollout record."""
     encoder = PromptEncoder(tokenizer, PromptFormat(**PROMPT))
     server = ScriptedServer(encoder, replies)
@@ -119,7 +119,7 @@ def play(tokenizer, tmp_path: Path, replies: list[str], game: str = "g", max_env
                 "environment_threads": 2,
                 "environment_processes": 0,
                 "prompt": PROMPT,
-                "max_env_steps": max_env_steps,
+                "max_steps": max_steps,
                 "success_reward": 10.0,
                 "invalid_action_penalty": 0.1,
                 "rollout_folder": str(tmp_path),
@@ -175,7 +175,7 @@ def test_an_invalid_action_costs_its_own_row(tokenizer, tmp_path):
 
 
 def test_an_episode_that_runs_out_of_steps_has_no_reward(tokenizer, tmp_path):
-    outputs, _, record = play(tokenizer, tmp_path, [reply(STEPS[0])] * 2, max_env_steps=2)
+    outputs, _, record = play(tokenizer, tmp_path, [reply(STEPS[0])] * 2, max_steps=2)
     assert [output.reward_score for output in outputs] == [0.0, 0.0]
     assert record["success"] is False
     assert record["error"] == ""

@@ -13,7 +13,8 @@ pytest.importorskip("verl")
 
 from prism.core.benchmarks import BENCHMARKS
 from prism.environments.alfworld.engine import AlfworldEnvironment
-from prism.environments.alfworld.games import GameSize, generate_split, write_game
+from prism.environments.alfworld.game_files import write_game
+from prism.environments.alfworld.games import GameSize, generate_split
 from prism.rl.in_verl.agent_loop import RemoteGames, ThreadGames, timed_step
 
 STEPS, REPLICAS, THREADS = 12, 4, 16

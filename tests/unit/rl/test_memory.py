@@ -23,7 +23,7 @@ def recipe(root, benchmark: str, **changes) -> RlRecipe:
     paper = yaml.safe_load((root / "config/paper.yaml").read_text())
     own = paper["benchmarks"][benchmark]
     settings = {key: value for key, value in paper["rl"].items() if key != "algorithms"}
-    values = {**settings, **own.get("rl", {}), "prompt": own["prompt"], "max_env_steps": own["max_steps"]}
+    values = {**settings, **own.get("rl", {}), "prompt": own["prompt"], "max_steps": own["max_steps"]}
     return build_recipe(RlRecipe, {**values, **changes}, "paper.yaml")
 
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 GAMES = {"train": 6, "seen": 1, "unseen": 1, "seed": 0}
 RECIPE = {
     "prompt": {"style": "compact", "history": "actions:14", "context_length": 512},
-    "max_env_steps": 3,
+    "max_steps": 3,
     "learning_rate": 3e-4,
     "tasks_per_step": 2,
     "group_size": 4,

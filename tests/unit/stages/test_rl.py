@@ -18,7 +18,7 @@ from prism.stages.training import Training
 PROMPT = {"style": "compact", "history": "actions:14", "context_length": 512}
 VALUES = {
     "prompt": PROMPT,
-    "max_env_steps": 20,
+    "max_steps": 20,
     "learning_rate": 1e-4,
     "tasks_per_step": 4,
     "mini_batch": 256,

@@ -58,7 +58,7 @@ def test_other_runs_are_linear_in_the_share_of_the_corpus(model, start):
 
 
 RL = {
-    "prompt": {"style": "full", "history": "pairs:2", "context_length": 2048}, "max_env_steps": 50,
+    "prompt": {"style": "full", "history": "pairs:2", "context_length": 2048}, "max_steps": 50,
     "learning_rate": 1e-6, "tasks_per_step": 16, "group_size": 8, "mini_batch": 256, "micro_batch_tokens": 32768,
     "max_response_tokens": 512, "steps": 150,
 }  # fmt: skip
