@@ -67,6 +67,12 @@ class DataSource:
         """The source of a path that was read with these options."""
         return cls(path, **(json.loads(options) if options else {}))
 
+    @property
+    def on_hub(self) -> bool:
+        """Whether the path is no file or folder, but may be the id of a data set on the Hub."""
+        local = Path(self.path).exists() or self.path.endswith(SUFFIXES)
+        return not local and _HUB_ID.fullmatch(self.path) is not None
+
     @cached_property
     def files(self) -> list[Path]:
         """The files of the data set, in order.
@@ -75,13 +81,25 @@ class DataSource:
             BadInput: there are none, or there is no such split.
         """
         path = Path(self.path)
-        if not path.exists() and (match := _HUB_ID.fullmatch(self.path)) and not self.path.endswith(SUFFIXES):
+        if self.on_hub:
+            match = _HUB_ID.fullmatch(self.path)
             path = _download(match["name"], match["revision"])
         if path.is_dir():
             return folder_files(path, self.split)
         if self.split:
             raise BadInput(path, "is one file, which has no splits", "drop --split")
         return [path]
+
+    def trajectory_file(self) -> Path:
+        """The file of the workflow's own trajectories, which are one file without options.
+
+        Raises:
+            BadInput: there are several files, or columns were named.
+        """
+        if len(self.files) > 1 or self.columns:
+            raise BadInput(self.path, "holds the workflow's trajectories, which are one file with columns of their own",
+                           "name the file alone")  # fmt: skip
+        return self.files[0]
 
     def sha256(self) -> str:
         """Hash of the data: of a file that of its bytes; split and columns count, names of folders do not."""

@@ -185,5 +185,5 @@ def load_corpus(data: str | Path | DataSource, form: ChatForm | None = None) -> 
     source = DataSource.of(data)
     kind = kind_of_data(source)
     if kind == TRAJECTORIES:
-        return ExpertCorpus(source.files[0])
+        return ExpertCorpus(source.trajectory_file())
     return TokenCorpus(source) if kind == TOKENS else ChatCorpus(source, form or ChatForm())

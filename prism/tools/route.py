@@ -109,7 +109,7 @@ def _read_corpus(source: DataSource) -> list[Chat]:
         return read_chats(source)
     return [
         Chat(trajectory.id, tuple(conversation_messages(trajectory, "full")), None, f"{source} ({trajectory.id})")
-        for trajectory in read_trajectories(source.files[0])
+        for trajectory in read_trajectories(source.trajectory_file())
     ]
 
 

@@ -9,6 +9,8 @@ from prism.core.chat_formats.parts import without_nulls
 from prism.core.errors import BadInput, first_line
 
 IGNORED = -100
+# more than any vocabulary has: ids are kept in 32 bits
+MOST_TOKENS = 1 << 31
 # labels aligned with input_ids, as transformers takes them; masks are 1 where the loss falls, as TRL writes them
 MASKS = ("labels", "completion_mask", "assistant_masks", "loss_mask", "response_mask")
 TokenRow = tuple[list[int], list[int]]
@@ -64,8 +66,8 @@ def _row(ids: Sequence[int], marks: Sequence[int], seen: Sequence[int] | None, p
         )
     kept = [(token, mark) for token, mark, shown in zip(ids, marks, seen, strict=True) if shown]
     for token, mark in kept:
-        if type(token) is not int or type(mark) not in (int, bool) or token < 0:
-            raise BadInput(place, "its tokens are not whole numbers from 0", "write token ids")
+        if type(token) is not int or type(mark) not in (int, bool) or not 0 <= token < MOST_TOKENS:
+            raise BadInput(place, "its tokens are not whole numbers from 0 up", "write token ids")
         if kind == "labels" and mark not in (IGNORED, token):
             problem = f"label {mark} is neither {IGNORED} nor its token {token}"
             raise BadInput(place, problem, "align labels with input_ids; they must not be shifted")

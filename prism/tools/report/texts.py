@@ -29,7 +29,7 @@ def read_texts(file: NormFile, data: str | Path | None, ids: Sequence[str]) -> l
         BadInput: the corpus is not there, or not the one that was probed.
     """
     source = DataSource.with_options(str(data or file.facts["data"]), file.facts.get("data_options"))
-    if data is None and not Path(source.path).exists():
+    if data is None and not (Path(source.path).exists() or source.on_hub):
         raise BadInput(
             source.path, "is not there, and its texts go into the page", "name it with --data, or use --no-text"
         )
@@ -39,7 +39,7 @@ def read_texts(file: NormFile, data: str | Path | None, ids: Sequence[str]) -> l
     if kind == TOKENS:
         return [[] for _ in ids]
     if kind == TRAJECTORIES:
-        chats = {one.id: conversation_messages(one, "full") for one in read_trajectories(source.path)}
+        chats = {one.id: conversation_messages(one, "full") for one in read_trajectories(source.trajectory_file())}
     else:
         chats = {chat.id: chat.messages for chat in stream_chats(source)}
     if missing := [identifier for identifier in ids if identifier not in chats]:

@@ -208,6 +208,14 @@ def test_a_hash_is_that_of_the_data_that_are_read(tmp_path):
     assert DataSource(str(file), columns={"id": "uid"}).sha256() != sha256_file(file)
 
 
+def test_the_workflows_trajectories_are_one_file(tmp_path):
+    folder = write_files(tmp_path / "a", x=[{"steps": []}], y=[{"steps": []}])
+    assert DataSource(str(folder / "x.jsonl")).trajectory_file() == folder / "x.jsonl"
+    for source in (DataSource(str(folder)), DataSource(str(folder / "x.jsonl"), columns={"id": "uid"})):
+        with pytest.raises(BadInput, match="holds the workflow's trajectories, which are one file"):
+            source.trajectory_file()
+
+
 def test_options_are_kept_as_a_text():
     source = DataSource("x", "test", {"messages": "dialog"})
     assert DataSource.with_options("x", source.options) == source

@@ -87,6 +87,7 @@ def test_which_tokens_carry_loss(record, rows):
         ({"input_ids": [1, 2], "labels": [-100, -100]}, "f:1 row 1: has no token with loss"),
         ({"input_ids": [1, 2], "labels": [1, -100]}, "f:1 row 1: has no token with loss"),
         ({"input_ids": [1, -2], "labels": [-100, -2]}, "f:1 row 1: its tokens are not whole numbers from 0"),
+        ({"input_ids": [1, 1 << 31], "labels": [-100, 1 << 31]}, "f:1 row 1: its tokens are not whole numbers from 0"),
         ({"input_ids": [1, 2.5], "labels": [-100, 2.5]}, "f:1 row 1: its tokens are not whole numbers from 0"),
         ({"input_ids": [1, 2], "labels": [[-100, 2]]}, "f:1 row 1: has 2 'input_ids' and 1 of 'labels'"),
         ({"input_ids": [[1, 2]], "labels": [-100, 2]}, "f:1: 'input_ids' and 'labels' have other lengths"),
