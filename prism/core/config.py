@@ -31,9 +31,13 @@ from prism.core.tokenizers import check_template  # noqa: E402
 # what lies in the repository's root beside the results; a folder of results is deleted with ease
 TAKEN = (
     *("benchmarks", "config", "containers", "docs", "envs", "prism", "profiles", "report", "resources", "rules"),
-    *("scripts", "slurm", "tests"),
+    *("scripts", "slurm", "tests", "workflow"),
 )
 _COMMIT = re.compile(r"[0-9a-f]{40}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*")
+# licences of models that nobody has to accept
+OPEN_LICENCES = ("Apache-2.0", "MIT")
 
 
 def _is_integer(_: Any, value: Any) -> bool:
@@ -180,10 +184,26 @@ def _check_places(config: Mapping[str, Any]) -> None:
         place = f"config backbones.{name}"
         if backbone["source"] == "hub" and not _COMMIT.fullmatch(backbone["revision"]):
             raise BadInput(f"{place}.revision", f"{backbone['revision']!r} is not a commit", "give all 40 characters")
+        if backbone["source"] == "package":
+            _check_package(backbone, place)
         if backbone["source"] == "local":
             if not Path(backbone["location"]).is_dir():
                 raise BadInput(f"{place}.location", f"{backbone['location']!r} is not a folder", "check the path")
             check_template(backbone["location"], backbone["template"], f"{place}.template")
+
+
+def _check_package(backbone: Mapping[str, Any], place: str) -> None:
+    """A wheel is pinned by version and hash, and a licence that is not open is accepted by the user."""
+    for key in ("file", "licence"):
+        if key not in backbone:
+            raise BadInput(place, f"key {key!r} is missing", "see config/README.md")
+    if not _RELEASE.fullmatch(backbone["location"]):
+        raise BadInput(f"{place}.location", f"{backbone['location']!r} pins no version", "write NAME==VERSION")
+    if not _SHA256.fullmatch(backbone["revision"]):
+        raise BadInput(f"{place}.revision", f"{backbone['revision']!r} is no SHA-256", "give all 64 characters")
+    if backbone["licence"] not in OPEN_LICENCES and not backbone.get("accept_licence"):
+        remedy = "read it, and set accept_licence: true if you accept it"
+        raise BadInput(f"{place}.licence", f"{backbone['licence']!r} has to be accepted", remedy)
 
 
 def _check_panels(benchmarks: Mapping[str, Any]) -> None:

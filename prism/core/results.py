@@ -34,6 +34,7 @@ CELLS, EVALUATIONS, FIGURES, TABLES, TIMES = "cells", "eval", "figures", "tables
 # the files of a finished run by what they are, as patterns below its folder
 PATTERNS = {
     "trajectories": "data/*/trajectories.jsonl",
+    "facts": "data/*/facts.csv",
     "panels": "data/*/panels/*.json",
     "tables": "tables/*",
     "figures": "figures/*",
@@ -42,6 +43,7 @@ PATTERNS = {
     "scores": "scores/**/*.csv",
     "splits": "splits/**/*.csv",
     "norms": "gradnorms/**/*.parquet",
+    "variant_norms": "gradnorms_variants/**/*.parquet",
     "pass_rates": "passrates/**/*.csv",
     "training_metrics": "rl/**/metrics.csv",
     "comparison": "comparison.*",

@@ -9,7 +9,12 @@ from prism.core.errors import BadInput, first_line
 from prism.core.files import read_json
 
 # how the chat templates of a family open a turn, by LLaMA-Factory's names
-TURN_MARKS = {"qwen3": "<|im_start|>", "qwen3_nothink": "<|im_start|>", "llama3": "<|start_header_id|>"}
+TURN_MARKS = {
+    "qwen3": "<|im_start|>",
+    "qwen3_nothink": "<|im_start|>",
+    "llama3": "<|start_header_id|>",
+    "chatml": "<|im_start|>",
+}
 
 
 def load_tokenizer(folder: str | Path) -> Any:

@@ -39,15 +39,10 @@ def unrendered(samples: Sequence[Sample], place: Callable[[str], str]) -> list[s
             chats[kind] += 1
             first.setdefault(kind, sample.id)
     return [
-        f"{_amount(parts[kind], kind)} of {counted(chats[kind], 'chat', 'chats')} "
-        f"{'is' if parts[kind] == 1 else 'are'} not rendered in full by this chat template; "
-        f"the first: {place(first[kind])}"
+        f"{parts[kind]} {kind} of {counted(chats[kind], 'chat', 'chats')} are not rendered, or not as they are, "
+        f"by this chat template; the first: {place(first[kind])}"
         for kind in parts
     ]
-
-
-def _amount(number: int, kind: str) -> str:
-    return counted(number, kind, f"{kind}s")
 
 
 def check_complete(sample: Sample, corpus: Corpus, context_length: int) -> None:
@@ -60,6 +55,6 @@ def check_complete(sample: Sample, corpus: Corpus, context_length: int) -> None:
         problem = f"trajectory {sample.id!r} is longer than the context of {context_length} tokens"
         raise BadInput(corpus.place(sample.id), problem, "raise the context length, shorten it, or drop --strict")
     if sample.unrendered:
-        lost = ", ".join(_amount(number, kind) for kind, number in sample.unrendered.items())
-        problem = f"{lost} of {sample.id!r} not rendered in full by this chat template"
+        kinds = ", ".join(f"{number} {kind}" for kind, number in sample.unrendered.items())
+        problem = f"the chat template does not write {kinds} of {sample.id!r} as they are"
         raise BadInput(corpus.place(sample.id), problem, "give a --chat-template that does, or drop --strict")

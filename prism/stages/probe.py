@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from prism.core.chat_templates import ChatForm
 from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
-from prism.core.files import write_json
+from prism.core.files import read_json, write_json
 from prism.core.progress import counted, say, track
 from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
@@ -85,6 +85,7 @@ def probe_shard(
     corpus = load_corpus(source, recipe.chat)
     folder, model_sha256 = resolve_model(model)
     tokenizer = load_tokenizer(folder)
+    recipe = _within_positions(recipe, folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
     torch_device = _pick_device(options.device)
     network = load_model(folder, DTYPES[recipe.dtype], torch_device)
@@ -120,6 +121,13 @@ def probe_shard(
     if options.loop_path is not None:
         write_json(options.loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
+
+
+def _within_positions(recipe: ProbeRecipe, folder: Path) -> ProbeRecipe:
+    """The recipe with the context that the model has positions for: what is longer is truncated and counted."""
+    positions = read_json(folder / "config.json").get("max_position_embeddings") or recipe.prompt.context_length
+    context = min(recipe.prompt.context_length, positions)
+    return replace(recipe, prompt=replace(recipe.prompt, context_length=context))
 
 
 def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Shard, strict: bool) -> list[Sample]:

@@ -13,7 +13,7 @@ from prism.core.trajectories import read_trajectories, write_trajectories
 from prism.stages.figures.scores_file import extreme_trajectories
 
 # files that are copied as they are
-RECORDS = ("evaluations", "norms", "pass_rates", "training_metrics")
+RECORDS = ("evaluations", "norms", "variant_norms", "facts", "pass_rates", "training_metrics")
 MANIFEST = "manifest.json"
 
 
@@ -24,10 +24,10 @@ def pack_records(results: Path, out: Path) -> None:
     holds stays.
 
     Raises:
-        BadInput: the run has no evaluation, no gradient norms or no table.
+        BadInput: the run has no gradient norms or no table.
     """
     run, out = Results(results), Path(out)
-    for needed in ("evaluations", "norms", "tables"):
+    for needed in ("norms", "tables"):
         if not run.find(needed):
             raise BadInput(results, f"holds no {needed}", "run the workflow first")
     with atomic_folder(out / "records") as temporary:

