@@ -28,9 +28,9 @@ from prism.core.progress import track
 from prism.core.records import Record, drop_nulls
 from prism.core.splits import Split, split_by_quantile
 from prism.gradients.corpus import encode_tokens
+from prism.gradients.families import make_prober
 from prism.gradients.forecast import unrendered
 from prism.gradients.packs import Sample, check_samples, plan_packs
-from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections, parameter_counts
 
 
@@ -87,8 +87,9 @@ def probe(
     samples = _encode(_records(chats), ChatEncoder(tokenizer, context_length))
     check_samples(model, samples, "model")
     with _stand_in(model) as network:
-        counts = tuple(parameter_counts(find_projections(network)))
-        prober = GradientProber(network)
+        projections = find_projections(network)
+        counts = tuple(parameter_counts(projections))
+        prober = make_prober(network, projections)
         packs = prober.probe(plan_packs(samples, tokens_per_pack))
         probed = (one for pack in packs for one in pack)
         found = {one.sample.id: one for one in (track(probed, len(samples), "probe") if progress else probed)}

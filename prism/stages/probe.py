@@ -20,6 +20,7 @@ from prism.core.progress import counted, say, track
 from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
+from prism.gradients.families import make_prober
 from prism.gradients.forecast import check_complete, forecast, unrendered
 from prism.gradients.models import DTYPES, load_model, resolve_model
 from prism.gradients.norm_files import write_norms
@@ -27,6 +28,7 @@ from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber, ProbedSample
 from prism.gradients.projections import find_projections, parameter_counts
 from prism.gradients.recipe import ProbeRecipe
+from prism.gradients.row_by_row import RowByRowProber
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -110,7 +112,7 @@ def probe_shard(
         **{f"version_{name}": version(name) for name in LIBRARIES},
         "version_python": platform.python_version(),
     }
-    prober = GradientProber(network, recipe.gradient_checkpointing)
+    prober = make_prober(network, projections, recipe.gradient_checkpointing)
     journal = Journal(Path(f"{out_parquet}.journal"), facts)
     probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, options.resume)
     try:
@@ -159,7 +161,7 @@ def _pick_device(device: str) -> torch.device:
 
 
 def _probe_journalled(
-    prober: GradientProber, samples: list[Sample], tokens_per_pack: int, journal: Journal, resume: bool
+    prober: GradientProber | RowByRowProber, samples: list[Sample], tokens_per_pack: int, journal: Journal, resume: bool
 ) -> Iterator[ProbedSample]:
     """Yield every sample's norms: from the journal where a whole pack is in it, else computed and journalled.
 

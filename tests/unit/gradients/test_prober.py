@@ -9,7 +9,7 @@ import pytest
 import torch
 from probe_models import random_model, random_row, random_samples, reference_norms
 
-from prism.core.errors import BadInput, NotFinite, PrismError
+from prism.core.errors import NotFinite, PrismError
 from prism.core.prompts import Row
 from prism.gradients import attention, loss
 from prism.gradients.norm_files import MODULES
@@ -220,7 +220,7 @@ def limit_memory(prober, monkeypatch, tokens):
     collect = prober._collector.collect
 
     def failing(layer, inputs, gradients):
-        if prober._collector.pack.input_ids.shape[1] > tokens and layer.index == 0:
+        if prober._collector.pack.input_ids.shape[1] > tokens and 0 in layer.group:
             raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 bytes")
         collect(layer, inputs, gradients)
 
@@ -267,43 +267,6 @@ def test_a_broken_loss_names_the_trajectory():
 def test_projections_come_layer_by_layer():
     names = [projection.name for projection in find_projections(random_model("llama", **SMALL))]
     assert names == [f"layers.{layer}.{module}" for layer in range(2) for module in MODULES]
-
-
-@pytest.mark.parametrize(
-    ("config", "settings", "named"),
-    [
-        ("Phi3Config", {"pad_token_id": 0}, "qkv_proj"),
-        ("GPT2Config", {"n_embd": 32, "n_layer": 2, "n_head": 4}, "c_attn"),
-        (
-            "Qwen3MoeConfig",
-            {"num_experts": 4, "moe_intermediate_size": 16, "decoder_sparse_step": 1, "num_experts_per_tok": 2},
-            "mlp.experts",
-        ),
-    ],
-)
-def test_unsupported_architectures_name_the_module(config, settings, named):
-    import transformers
-
-    base = {
-        "vocab_size": 97,
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-    }
-    if config == "GPT2Config":
-        base = {"vocab_size": 97}
-    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, config)(**base, **settings))
-    with pytest.raises(BadInput, match=named.replace(".", r"\.")):
-        find_projections(model)
-
-
-def test_adapters_are_refused():
-    model = random_model("llama", **SMALL)
-    model.model.layers[1].mlp.up_proj = torch.nn.Sequential(model.model.layers[1].mlp.up_proj)
-    with pytest.raises(BadInput, match=r"up_proj.*Sequential"):
-        find_projections(model)
 
 
 # ------------------------------------------------------------------------------------------------ packs
