@@ -16,7 +16,7 @@ import time
 from prism.core.episodes import Episode
 from prism.core.prompts import PromptFormat
 from prism.environments.base import Panel, read_panel
-from prism.stages.evaluate import EvaluationRecipe, load_generator, open_pool, play_panel
+from prism.stages.evaluate import EvaluationRecipe, PanelRun, load_generator, open_pool, play_panel
 
 PROMPT = PromptFormat("compact", "actions:14", 512)
 
@@ -68,14 +68,14 @@ def play(panels: list[Panel], options: argparse.Namespace, recipe: EvaluationRec
     Returns:
         Episodes, and the seconds of resetting and stepping environments and of sampling.
     """
-    generator, tokenizer = load_generator(options.model, recipe, seed=0)
-    with open_pool(panels[0], options.panel, options.games, recipe) as pool:
+    generator = load_generator(options.model, recipe, seed=0)
+    with open_pool(panels[0], PanelRun(options.model, options.games, options.panel), recipe) as pool:
         # imports and loading of games are the same for both, and over before the clock starts
         pool.start([task.game for panel in panels for task in panel.tasks])
         episodes: list[Episode] = []
         wall, cpu = time.perf_counter(), time.process_time()
         for panel in panels:
-            episodes += play_panel(pool, generator, tokenizer, panel, recipe, report=lambda _: None)
+            episodes += play_panel(pool, generator, panel, recipe, report=lambda _: None)
         return episodes, Seconds(time.perf_counter() - wall, time.process_time() - cpu)
 
 

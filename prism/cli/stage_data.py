@@ -85,9 +85,10 @@ def trajectories(
     workers: Workers = 1,
 ) -> None:
     """Let a benchmark's expert play training tasks; write the episodes that succeeded."""
-    from prism.stages.trajectories import collect_trajectories
+    from prism.stages.trajectories import CorpusFiles, collect_trajectories
 
-    collect_trajectories(benchmark, games, out, manifest, _recipe(benchmark, "trajectories", recipe), workers)
+    settings = _recipe(benchmark, "trajectories", recipe)
+    collect_trajectories(benchmark, games, CorpusFiles(out, manifest), settings, workers)
 
 
 def import_trajectories(
@@ -96,9 +97,10 @@ def import_trajectories(
     manifest: Manifest,
 ) -> None:
     """Check a corpus of your own and take it over."""
+    from prism.stages.trajectories import CorpusFiles
     from prism.stages.trajectories import import_trajectories as run
 
-    run(source, out, manifest)
+    run(source, CorpusFiles(out, manifest))
 
 
 def eto_trajectories(
@@ -111,10 +113,11 @@ def eto_trajectories(
     workers: Workers = 1,
 ) -> None:
     """Play ETO's expert conversations again in today's environment and write them as trajectories."""
-    from prism.stages.eto import replay_conversations
+    from prism.stages.eto import play_conversations
+    from prism.stages.trajectories import CorpusFiles
 
     settings = _recipe(benchmark, "eto-trajectories", recipe)
-    replay_conversations(benchmark, source, games, out, manifest, settings, workers)
+    play_conversations(benchmark, source, games, CorpusFiles(out, manifest), settings, workers)
 
 
 def random_transcripts(

@@ -112,10 +112,11 @@ def pass_rates(
 ) -> None:
     """Count how often the untrained backbone solves each training task (HPT)."""
     from prism.core.shards import Shard
+    from prism.stages.evaluate import PanelRun
     from prism.stages.pass_rates import PassRatesRecipe, measure_pass_rates
 
     settings = build_recipe(PassRatesRecipe, recipe, "--recipe", machine)
-    measure_pass_rates(model, games, panel, out, settings, Shard(shard, shards), loop_time)
+    measure_pass_rates(PanelRun(model, games, panel), out, settings, Shard(shard, shards), loop_time)
 
 
 def pass_rate_table(
@@ -140,10 +141,11 @@ def evaluate(
     machine: Machine = "{}",
 ) -> None:
     """Play every task of a panel once."""
-    from prism.stages.evaluate import EvaluationRecipe
+    from prism.stages.evaluate import EvaluationRecipe, PanelRun
     from prism.stages.evaluate import evaluate as run
 
-    run(model, games, panel, out, build_recipe(EvaluationRecipe, recipe, "--recipe", machine), seed)
+    settings = build_recipe(EvaluationRecipe, recipe, "--recipe", machine)
+    run(PanelRun(model, games, panel), out, settings, seed)
 
 
 def split(

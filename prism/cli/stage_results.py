@@ -69,9 +69,9 @@ def table(
     tests: Annotated[Path | None, typer.Option(help="The table's paired tests.")] = None,
 ) -> None:
     """Assemble a table from its cells: CSV, Markdown and LaTeX."""
-    from prism.stages.tables import build_table
+    from prism.stages.tables import TableFiles, build_table
 
-    build_table(table, cells, tests, scale, out_csv, out_md, out_tex)
+    build_table(table, cells, tests, scale, TableFiles(out_csv, out_md, out_tex))
 
 
 def sensitivity(
@@ -128,10 +128,11 @@ def compare(
     sensitivity: Annotated[Path | None, typer.Option(help="Appendix G of the run (CSV).")] = None,
 ) -> None:
     """Set each claim of the paper beside this run: estimate, interval, verdict."""
-    from prism.stages.comparison import ComparisonRecipe, compare_with_paper
+    from prism.stages.comparison import ComparisonRecipe, RunFiles, compare_with_paper
 
     settings = build_recipe(ComparisonRecipe, recipe, "--recipe")
-    compare_with_paper(paper, evaluations or [], settings, out, times, norms or [], sensitivity)
+    files = RunFiles(evaluations or [], times, norms or [], sensitivity)
+    compare_with_paper(paper, files, settings, out)
 
 
 def figure(
@@ -178,11 +179,10 @@ def index_page(
     out: Annotated[Path, typer.Option(parser=output_file, help="The page (HTML).")],
 ) -> None:
     """Write the page that a person opens first: tables, figures, cost and versions of a run."""
-    from prism.stages.index_page import build_index_page
+    from prism.stages.index_page import Shown, build_index_page
 
-    build_index_page(
-        results, tables.split(","), figures.split(","), captions, scale, _whole_numbers(seeds, "--seeds"), out
-    )
+    shown = Shown(tables.split(","), figures.split(","), scale, _whole_numbers(seeds, "--seeds"))
+    build_index_page(results, shown, captions, out)
 
 
 def crate(

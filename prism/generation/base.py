@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 from prism.core.seeds import seed_of
 
@@ -20,7 +20,13 @@ class Sampling:
 
 
 class Generator(Protocol):
-    """Continues prompts given as token ids."""
+    """Continues prompts given as token ids.
+
+    Attributes:
+        tokenizer: the model's own.
+    """
+
+    tokenizer: Any
 
     def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
         """Response token ids per prompt, end-of-turn token included where one was produced.

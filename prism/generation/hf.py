@@ -7,6 +7,7 @@ is: prompts are padded on the left, sorted by length, share one KV cache, and ro
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,29 @@ from prism.generation.base import Sampling, request_seed
 REPACK_SHARE = 0.25
 
 
+@dataclass(frozen=True)
+class Decoding:
+    """How tokens are drawn, and which ones end a row.
+
+    Attributes:
+        temperature: divides the logits; 0 takes the most likely token.
+        top_p: nucleus: the smallest set of tokens with at least this probability is kept; 1 keeps all.
+        stop_ids: tokens that end a row; the token itself is part of the response.
+        pad_id: fills the rows of a batch on the left.
+    """
+
+    temperature: float
+    top_p: float
+    stop_ids: Sequence[int]
+    pad_id: int
+
+
 @torch.inference_mode()
 def sample_batch(
     model: Any,
     prompts: Sequence[Sequence[int]],
-    *,
-    temperature: float,
-    top_p: float,
+    decoding: Decoding,
     max_new_tokens: int | Sequence[int],
-    stop_ids: Sequence[int],
-    pad_id: int,
     generator: torch.Generator | Sequence[torch.Generator],
 ) -> tuple[list[list[int]], list[list[float]]]:
     """Continue every prompt until a stop token or its limit.
@@ -39,10 +53,7 @@ def sample_batch(
     Args:
         model: a transformers causal language model in evaluation mode.
         prompts: token ids, none of them empty.
-        temperature: divides the logits; 0 takes the most likely token.
-        top_p: nucleus: the smallest set of tokens with at least this probability is kept; 1 keeps all.
         max_new_tokens: limit for all rows, or one a row.
-        stop_ids: tokens that end a row; the token itself is part of the response.
         generator: source of the random numbers, on the CPU; untouched at temperature 0. With one a row, a row's
             numbers do not depend on who else is in the batch.
 
@@ -54,13 +65,13 @@ def sample_batch(
         return [], []
     limits = [max_new_tokens] * len(prompts) if isinstance(max_new_tokens, int) else list(max_new_tokens)
     longest = max(limits)
-    uniform = _uniform(len(prompts), longest, generator) if temperature else None
+    uniform = _uniform(len(prompts), longest, generator) if decoding.temperature else None
     tokens: list[list[int]] = [[] for _ in prompts]
     logprobs: list[list[float]] = [[] for _ in prompts]
-    stops = frozenset(stop_ids)
+    stops = frozenset(decoding.stop_ids)
     rows = list(range(len(prompts)))  # rows[i] is the prompt in line i of the tensors
 
-    ids, visible, position = _pad_left(prompts, pad_id, longest, model.device)
+    ids, visible, position = _pad_left(prompts, decoding.pad_id, longest, model.device)
     width = ids.shape[1]
     output = model(
         input_ids=ids,
@@ -71,8 +82,8 @@ def sample_batch(
     )
     cache = output.past_key_values
     for step in range(longest):
-        draws = uniform[rows, step] if temperature else None
-        chosen, chosen_logprobs = _choose(output.logits[:, -1].float(), temperature, top_p, draws)
+        draws = uniform[rows, step] if decoding.temperature else None
+        chosen, chosen_logprobs = _choose(output.logits[:, -1].float(), decoding, draws)
         alive = []
         for line, (row, token, logprob) in enumerate(zip(rows, chosen.tolist(), chosen_logprobs.tolist(), strict=True)):
             if len(tokens[row]) >= limits[row] or (tokens[row] and tokens[row][-1] in stops):
@@ -138,22 +149,22 @@ def _additive(visible: Tensor, dtype: torch.dtype) -> Tensor:
     return torch.zeros(visible.shape, dtype=dtype, device=visible.device).masked_fill_(~visible, torch.finfo(dtype).min)
 
 
-def _choose(logits: Tensor, temperature: float, top_p: float, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
+def _choose(logits: Tensor, decoding: Decoding, uniform: Tensor | None) -> tuple[Tensor, Tensor]:
     """One token a row by inverting the cumulative distribution at `uniform`; and its log-probability.
 
     Args:
         logits: B x V.
         uniform: B numbers in [0, 1), float64; not used at temperature 0.
     """
-    if temperature == 0:
+    if decoding.temperature == 0:
         logprobs = logits.log_softmax(-1)
         chosen = logprobs.argmax(-1)
         return chosen, logprobs.gather(-1, chosen[:, None])[:, 0]
-    logprobs = (logits / temperature).log_softmax(-1)
+    logprobs = (logits / decoding.temperature).log_softmax(-1)
     probabilities = logprobs.double().exp()
-    if top_p < 1:
+    if decoding.top_p < 1:
         ordered, order = probabilities.sort(dim=-1, descending=True, stable=True)
-        outside = ordered.cumsum(-1) - ordered >= top_p
+        outside = ordered.cumsum(-1) - ordered >= decoding.top_p
         probabilities = probabilities.scatter(-1, order, ordered.masked_fill(outside, 0.0))
     cumulative = probabilities.cumsum(-1)
     threshold = uniform.to(logits.device)[:, None] * cumulative[:, -1:]
@@ -202,12 +213,9 @@ class HFGenerator:
             tokens, _ = sample_batch(
                 self.model,
                 [prompts[index] for index in batch],
-                temperature=self.sampling.temperature,
-                top_p=self.sampling.top_p,
-                max_new_tokens=self.sampling.max_new_tokens,
-                stop_ids=self.stop_ids,
-                pad_id=self.pad_id,
-                generator=[_seeded(seeds[index]) for index in batch],
+                Decoding(self.sampling.temperature, self.sampling.top_p, self.stop_ids, self.pad_id),
+                self.sampling.max_new_tokens,
+                [_seeded(seeds[index]) for index in batch],
             )
             for index, response in zip(batch, tokens, strict=True):
                 responses[index] = response

@@ -18,10 +18,11 @@ from prism.core.progress import say
 from prism.core.trajectories import write_trajectories
 from prism.environments import load_data
 from prism.environments.base import corpus_facts
+from prism.stages.trajectories import CorpusFiles
 
 
-def replay_conversations(
-    benchmark: str, source: Path, data_dir: Path, out_jsonl: Path, manifest_path: Path, recipe: Any, workers: int = 1
+def play_conversations(
+    benchmark: str, source: Path, data_dir: Path, out: CorpusFiles, recipe: Any, workers: int = 1
 ) -> None:
     """Write the conversations of one benchmark as trajectories, sorted by id; each task once.
 
@@ -37,14 +38,14 @@ def replay_conversations(
     corpus = [attempt.trajectory for attempt in attempts if attempt.trajectory]
     if not corpus:
         raise BadInput(source, "no conversation leads to its goal here", "check that the games are the released ones")
-    write_trajectories(out_jsonl, sorted(corpus, key=lambda trajectory: trajectory.id))
+    write_trajectories(out.corpus, sorted(corpus, key=lambda trajectory: trajectory.id))
     dropped = Counter(attempt.reason for attempt in attempts if attempt.reason)
     facts = {
         "source_sha256": sha256_file(source),
-        "sha256": sha256_file(out_jsonl),
+        "sha256": sha256_file(out.corpus),
         "conversations": len(conversations),
         "successful": sum(trajectory.success for trajectory in corpus),
         "dropped": dict(dropped),
     }
-    write_json(manifest_path, {**corpus_facts(corpus), **facts})
+    write_json(out.manifest, {**corpus_facts(corpus), **facts})
     say(f"{len(corpus)} of {len(conversations)} conversations; dropped: {dict(dropped) or 'none'}")

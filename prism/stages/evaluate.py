@@ -7,7 +7,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 from prism.core.benchmarks import find_benchmark
 from prism.core.episodes import Episode, Feedback, next_prompts
@@ -44,35 +43,42 @@ class EvaluationRecipe:
     generator: str = setting("`hf`: transformers, on CPUs; `vllm`: vLLM, on GPUs", "hf", choices=("hf", "vllm"))
 
 
-def evaluate(
-    model_dir: str | Path,
-    games_dir: str | Path,
-    panel_path: str | Path,
-    out_json: str | Path,
-    recipe: EvaluationRecipe,
-    seed: int,
-) -> None:
+@dataclass(frozen=True)
+class PanelRun:
+    """A model and what it plays.
+
+    Attributes:
+        model: its folder.
+        games: data folder of the panel's benchmark; the tasks' games lie below it.
+        panel: file of the panel.
+    """
+
+    model: Path
+    games: Path
+    panel: Path
+
+
+def evaluate(run: PanelRun, out_json: str | Path, recipe: EvaluationRecipe, seed: int) -> None:
     """Play every task of a panel once and write one record an episode.
 
     The file holds no times, so that equal runs are equal bytes. An environment that breaks fails its own episode only.
 
     Args:
-        games_dir: data folder of the panel's benchmark; the tasks' games lie below it.
         seed: of the sampling.
 
     Raises:
         BadInput: the panel, model or recipe cannot be used.
     """
     started = time.monotonic()
-    panel = read_panel(panel_path)
+    panel = read_panel(run.panel)
     # the environments' processes start up while the model is hashed and its libraries are imported
-    with open_pool(panel, panel_path, games_dir, recipe) as pool:
-        model_sha256 = sha256_model(model_dir)
-        generator, tokenizer = load_generator(model_dir, recipe, seed)
+    with open_pool(panel, run, recipe) as pool:
+        model_sha256 = sha256_model(run.model)
+        generator = load_generator(run.model, recipe, seed)
         ready = time.monotonic() - started
         say(f"evaluation: {len(panel.tasks)} tasks of panel {panel.name}, ready after {ready:.0f} s")
-        episodes = play_panel(pool, generator, tokenizer, panel, recipe)
-    _require_one_that_played(episodes, panel_path)
+        episodes = play_panel(pool, generator, panel, recipe)
+    _require_one_that_played(episodes, run.panel)
     for line in summarize(episodes):
         say(line)
     say(f"evaluation took {time.monotonic() - started:.1f} s")
@@ -92,29 +98,28 @@ def evaluate(
     )
 
 
-def open_pool(panel: Panel, panel_path: str | Path, games_dir: str | Path, recipe: EvaluationRecipe) -> EnvironmentPool:
+def open_pool(panel: Panel, run: PanelRun, recipe: EvaluationRecipe) -> EnvironmentPool:
     """Start the processes that a panel's environments live in; use the pool as a context manager.
 
     Raises:
         BadInput: there are no environments of the panel's benchmark, or a task's game file is not there.
     """
-    benchmark = find_benchmark(panel.benchmark, panel_path)
+    benchmark = find_benchmark(panel.benchmark, run.panel)
     if benchmark.game_files:
         for task in panel.tasks:
-            if not (Path(games_dir) / task.game).is_file():
-                raise BadInput(Path(games_dir) / task.game, "is missing, but the panel names it", "check --games")
-    return EnvironmentPool(benchmark.environments, recipe.workers, {"data_dir": str(games_dir)})
+            if not (run.games / task.game).is_file():
+                raise BadInput(run.games / task.game, "is missing, but the panel names it", "check --games")
+    return EnvironmentPool(benchmark.environments, recipe.workers, {"data_dir": str(run.games)})
 
 
-def load_generator(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
-    """The sampler that the recipe names, and its tokenizer."""
+def load_generator(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> Generator:
+    """The sampler that the recipe names."""
     return _GENERATORS[recipe.generator](model_dir, recipe, seed)
 
 
 def play_panel(
     pool: EnvironmentPool,
     generator: Generator,
-    tokenizer: Any,
     panel: Panel,
     recipe: EvaluationRecipe,
     report: Callable[[str], None] = say,
@@ -127,7 +132,7 @@ def play_panel(
         reply_seed: seed of a reply, from the task's position in the panel and the number of replies before; without
             it the generator draws on.
     """
-    encoder = PromptEncoder(tokenizer, recipe.prompt)
+    encoder = PromptEncoder(generator.tokenizer, recipe.prompt)
     first = pool.start([task.game for task in panel.tasks])
     episodes = [
         _begin(panel.benchmark, task, words, feedback, recipe.max_steps)
@@ -215,26 +220,24 @@ def libraries(recipe: EvaluationRecipe) -> list[str]:
     return ["torch", "transformers", "textworld", *(["vllm"] if recipe.generator == "vllm" else [])]
 
 
-def _load_hf(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
-    """The sampler on transformers, and its tokenizer."""
+def _load_hf(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> Generator:
+    """The sampler on transformers."""
     import torch
 
     from prism.generation.hf import HFGenerator
 
     torch.set_num_threads(recipe.threads)
     sampling = Sampling(recipe.temperature, recipe.top_p, recipe.max_new_tokens, seed)
-    generator = HFGenerator.load(model_dir, sampling, recipe.batch_size)
-    return generator, generator.tokenizer
+    return HFGenerator.load(model_dir, sampling, recipe.batch_size)
 
 
-def _load_vllm(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> tuple[Generator, Any]:
-    """The sampler on vLLM, and the tokenizer."""
+def _load_vllm(model_dir: str | Path, recipe: EvaluationRecipe, seed: int) -> Generator:
+    """The sampler on vLLM."""
     from prism.generation.vllm import VllmGenerator
 
     sampling = Sampling(recipe.temperature, recipe.top_p, recipe.max_new_tokens, seed)
     tokens = recipe.prompt.context_length + recipe.max_new_tokens
-    generator = VllmGenerator.load(model_dir, sampling, batch_size=recipe.batch_size, context_tokens=tokens)
-    return generator, generator.tokenizer
+    return VllmGenerator.load(model_dir, sampling, batch_size=recipe.batch_size, context_tokens=tokens)
 
 
 _GENERATORS = {"hf": _load_hf, "vllm": _load_vllm}

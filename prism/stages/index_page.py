@@ -95,15 +95,17 @@ class PageFigure:
     files: dict[str, str]
 
 
-def build_index_page(
-    results: Path,
-    tables: Sequence[str],
-    figures: Sequence[str],
-    captions: Path,
-    scale: str,
-    seeds: Sequence[int],
-    out: Path,
-) -> None:
+@dataclass(frozen=True)
+class Shown:
+    """What a run is, and the names of its tables and figures that the page shows."""
+
+    tables: Sequence[str]
+    figures: Sequence[str]
+    scale: str
+    seeds: Sequence[int]
+
+
+def build_index_page(results: Path, shown: Shown, captions: Path, out: Path) -> None:
     """Write the page of a finished run; links are relative to `results`.
 
     Args:
@@ -114,13 +116,13 @@ def build_index_page(
         BadInput: a table, a figure or the summary is missing.
     """
     page = {
-        "scale": scale,
-        "note": scale_note(scale),
-        "seeds": ", ".join(map(str, seeds)),
+        "scale": shown.scale,
+        "note": scale_note(shown.scale),
+        "seeds": ", ".join(map(str, shown.seeds)),
         "version": prism.__version__,
         "versions": _versions(),
-        "tables": [_page_table(Results(results), name) for name in tables],
-        "figures": [_page_figure(Results(results), name, captions) for name in figures],
+        "tables": [_page_table(Results(results), name) for name in shown.tables],
+        "figures": [_page_figure(Results(results), name, captions) for name in shown.figures],
         "cost": _cost(Results(results).summary),
         "files": [(name, what) for name, what in MORE_FILES.items() if (results / name).exists()],
         "results": Path(results).as_posix(),
@@ -133,7 +135,7 @@ def build_index_page(
         lstrip_blocks=True,
     )
     write_text(out, environment.get_template("index.html.jinja").render(page))
-    say(f"index page: {len(tables)} tables, {len(figures)} figures")
+    say(f"index page: {len(shown.tables)} tables, {len(shown.figures)} figures")
 
 
 def _page_table(results: Results, name: str) -> PageTable:

@@ -31,7 +31,7 @@ from prism.core.versions import STAGE_VERSIONS
 from prism.environments.base import Panel, Task, read_panel
 from prism.environments.pool import EnvironmentPool
 from prism.generation.base import Generator
-from prism.stages.evaluate import EvaluationRecipe, libraries, load_generator, open_pool, play_panel
+from prism.stages.evaluate import EvaluationRecipe, PanelRun, libraries, load_generator, open_pool, play_panel
 
 # episodes that are open at the same time: an open environment takes some megabytes. It decides who shares a batch
 EPISODES_AT_ONCE = 256
@@ -52,9 +52,7 @@ class PassRatesRecipe(EvaluationRecipe):
 
 
 def measure_pass_rates(
-    model_dir: str | Path,
-    games_dir: str | Path,
-    panel_path: str | Path,
+    run: PanelRun,
     out_csv: str | Path,
     recipe: PassRatesRecipe,
     shard: Shard = WHOLE,
@@ -65,9 +63,7 @@ def measure_pass_rates(
     A wave that has ended is kept in a journal beside `out_csv`: an interrupted run of the same shard goes on behind it.
 
     Args:
-        model_dir: the untrained backbone.
-        games_dir: data folder of the panel's benchmark.
-        panel_path: the training panel; a task's id is its trajectory's id.
+        run: the untrained backbone on the training panel, where a task's id is its trajectory's id.
         out_csv: written with the columns id, solved (rollouts that solved the task), errors (rollouts whose
             environment broke); `prism.stages.pass_rate_table` makes pass rates of it.
         shard: which part of the waves.
@@ -76,12 +72,12 @@ def measure_pass_rates(
     Raises:
         BadInput: the panel, model or recipe cannot be used.
     """
-    panel = read_panel(panel_path)
+    panel = read_panel(run.panel)
     if not panel.tasks:
-        raise BadInput(panel_path, "lists no task", "rebuild it")
+        raise BadInput(run.panel, "lists no task", "rebuild it")
     waves = shard.of(task_waves(panel.tasks, recipe.rollouts))
-    with open_pool(panel, panel_path, games_dir, recipe) as pool:
-        facts = _facts(model_dir, panel, recipe, shard)
+    with open_pool(panel, run, recipe) as pool:
+        facts = _facts(run.model, panel, recipe, shard)
         versions = {name: version(name) for name in libraries(recipe)}
         journal = Journal(
             Path(f"{out_csv}.journal"), {**facts, **versions, "stage version": STAGE_VERSIONS["pass_rates"]}
@@ -95,10 +91,10 @@ def measure_pass_rates(
             f"{len(waves)} waves, {len(waves) - len(left)} of them finished before"
         )
         if left:
-            generator, tokenizer = load_generator(model_dir, recipe, recipe.seed)
+            generator = load_generator(run.model, recipe, recipe.seed)
         for wave in track(left, len(left), "pass rates", "waves"):
             started = time.perf_counter()
-            played = play_wave(pool, generator, tokenizer, panel.benchmark, wave, recipe)
+            played = play_wave(pool, generator, panel.benchmark, wave, recipe)
             seconds = (time.perf_counter() - started) / len(wave)
             journal.append({**record, "seconds": seconds} for record in played)
             counts |= {record["id"]: record for record in played}
@@ -134,7 +130,6 @@ def task_waves(tasks: Sequence[Task], rollouts: int) -> list[list[Task]]:
 def play_wave(
     pool: EnvironmentPool,
     generator: Generator,
-    tokenizer: Any,
     benchmark: str,
     wave: Sequence[Task],
     recipe: PassRatesRecipe,
@@ -146,7 +141,7 @@ def play_wave(
     def seed_in_wave(slot: int, step: int) -> int:
         return reply_seed(recipe.seed, wave[slot // rollouts].id, slot % rollouts, step)
 
-    episodes = play_panel(pool, generator, tokenizer, repeated, recipe, report=_silent, reply_seed=seed_in_wave)
+    episodes = play_panel(pool, generator, repeated, recipe, report=_silent, reply_seed=seed_in_wave)
     return [_count(task, episodes[number * rollouts : (number + 1) * rollouts]) for number, task in enumerate(wave)]
 
 

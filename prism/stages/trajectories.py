@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,15 @@ from prism.environments import load_data
 from prism.environments.base import corpus_facts, in_parallel
 
 
-def collect_trajectories(
-    benchmark: str, data_dir: Path, out_jsonl: Path, manifest_path: Path, recipe: Any, workers: int = 1
-) -> None:
+@dataclass(frozen=True)
+class CorpusFiles:
+    """The files of a corpus: its trajectories (JSONL), and what is counted of them (JSON)."""
+
+    corpus: Path
+    manifest: Path
+
+
+def collect_trajectories(benchmark: str, data_dir: Path, out: CorpusFiles, recipe: Any, workers: int = 1) -> None:
     """Let a benchmark's expert play its training tasks and write the episodes that succeeded, sorted by id.
 
     What the expert does not solve is dropped and counted in the manifest. The result does not depend on `workers`.
@@ -34,22 +41,22 @@ def collect_trajectories(
     corpus = [attempt.trajectory for _, attempt in played if attempt.trajectory]
     if not corpus:
         raise BadInput(data_dir, "the expert solved no task", "raise max_steps or make easier games")
-    _write_sorted(out_jsonl, corpus)
-    write_json(manifest_path, {"sha256": sha256_file(out_jsonl), **data.manifest(corpus, played)})
+    _write_sorted(out.corpus, corpus)
+    write_json(out.manifest, {"sha256": sha256_file(out.corpus), **data.manifest(corpus, played)})
     reasons = Counter(attempt.reason for _, attempt in played if not attempt.trajectory)
     say(f"{len(corpus)} trajectories; dropped: {dict(reasons) or 'none'}")
 
 
-def import_trajectories(source: Path, out_jsonl: Path, manifest_path: Path) -> None:
+def import_trajectories(source: Path, out: CorpusFiles) -> None:
     """Check a corpus of the user's own and take it over, sorted by id.
 
     Raises:
         BadInput: names file and line of the first record that cannot be used.
     """
     corpus = read_trajectories(source)
-    _write_sorted(out_jsonl, corpus)
+    _write_sorted(out.corpus, corpus)
     facts = {**corpus_facts(corpus), "games": len(corpus), "dropped": []}
-    write_json(manifest_path, {"sha256": sha256_file(out_jsonl), **facts})
+    write_json(out.manifest, {"sha256": sha256_file(out.corpus), **facts})
     say(f"{len(corpus)} trajectories")
 
 

@@ -161,3 +161,22 @@ def test_the_workflow_touches_nothing_private_of_snakemake(root):
     """What begins with an underscore changes without notice."""
     for path in [*root.glob("rules/*.smk"), root / "Snakefile", root / "records.smk"]:
         assert not re.search(r"\w\._[a-z]", path.read_text()), path
+
+
+# what transformers calls by its own list of arguments
+CALLED_BY_LIBRARIES = {"block_causal_attention", "packed_attention"}
+
+
+def test_functions_take_few_arguments(root):
+    """Seven or more are told apart by nobody: a small dataclass says what belongs together. Commands have options."""
+    long = []
+    for path in sorted((root / "prism").rglob("*.py")):
+        if path.relative_to(root / "prism").parts[0] == "cli":
+            continue
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+                given = node.args
+                names = {one.arg for one in (*given.posonlyargs, *given.args, *given.kwonlyargs)} - {"self", "cls"}
+                if len(names) >= 7 and node.name not in CALLED_BY_LIBRARIES:
+                    long.append(f"{path.relative_to(root)}: {node.name}")
+    assert long == []

@@ -83,18 +83,15 @@ class HFServer:
                 request.answer.set_result(output)
 
     def _sample(self, batch: list[_Request]) -> list[TokenOutput]:
-        from prism.generation.hf import sample_batch
+        from prism.generation.hf import Decoding, sample_batch
 
         first = batch[0].sampling
         tokens, log_probs = sample_batch(
             self.model,
             [request.prompt_ids for request in batch],
-            temperature=float(first["temperature"]),
-            top_p=float(first["top_p"]),
-            max_new_tokens=self.response_length,
-            stop_ids=self.stop_ids,
-            pad_id=self.stop_ids[0],
-            generator=[torch.Generator().manual_seed(int(request.sampling["seed"])) for request in batch],
+            Decoding(float(first["temperature"]), float(first["top_p"]), self.stop_ids, self.stop_ids[0]),
+            self.response_length,
+            [torch.Generator().manual_seed(int(request.sampling["seed"])) for request in batch],
         )
         return [
             TokenOutput(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from prism.core.progress import say
@@ -12,31 +13,38 @@ from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import Outcome, built
 from prism.stages.comparison.writing import write_claims, write_csv, write_markdown
 
-__all__ = ["ComparisonRecipe", "compare_with_paper"]
+__all__ = ["ComparisonRecipe", "RunFiles", "compare_with_paper"]
 
 
-def compare_with_paper(
-    paper: str | Path,
-    evaluations: Sequence[Path],
-    recipe: ComparisonRecipe,
-    out: str | Path,
-    times: Path | None = None,
-    norms: Sequence[Path] = (),
-    sensitivity: Path | None = None,
-) -> list[Outcome]:
+@dataclass(frozen=True)
+class RunFiles:
+    """What a run has that claims are about.
+
+    Attributes:
+        evaluations: ``.../eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``.
+        times: its Table 3, if it was built.
+        norms: shards of gradient norms, ``.../{benchmark}/{backbone}/{shard}.parquet``.
+        sensitivity: its appendix G, if it was built.
+    """
+
+    evaluations: Sequence[Path]
+    times: Path | None = None
+    norms: Sequence[Path] = ()
+    sensitivity: Path | None = None
+
+
+def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRecipe, out: str | Path) -> list[Outcome]:
     """Write every claim with this run's estimate and verdict.
 
     Args:
         paper: folder of one version's published numbers; its ``claims.yaml`` is read.
-        evaluations: ``.../eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``.
         out: folder that gets ``comparison.csv``, ``comparison.md`` and ``claims.json``.
-        norms: shards of gradient norms, ``.../{benchmark}/{backbone}/{shard}.parquet``.
 
     Raises:
         BadInput: a file cannot be read, or two methods of a comparison were evaluated on different panels.
     """
     version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
-    run = Run(recipe, _by_cell(evaluations), times, _by_model(norms), sensitivity)
+    run = Run(recipe, _by_cell(files.evaluations), files.times, _by_model(files.norms), files.sensitivity)
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
     write_csv(out / "comparison.csv", outcomes, recipe.scale, version)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 
 from prism.core.csv_files import read_frame
@@ -12,12 +13,19 @@ from prism.stages.tables.frames import build_frame
 from prism.stages.tables.notes import scale_note
 from prism.stages.tables.render import as_csv, as_latex, as_markdown
 
-__all__ = ["build_table", "scale_note"]
+__all__ = ["TableFiles", "build_table", "scale_note"]
 
 
-def build_table(
-    table: str, cells: Iterable[Path], tests_csv: Path | None, scale: str, out_csv: Path, out_md: Path, out_tex: Path
-) -> None:
+@dataclass(frozen=True)
+class TableFiles:
+    """The three files of a table."""
+
+    csv: Path
+    md: Path
+    tex: Path
+
+
+def build_table(table: str, cells: Iterable[Path], tests_csv: Path | None, scale: str, out: TableFiles) -> None:
     """Assemble a table from its cells, rows in the order of the cells.
 
     Args:
@@ -28,7 +36,7 @@ def build_table(
     """
     tests = None if tests_csv is None else read_frame(tests_csv, missing=())[1]
     built = build_frame(table, cells, tests, scale)
-    write_text(out_csv, as_csv(built, scale))
-    write_text(out_md, as_markdown(built, scale))
-    write_text(out_tex, as_latex(built, scale))
+    write_text(out.csv, as_csv(built, scale))
+    write_text(out.md, as_markdown(built, scale))
+    write_text(out.tex, as_latex(built, scale))
     say(f"{table}: {len(built.frame)} rows")

@@ -110,7 +110,7 @@ def test_evaluation(rows, tokenizer):
     generator = ExpertGenerator(tokenizer)
     panel = Panel("alfworld", "seen", (Task("train/a", "pick", "train/a/game"),))
     recipe = EvaluationRecipe(FORM, 20, 0.4, 1.0, 32, 8, 1)
-    [episode] = play_panel(ScriptedPool(), generator, tokenizer, panel, recipe)
+    [episode] = play_panel(ScriptedPool(), generator, panel, recipe)
     assert episode.success
     played = [prompt + reply for prompt, reply in zip(generator.prompts, generator.replies, strict=True)]
     assert played == [row.input_ids for row in rows]

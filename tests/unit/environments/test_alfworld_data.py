@@ -25,7 +25,7 @@ from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, c
 from prism.environments.alfworld.games import TASK_TYPES
 from prism.environments.base import read_panel
 from prism.stages.panels import make_panel
-from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
 
 RECIPE = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0)
 
@@ -40,7 +40,9 @@ def games_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def corpus_file(games_dir: Path) -> Path:
     path = games_dir.parent / "trajectories.jsonl"
-    collect_trajectories("alfworld", games_dir, path, games_dir.parent / "trajectories.json", RECIPE, workers=1)
+    collect_trajectories(
+        "alfworld", games_dir, CorpusFiles(path, games_dir.parent / "trajectories.json"), RECIPE, workers=1
+    )
     return path
 
 
@@ -85,14 +87,16 @@ def test_manifest_counts_what_was_kept_and_dropped(
 
 def test_games_that_cannot_be_won_in_time_are_dropped_with_the_reason(games_dir: Path, tmp_path: Path) -> None:
     recipe = TrajectoriesRecipe(max_steps=5, noise=0.0, seed=0)
-    collect_trajectories("alfworld", games_dir, tmp_path / "short.jsonl", tmp_path / "short.json", recipe)
+    collect_trajectories("alfworld", games_dir, CorpusFiles(tmp_path / "short.jsonl", tmp_path / "short.json"), recipe)
     manifest = read_json(tmp_path / "short.json")
     assert manifest["dropped"]
     assert all(entry["reason"] == "not won within 5 steps" for entry in manifest["dropped"])
     assert manifest["longest"] <= 5
     impossible = TrajectoriesRecipe(max_steps=1, noise=0.0, seed=0)
     with pytest.raises(BadInput, match="the expert solved no task"):
-        collect_trajectories("alfworld", games_dir, tmp_path / "none.jsonl", tmp_path / "none.json", impossible)
+        collect_trajectories(
+            "alfworld", games_dir, CorpusFiles(tmp_path / "none.jsonl", tmp_path / "none.json"), impossible
+        )
     assert not (tmp_path / "none.jsonl").exists()
 
 
@@ -100,7 +104,9 @@ def test_games_that_cannot_be_won_in_time_are_dropped_with_the_reason(games_dir:
 def test_the_corpus_does_not_depend_on_the_number_of_workers(
     games_dir: Path, corpus_file: Path, tmp_path: Path
 ) -> None:
-    collect_trajectories("alfworld", games_dir, tmp_path / "t.jsonl", tmp_path / "t.json", RECIPE, workers=2)
+    collect_trajectories(
+        "alfworld", games_dir, CorpusFiles(tmp_path / "t.jsonl", tmp_path / "t.json"), RECIPE, workers=2
+    )
     assert (tmp_path / "t.jsonl").read_bytes() == corpus_file.read_bytes()
 
 

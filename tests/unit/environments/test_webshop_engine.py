@@ -28,7 +28,7 @@ from prism.environments.webshop.shopper import Rejection, query_of, shop
 from prism.environments.webshop.store import Store
 from prism.stages.games import make_catalog, make_games
 from prism.stages.panels import make_panel
-from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
 
 SPLIT = GoalSplit(test=20, dev=10)
 
@@ -264,8 +264,7 @@ def collect(folder, out, **changes):
     collect_trajectories(
         "webshop",
         folder / "store",
-        out,
-        out.with_suffix(".json"),
+        CorpusFiles(out, out.with_suffix(".json")),
         build_recipe(WebshopTrajectoriesRecipe, recipe, "test"),
     )
     return read_trajectories(out), json.loads(out.with_suffix(".json").read_text())

@@ -5,7 +5,7 @@ import torch
 from toy_corpus import save_toy_model
 
 from prism.generation.base import Sampling
-from prism.generation.hf import HFGenerator, sample_batch
+from prism.generation.hf import Decoding, HFGenerator, sample_batch
 
 PROMPTS = [[5, 9, 11], [7], [30, 31, 32, 33, 34, 35, 36, 37], [40, 41, 42, 43]] * 3
 
@@ -21,16 +21,10 @@ def generator(request, tmp_path_factory):
     return generator
 
 
-def sample(generator, prompts=PROMPTS, seed=0, **changes):
-    settings = {
-        "temperature": 1.0,
-        "top_p": 1.0,
-        "max_new_tokens": 12,
-        "stop_ids": generator.stop_ids,
-        "pad_id": generator.pad_id,
-    }
+def sample(generator, prompts=PROMPTS, seed=0, max_new_tokens=12, **changes):
+    settings = {"temperature": 1.0, "top_p": 1.0, "stop_ids": generator.stop_ids, "pad_id": generator.pad_id}
     random = torch.Generator().manual_seed(seed)
-    return sample_batch(generator.model, prompts, **(settings | changes), generator=random)
+    return sample_batch(generator.model, prompts, Decoding(**(settings | changes)), max_new_tokens, random)
 
 
 def test_greedy_equals_generate(generator):

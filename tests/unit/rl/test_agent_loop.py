@@ -238,6 +238,7 @@ class ScriptedGenerator:
     """Answers one prompt after the other with a script of replies and keeps the prompts."""
 
     def __init__(self, tokenizer, replies: list[str]):
+        self.tokenizer = tokenizer
         self.answers = PromptEncoder(tokenizer, PromptFormat(**PROMPT)).encode_responses(replies)
         self.prompts: list[list[int]] = []
 
@@ -261,6 +262,6 @@ def test_rl_and_evaluation_play_the_same_prompts_up_to_the_same_length(tokenizer
         recipe = EvaluationRecipe(PromptFormat(**PROMPT), 20, 0.4, 1.0, 32, 8, 1)
         panel = Panel("alfworld", "one", (Task("t0", "pick", "g"),))
         generator = ScriptedGenerator(tokenizer, replies)
-        [episode] = play_panel(ScriptedPool(), generator, tokenizer, panel, recipe)
+        [episode] = play_panel(ScriptedPool(), generator, panel, recipe)
         assert episode.success
         assert generator.prompts == trained

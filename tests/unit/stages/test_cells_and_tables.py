@@ -2,6 +2,7 @@
 
 import json
 import re
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -16,7 +17,7 @@ from prism.core.recipes import build_recipe
 from prism.core.run_times import duration
 from prism.core.statistics import wilson_rate
 from prism.stages.cells import CellRecipe, write_evaluation_cells
-from prism.stages.tables import build_table
+from prism.stages.tables import TableFiles, build_table
 from prism.stages.tables.comparisons import build_tests, write_tests
 from prism.stages.timings import RunFiles, TimingFiles, rl_seconds, write_timing_cells
 from prism.tools.show import print_table
@@ -30,6 +31,11 @@ PAPER = {
     "table4": "method,webshop_score,alfworld_sr\nmagnitude-l2,79.75,90.63\nprism-gini,85.15,95.31\n",
 }
 PANEL = "ab" * 32
+
+
+def files_of(folder: Path) -> TableFiles:
+    """Where a table is written."""
+    return TableFiles(*(folder / f"t.{ending}" for ending in ("csv", "md", "tex")))
 
 
 def evaluation(path, seed, episodes, benchmark="alfworld", panel=PANEL):
@@ -148,7 +154,7 @@ def test_the_paper_has_no_value_for_another_backbone(tmp_path):
 
 
 def test_table_1(row):
-    build_table("table1", in_order(row / "c", "table1"), None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
+    build_table("table1", in_order(row / "c", "table1"), None, "demo", files_of(row))
     first = (row / "t.csv").read_text().splitlines()[0]
     assert first.startswith("# Table 1, ALFWorld")
     assert "DEMO SCALE" in first
@@ -188,7 +194,7 @@ def test_table_2_with_its_tests(tmp_path):
     )
     assert rate["p"] == pytest.approx(2 * 0.5**better, rel=1e-3)
     assert rate["significant"] == "yes"
-    build_table("table2", cells, tmp_path / "tests.csv", "demo", *(tmp_path / f"t.{x}" for x in ("csv", "md", "tex")))
+    build_table("table2", cells, tmp_path / "tests.csv", "demo", files_of(tmp_path))
     table = pd.read_csv(tmp_path / "t.csv", comment="#")
     contract = "backbone,method,sft,rl,sr,sr_low,sr_high,score,score_low,score_high,episodes,seeds,paper_sr,paper_score"
     assert list(table.columns)[:14] == contract.split(",")
@@ -315,7 +321,7 @@ def test_table_3(timing_cells):
     methods = ("grpo", "prism-gini", "hpt")
     cells = [path for method in methods for path in in_order(timing_cells / method, "table3")]
     out = [timing_cells / f"t.{suffix}" for suffix in ("csv", "md", "tex")]
-    build_table("table3", cells, None, "demo", *out)
+    build_table("table3", cells, None, "demo", TableFiles(*out))
     text = out[0].read_text()
     assert "CPU, 1 thread of torch" in text
     assert "epochs (0.77)" in text
@@ -363,21 +369,21 @@ def test_table_4_has_a_cell_a_benchmark(tmp_path):
     assert (cells["webshop"]["value"], cells["alfworld"]["value"]) == (75.0, 50.0)
     assert (cells["webshop"]["paper"]["value"], cells["alfworld"]["paper"]["value"]) == (85.15, 95.31)
     out = [tmp_path / f"t.{suffix}" for suffix in ("csv", "md", "tex")]
-    build_table("table4", in_order(tmp_path / "c", "table4"), None, "demo", *out)
+    build_table("table4", in_order(tmp_path / "c", "table4"), None, "demo", TableFiles(*out))
     assert pd.read_csv(out[0], comment="#").loc[0, ["webshop_score", "alfworld_sr"]].tolist() == [75.0, 50.0]
-    build_table("table4", [tmp_path / "c/alfworld.json"], None, "demo", *out)
+    build_table("table4", [tmp_path / "c/alfworld.json"], None, "demo", TableFiles(*out))
     assert "webshop_score" not in pd.read_csv(out[0], comment="#")
 
 
 def test_a_cell_of_another_scale_is_refused(row):
     with pytest.raises(BadInput, match="made at scale 'demo'"):
-        build_table("table1", in_order(row / "c", "table1"), None, "paper", row / "t.csv", row / "t.md", row / "t.tex")
+        build_table("table1", in_order(row / "c", "table1"), None, "paper", files_of(row))
 
 
 def test_a_missing_cell_is_named(row):
     files = [path for path in in_order(row / "c", "table1") if path.stem != "heat"]
     with pytest.raises(BadInput, match="'heat' is missing"):
-        build_table("table1", files, None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
+        build_table("table1", files, None, "demo", files_of(row))
 
 
 @pytest.mark.parametrize(
@@ -438,7 +444,7 @@ def test_the_papers_table_is_what_was_published(root):
 
 
 def test_a_table_is_printed(row, capsys):
-    build_table("table1", in_order(row / "c", "table1"), None, "demo", row / "t.csv", row / "t.md", row / "t.tex")
+    build_table("table1", in_order(row / "c", "table1"), None, "demo", files_of(row))
     print_table(row / "t.csv")
     shown = capsys.readouterr().out
     assert "DEMO SCALE" in shown

@@ -12,7 +12,7 @@ from scipy.stats import spearmanr
 from prism.core.errors import BadInput
 from prism.core.files import write_json
 from prism.stages.audit.paper import Claim, read_claims
-from prism.stages.comparison import ComparisonRecipe, compare_with_paper
+from prism.stages.comparison import ComparisonRecipe, RunFiles, compare_with_paper
 from prism.stages.comparison.estimators import spearman_interval
 from prism.stages.comparison.outcomes import Estimate, Outcome
 
@@ -63,7 +63,7 @@ def write_run(folder, benchmark, method, panel, successes, seed=0):
 
 def run_comparison(root, folder, paths, targets=("table1",), scale="demo", **more):
     recipe = ComparisonRecipe(scale, tuple(targets), {name: ("tiny",) for name in targets})
-    compare_with_paper(root / "resources/paper/v1", paths, recipe, folder, **more)
+    compare_with_paper(root / "resources/paper/v1", RunFiles(paths, **more), recipe, folder)
     record = json.loads((folder / "claims.json").read_text())
     jsonschema.validate(record, json.loads((root / "resources/schemas/claims.json").read_text()))
     table = pd.read_csv(folder / "comparison.csv", comment="#").set_index("claim")

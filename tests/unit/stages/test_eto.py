@@ -26,9 +26,9 @@ from prism.environments.webshop.data import (
 from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.store import Store
-from prism.stages.eto import replay_conversations
+from prism.stages.eto import play_conversations
 from prism.stages.games import make_catalog, make_games
-from prism.stages.trajectories import collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_trajectories
 
 SPLIT = GoalSplit(test=4, dev=0)
 
@@ -70,7 +70,9 @@ def played(tmp_path_factory) -> tuple[Path, list[Trajectory]]:
     folder = tmp_path_factory.mktemp("alfworld")
     generate_games(folder / "games", GamesRecipe(train=6, seen=1, unseen=1, seed=2))
     recipe = TrajectoriesRecipe(max_steps=30, noise=0.0, seed=0)
-    collect_trajectories("alfworld", folder / "games", folder / "expert.jsonl", folder / "expert.json", recipe)
+    collect_trajectories(
+        "alfworld", folder / "games", CorpusFiles(folder / "expert.jsonl", folder / "expert.json"), recipe
+    )
     return folder / "games", read_trajectories(folder / "expert.jsonl")
 
 
@@ -78,7 +80,7 @@ def replay(tmp_path: Path, games: Path, entries: list, benchmark: str = "alfworl
     source = write(tmp_path / "sft.json", entries)
     kind = {"alfworld": EtoRecipe, "webshop": partial(WebshopEtoRecipe, split=SPLIT)}[benchmark]
     recipe = kind(**{"max_steps": 50, **settings})
-    replay_conversations(benchmark, source, games, tmp_path / "out.jsonl", tmp_path / "out.json", recipe)
+    play_conversations(benchmark, source, games, CorpusFiles(tmp_path / "out.jsonl", tmp_path / "out.json"), recipe)
     return read_trajectories(tmp_path / "out.jsonl"), read_json(tmp_path / "out.json")
 
 
@@ -127,7 +129,8 @@ def test_workers_change_nothing(played, tmp_path):
     written = []
     for workers in (1, 2):
         out = tmp_path / f"{workers}.jsonl"
-        replay_conversations("alfworld", source, games, out, tmp_path / "m.json", EtoRecipe(max_steps=50), workers)
+        files = CorpusFiles(out, tmp_path / "m.json")
+        play_conversations("alfworld", source, games, files, EtoRecipe(max_steps=50), workers)
         written.append(out.read_bytes())
     assert written[0] == written[1]
 
@@ -142,7 +145,7 @@ def shopped(tmp_path_factory):
         make_games("webshop", folder / "catalog", folder / "store", StoreRecipe(seed=3))
         recipe = WebshopTrajectoriesRecipe(goals="human", max_steps=8, seed=0, max_goals=8, split=SPLIT)
         out = folder / "expert.jsonl"
-        collect_trajectories("webshop", folder / "store", out, folder / "expert.json", recipe)
+        collect_trajectories("webshop", folder / "store", CorpusFiles(out, folder / "expert.json"), recipe)
         yield folder / "store", read_trajectories(out)
 
 

@@ -78,7 +78,7 @@ def going_to(*places: str) -> list[str]:
 
 def test_episodes_advance_together_and_leave_when_solved(tokenizer):
     pool, agent = ToyPool(), ToyAgent(tokenizer, going_to("bed 1", "desk 1", "bed 1", "shelf 1"))
-    episodes = evaluate.play_panel(pool, agent, tokenizer, PANEL, RECIPE)
+    episodes = evaluate.play_panel(pool, agent, PANEL, RECIPE)
     # PLACES: desk 1, bed 1, drawer 2, shelf 1
     assert [episode.success for episode in episodes] == [True, True, False, True]
     assert [len(episode.replies) for episode in episodes] == [2, 1, 4, 4]
@@ -89,7 +89,7 @@ def test_episodes_advance_together_and_leave_when_solved(tokenizer):
 
 def test_prompt_shows_the_past_as_the_training_rows_do(tokenizer):
     agent = ToyAgent(tokenizer, going_to("bed 1", "drawer 2", "drawer 2", "drawer 2"))
-    evaluate.play_panel(ToyPool(), agent, tokenizer, PANEL, RECIPE)
+    evaluate.play_panel(ToyPool(), agent, PANEL, RECIPE)
     text = tokenizer.decode(agent.prompts[1][0])
     assert "past : go to bed 1" in text
     assert "now : you arrive at bed 1" in text
@@ -98,7 +98,7 @@ def test_prompt_shows_the_past_as_the_training_rows_do(tokenizer):
 def test_a_broken_environment_fails_its_own_episode_only(tokenizer):
     pool = ToyPool(broken=("desk 1",), unopened=("shelf 1",))
     agent = ToyAgent(tokenizer, going_to("bed 1", "drawer 2", "bed 1", "bed 1"))
-    episodes = evaluate.play_panel(pool, agent, tokenizer, PANEL, RECIPE)
+    episodes = evaluate.play_panel(pool, agent, PANEL, RECIPE)
     assert [episode.success for episode in episodes] == [False, True, True, False]
     assert [episode.error for episode in episodes] == ["the engine broke", "", "", "no such game"]
     assert "2 episodes broke" in evaluate.summarize(episodes)[-1]
@@ -106,13 +106,13 @@ def test_a_broken_environment_fails_its_own_episode_only(tokenizer):
 
 def test_invalid_replies_are_counted(tokenizer):
     agent = ToyAgent(tokenizer, ["go to bed 1", *going_to("bed 1"), "look", "look"])
-    episodes = evaluate.play_panel(ToyPool(), agent, tokenizer, PANEL, RECIPE)
+    episodes = evaluate.play_panel(ToyPool(), agent, PANEL, RECIPE)
     assert [episode.record()["invalid_actions"] for episode in episodes] == [3, 1, 3, 3]
 
 
 def test_a_prompt_that_does_not_fit_fails_the_episode(tokenizer):
     recipe = dataclasses.replace(RECIPE, prompt=dataclasses.replace(FORM, context_length=20))
-    episodes = evaluate.play_panel(ToyPool(), ToyAgent(tokenizer, []), tokenizer, PANEL, recipe)
+    episodes = evaluate.play_panel(ToyPool(), ToyAgent(tokenizer, []), PANEL, recipe)
     assert all("does not fit" in episode.error for episode in episodes)
 
 
@@ -122,16 +122,17 @@ def test_equal_runs_are_equal_bytes(tmp_path, monkeypatch):
     write_panel(tmp_path / "panel.json", PANEL)
     for task in PANEL.tasks:
         (tmp_path / task.game).touch()
+    run = evaluate.PanelRun(tmp_path / "model", tmp_path, tmp_path / "panel.json")
     files = [tmp_path / "a.json", tmp_path / "b.json"]
     for path, workers in zip(files, (1, 2), strict=True):
         recipe = dataclasses.replace(RECIPE, workers=workers)
-        evaluate.evaluate(tmp_path / "model", tmp_path, tmp_path / "panel.json", path, recipe, seed=7)
+        evaluate.evaluate(run, path, recipe, seed=7)
     assert files[0].read_bytes() == files[1].read_bytes()
     result = json.loads(files[0].read_text())
     assert result["panel_sha256"] == PANEL.sha256
     assert result["seed"] == 7
     assert len(result["episodes"]) == 4
-    evaluate.evaluate(tmp_path / "model", tmp_path, tmp_path / "panel.json", files[1], RECIPE, seed=8)
+    evaluate.evaluate(run, files[1], RECIPE, seed=8)
     assert json.loads(files[1].read_text())["episodes"] != result["episodes"]
 
 

@@ -6,7 +6,7 @@ import pytest
 from browser import WIDTHS, Measured, measure, needs_browser, requests_of_page
 
 from prism.core.errors import BadInput
-from prism.stages.index_page import build_index_page
+from prism.stages.index_page import Shown, build_index_page
 
 SVG = '<svg xmlns="http://www.w3.org/2000/svg" width="72pt" height="36pt"><rect width="9" height="9"/></svg>'
 
@@ -40,7 +40,8 @@ def results(tmp_path):
 
 
 def build(results):
-    build_index_page(results, ["table1"], ["figure1"], results / "captions", "demo", [0, 1], results / "index.html")
+    shown = Shown(["table1"], ["figure1"], "demo", [0, 1])
+    build_index_page(results, shown, results / "captions", results / "index.html")
     return (results / "index.html").read_text()
 
 

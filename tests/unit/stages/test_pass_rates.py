@@ -82,7 +82,8 @@ def count(
     for task in panel.tasks:
         (folder / task.game).touch()
     out = folder / f"shard-{shard}-of-{shards}.csv"
-    passrates.measure_pass_rates(model, folder, folder / "panel.json", out, recipe, Shard(shard, shards), loop_path)
+    run = evaluate.PanelRun(model, folder, folder / "panel.json")
+    passrates.measure_pass_rates(run, out, recipe, Shard(shard, shards), loop_path)
     return out
 
 
@@ -156,8 +157,8 @@ def test_a_reply_draws_by_its_task_rollout_and_step():
 
 
 def test_seeds_make_a_reply_independent_of_its_neighbours(model):
-    generator, tokenizer = evaluate.load_generator(model, RECIPE, 0)
-    prompts = [tokenizer.encode(text) for text in ("go to desk 1", "look", "open drawer 2")]
+    generator = evaluate.load_generator(model, RECIPE, 0)
+    prompts = [generator.tokenizer.encode(text) for text in ("go to desk 1", "look", "open drawer 2")]
     together = generator.generate(prompts, [5, 6, 7])
     assert [
         generator.generate([prompt], [seed])[0] for prompt, seed in zip(prompts, (5, 6, 7), strict=True)
@@ -285,8 +286,9 @@ def test_the_recipe_is_an_evaluations_with_rollouts_and_seed():
 def test_a_panel_of_nothing_or_of_an_unknown_benchmark_is_refused(model, tmp_path):
     for panel, word in ((Panel("alfworld", "train", ()), "no task"), (Panel("chess", "train", PANEL.tasks), "chess")):
         write_panel(tmp_path / "panel.json", panel)
+        run = evaluate.PanelRun(model, tmp_path, tmp_path / "panel.json")
         with pytest.raises(BadInput, match=word):
-            passrates.measure_pass_rates(model, tmp_path, tmp_path / "panel.json", tmp_path / "out.csv", RECIPE)
+            passrates.measure_pass_rates(run, tmp_path / "out.csv", RECIPE)
 
 
 @pytest.mark.parametrize("benchmark", ["alfworld", "webshop"])

@@ -21,7 +21,7 @@ from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.stages import tiny_backbone as backbones
 from prism.stages.games import make_catalog, make_games
-from prism.stages.trajectories import collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "backbones"
 RECIPE = backbones.BackboneRecipe(
@@ -114,7 +114,7 @@ def test_vocabulary_covers_the_generated_store(tokenizer, tmp_path, monkeypatch)
     )
     collect_trajectories(
         "webshop",
-        tmp_path / "store", tmp_path / "expert.jsonl", tmp_path / "m.json",
+        tmp_path / "store", CorpusFiles(tmp_path / "expert.jsonl", tmp_path / "m.json"),
         WebshopTrajectoriesRecipe("human", 8, 0, 100, split),
     )  # fmt: skip
     form = dataclasses.replace(FORM, context_length=512)
