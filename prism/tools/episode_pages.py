@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from jinja2 import Environment as Templates
+from jinja2 import PackageLoader
 from rich.console import Console
-from rich.panel import Panel
 
 from prism.core.errors import BadInput
 from prism.core.files import atomic_path, read_json
@@ -21,7 +21,7 @@ from prism.core.progress import say
 from prism.core.results import EVALUATIONS, Results
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.base import read_panel
-from prism.tools.play import open_games, plain
+from prism.tools.play import open_games, outcome, plain, readable, show_text
 
 NEAR = 3
 # what an evaluation, and each of its episodes, must say to be played again
@@ -173,7 +173,7 @@ def _play_again(record: dict[str, Any], benchmark: str, game: str, games_dir: Pa
         feedback = environment.step(action)
     recorded = (record["success"], record["score"])
     again = (feedback.success, feedback.score)
-    warning = "" if recorded == again or record["error"] else f"recorded {_words(*recorded)}, now {_words(*again)}"
+    warning = "" if recorded == again or record["error"] else f"recorded {outcome(*recorded)}, now {outcome(*again)}"
     last = feedback.observation
     return ReplayedEpisode(title, benchmark, environment.task, tuple(steps), _outcome(record), last, warning)
 
@@ -181,77 +181,29 @@ def _play_again(record: dict[str, Any], benchmark: str, game: str, games_dir: Pa
 def _outcome(episode: Trajectory | dict[str, Any]) -> str:
     if isinstance(episode, Trajectory):
         return "solved" if episode.success else "not solved"
-    return episode["error"] or _words(episode["success"], episode["score"])
-
-
-def _words(success: bool, score: float) -> str:
-    return f"{'solved' if success else 'not solved'}, score {score:.2f}"
+    return episode["error"] or outcome(episode["success"], episode["score"])
 
 
 def show_episode(episode: ReplayedEpisode, console: Console) -> None:
     """Print an episode step by step; nothing of its texts is markup, or obeyed by the terminal."""
     console.print(plain(episode.title))
-    console.print(Panel(plain(episode.task), title="task"))
+    show_text(console, episode.task, "task")
     for number, step in enumerate(episode.steps, 1):
-        console.print(Panel(plain(readable(step.observation)), title=f"step {number} of {len(episode.steps)}"))
+        show_text(console, step.observation, f"step {number} of {len(episode.steps)}")
         if step.thought:
             console.print(plain(step.thought, "italic"))
         console.print(plain(f"> {step.action}", "bold"))
     if episode.last:
-        console.print(Panel(plain(readable(episode.last)), title="the end"))
+        show_text(console, episode.last, "the end")
     if episode.warning:
         console.print(plain(f"not the recorded episode: {episode.warning}", "red"))
     console.print(plain(episode.outcome))
 
 
-def readable(observation: str) -> str:
-    """A store's page with its parts on lines of their own; other observations as they are."""
-    return observation.replace(" [SEP] ", "\n")
-
-
 def write_page(episode: ReplayedEpisode, out: str | Path) -> None:
     """Write an episode as one HTML page that needs no other file and runs no script; all texts are escaped."""
-    page = Templates(autoescape=True).from_string(_PAGE).render(episode=episode, readable=readable)
+    templates = Templates(loader=PackageLoader("prism.stages", "templates"), autoescape=True)
+    page = templates.get_template("episode.html.jinja").render(episode=episode, readable=readable)
     with atomic_path(out) as temporary:
         temporary.write_text(page, encoding="utf-8")
     say(f"{out}: {len(episode.steps)} steps")
-
-
-_PAGE = """<!doctype html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<title>{{ episode.task }}</title>
-<style>
-body { font: 15px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; color: #222;
-  overflow-wrap: anywhere; }
-h1 { font-size: 1.5rem; line-height: 1.3; }
-h1 + p { color: #555; font-size: .9rem; }
-section { border-left: 3px solid #bbb; margin: 1.5rem 0; padding: 0 0 0 1rem; }
-pre { white-space: pre-wrap; background: #f5f5f5; padding: .6rem; margin: .4rem 0; }
-.action { font-family: monospace; font-weight: bold; color: #00457c; }
-.thought { font-style: italic; }
-.warning { color: #a00; }
-details { color: #555; }
-</style>
-</head>
-<body>
-<h1>{{ episode.task }}</h1>
-<p>{{ episode.benchmark }}: {{ episode.title }}</p>
-<p><strong>{{ episode.outcome }}</strong>, {{ episode.steps | length }} steps</p>
-{% if episode.warning %}<p class="warning">Not the recorded episode: {{ episode.warning }}</p>{% endif %}
-{% for step in episode.steps %}
-<section>
-<h2>Step {{ loop.index }}</h2>
-<pre>{{ readable(step.observation) }}</pre>
-<details><summary>{{ step.admissible | length }} admissible actions</summary>
-<ul>{% for action in step.admissible %}<li>{{ action }}</li>{% endfor %}</ul></details>
-{% if step.thought %}<p class="thought">{{ step.thought }}</p>{% endif %}
-<p class="action">&gt; {{ step.action }}</p>
-</section>
-{% endfor %}
-{% if episode.last %}<section><h2>The end</h2><pre>{{ readable(episode.last) }}</pre></section>{% endif %}
-</body>
-</html>
-"""

@@ -7,17 +7,14 @@ import textwrap
 from collections.abc import Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 
 from prism.core.concentration import concentration_scores
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path
 from prism.gradients.norm_files import NormFile, open_norms
 from prism.gradients.profiles import ProfileGrid
+from prism.stages.figures.style import new_figure, save
 
 FORMATS = (".svg", ".png")
 DOMINANT = 5
@@ -74,20 +71,14 @@ def _describe(row: dict, profile: np.ndarray, file: NormFile) -> str:
 def _draw(profile: np.ndarray, grid: ProfileGrid, title: str, out: Path) -> None:
     """Heatmap of matrices x layers."""
     rows, layers = len(grid.matrices), len(grid.layers)
-    with plt.rc_context({"svg.hashsalt": "prism", "svg.fonttype": "none", "font.size": 9, "text.parse_math": False}):
-        figure, axes = plt.subplots(
-            figsize=(max(4.5, 0.28 * layers + 2.5), max(2.8, 0.24 * rows + 1.1)), layout="constrained"
-        )
-        image = axes.imshow(grid.fill(profile), aspect="auto", cmap="viridis", vmin=0)
-        axes.set_yticks(range(rows), grid.matrices)
-        shown = range(0, layers, max(1, layers // 12))
-        axes.set_xticks(shown, [grid.layers[place] for place in shown])
-        axes.set_xlabel("layer")
-        # matplotlib's own wrapping would take dollar signs for formulas
-        axes.set_title(textwrap.fill(title, 60), fontsize=9)
-        figure.colorbar(image, ax=axes, label="Frobenius norm")
-        with atomic_path(out) as temporary:
-            # no date in the file: equal norms are equal bytes
-            metadata = {"Date": None} if out.suffix == ".svg" else {"Software": None}
-            figure.savefig(temporary, dpi=150, metadata=metadata)
-        plt.close(figure)
+    figure, ((axes,),) = new_figure(max(4.5, 0.28 * layers + 2.5), max(2.8, 0.24 * rows + 1.1))
+    image = axes.imshow(grid.fill(profile), aspect="auto", cmap="viridis", vmin=0)
+    axes.set_yticks(range(rows), grid.matrices)
+    shown = range(0, layers, max(1, layers // 12))
+    axes.set_xticks(shown, [grid.layers[place] for place in shown])
+    axes.set_xlabel("layer")
+    # matplotlib's own wrapping would take dollar signs for formulas
+    axes.set_title(textwrap.fill(title, 60))
+    figure.colorbar(image, ax=axes, label="Frobenius norm")
+    save(figure, out, out.suffix.removeprefix("."))
+    plt.close(figure)

@@ -1,4 +1,7 @@
-"""A person plays one episode in the terminal, with what an agent sees and nothing more."""
+"""A person plays one episode in the terminal, with what an agent sees and nothing more.
+
+How an episode is shown, here and where a recorded one is looked at (`prism.tools.episode_pages`), stands here too.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,7 @@ def play_episode(environment: Environment, max_steps: int, read: Callable[[], st
         The environment's last answer.
     """
     feedback, steps = environment.reset(), 0
-    console.print(Panel(plain(environment.task), title="task"))
+    show_text(console, environment.task, "task")
     while not feedback.done and steps < max_steps:
         _show(feedback, steps, max_steps, console)
         action = _ask(feedback.admissible, read, console)
@@ -58,9 +61,8 @@ def play_episode(environment: Environment, max_steps: int, read: Callable[[], st
             break
         console.print(plain(f"> {action}", "bold"))
         feedback, steps = environment.step(action), steps + 1
-    console.print(Panel(plain(feedback.observation), title="the end"))
-    outcome = "solved" if feedback.success else "not solved"
-    console.print(f"{outcome} after {steps} steps, score {feedback.score:.2f}")
+    show_text(console, feedback.observation, "the end")
+    console.print(outcome(feedback.success, feedback.score, f" after {steps} steps"))
     return feedback
 
 
@@ -69,10 +71,23 @@ def plain(text: str, style: str = "") -> Text:
     return Text(printable(text), style=style)
 
 
+def readable(observation: str) -> str:
+    """A store's page with its parts on lines of their own; other observations as they are."""
+    return observation.replace(" [SEP] ", "\n")
+
+
+def show_text(console: Console, observation: str, title: str) -> None:
+    """Print what the environment says in a frame."""
+    console.print(Panel(plain(readable(observation)), title=title))
+
+
+def outcome(success: bool, score: float, when: str = "") -> str:
+    """How an episode ended, in words."""
+    return f"{'solved' if success else 'not solved'}{when}, score {score:.2f}"
+
+
 def _show(feedback: Feedback, steps: int, max_steps: int, console: Console) -> None:
-    # a page's parts on lines of their own are easier to read than in one
-    observation = feedback.observation.replace(" [SEP] ", "\n")
-    console.print(Panel(plain(observation), title=f"step {steps + 1} of {max_steps}"))
+    show_text(console, feedback.observation, f"step {steps + 1} of {max_steps}")
     for number, action in enumerate(feedback.admissible, 1):
         console.print(plain(f"{number:4}  {action}"))
 
