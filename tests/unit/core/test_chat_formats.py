@@ -125,6 +125,23 @@ def test_alpacas_history_and_input():
     assert [turn["content"] for turn in parse_chat(record, 1, "f").messages] == ["a", "b", "c", "d", QUESTION, ANSWER]
 
 
+@pytest.mark.parametrize("record", [
+    {"instruction": "find", "input": "mug 1", "output": ANSWER, "history": [["a", "b"]], "system": "act"},
+    {"instruction": QUESTION, "output": ANSWER},
+    SHAREGPT,
+])  # fmt: skip
+def test_alpaca_and_sharegpt_are_what_llamafactory_makes_of_them(record, root, monkeypatch):
+    """Its own converters, with the column names that it documents."""
+    monkeypatch.syspath_prepend(str(root / "prism" / "shims"))
+    converter = pytest.importorskip("llamafactory.data.converter")
+    parser = pytest.importorskip("llamafactory.data.parser")
+    attributes = parser.DatasetAttr("file", "x", history="history", system="system", tools="tools")
+    kind = converter.SharegptDatasetConverter if record is SHAREGPT else converter.AlpacaDatasetConverter
+    theirs = kind(attributes, None)({"input": "", "history": None, "system": "", "tools": ""} | record)
+    system = [{"role": "system", "content": theirs["_system"]}] if theirs["_system"] else []
+    assert list(parse_chat(record, 1, "f").messages) == [*system, *theirs["_prompt"], *theirs["_response"]]
+
+
 def test_several_calls_of_one_response_are_one_answer():
     calls = [text_call(id="c1"), text_call(id="c2")]
     act = OPENHANDS_0["history"][4]
