@@ -85,19 +85,25 @@ class ChatEncoder:
         before = self.template.render(chat.messages[:index], chat.place, chat.tools, add_generation_prompt=True)
         after = self.template.render(chat.messages[: index + 1], chat.place, chat.tools, add_generation_prompt=False)
         if not after.startswith(before):
-            raise self._misplaced(chat, index, before)
+            raise _misplaced(chat, index, before, after)
         check_said(self.template, chat.messages[: index + 1], chat, whole=after, said=after[len(before) :])
         return before, after
 
-    def _misplaced(self, chat: Chat, index: int, before: str) -> BadInput:
-        """The error of an answer that does not follow its generation prompt, with the likeliest cause."""
-        problem = f"the chat template does not put answer {index + 1} after its generation prompt"
-        if index and chat.messages[index - 1]["role"] == "assistant":
-            return BadInput(chat.place, problem, "merge neighbouring answers into one")
-        if before.rstrip().endswith("<think>"):
-            return BadInput(chat.place, f"{problem}, which opens a thought",
-                            "give the answers their reasoning_content, or use another chat template")  # fmt: skip
-        return BadInput(chat.place, problem, "use another chat template")
+
+def _misplaced(chat: Chat, index: int, before: str, after: str) -> BadInput:
+    """The error of an answer that does not follow its generation prompt, with the likeliest cause."""
+    problem = f"the chat template does not put answer {index + 1} after its generation prompt"
+    if chat.messages[index - 1]["role"] == "assistant":
+        return BadInput(chat.place, problem, "merge neighbouring answers into one")
+    same = next(
+        (place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), len(after)
+    )
+    unlike = before[same:].strip()
+    if "think" in unlike or "thought" in unlike:
+        problem += f", which goes on with {unlike[-60:]!r}"
+        remedy = """give --chat-template-kwargs '{"enable_thinking": true}', the answers their thoughts, or another"""
+        return BadInput(chat.place, problem, f"{remedy} --chat-template")
+    return BadInput(chat.place, problem, "give another --chat-template")
 
 
 def _spans(answers: Sequence[tuple[str, str]]) -> list[TextSpan]:

@@ -248,7 +248,10 @@ def test_chats_that_no_template_takes_say_why(qwen3, plain):
     opens = tokenizer_of(
         plain.chat_template.replace("<|im_start|>assistant\\n'", "<|im_start|>assistant\\n<think>\\n'")
     )
-    with pytest.raises(BadInput, match="which opens a thought; give the answers their reasoning_content"):
+    with pytest.raises(
+        BadInput,
+        match=r"prompt, which goes on with '<think>'; give --chat-template-kwargs '\{\"enable_thinking\": true\}'",
+    ):
         encode_chat(opens, [USER, ANSWER], 500)
 
 
