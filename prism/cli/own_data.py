@@ -83,7 +83,9 @@ def route(
     out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: id, score, regime")],
     by: Annotated[str, typer.Option(help="score to route by")] = "gini",
     rl_share: Annotated[float, typer.Option(help="share of the trajectories for RL, between 0 and 1")] = 0.5,
-    emit: Annotated[str, typer.Option(help="also write the halves for llamafactory, verl, or both")] = "",
+    emit: Annotated[
+        str, typer.Option(help="also write the halves: llamafactory, llamafactory-messages, verl, with commas")
+    ] = "",
     data: Annotated[Path | None, typer.Option(help="the probed file, if it moved (for --emit)")] = None,
 ) -> None:
     """Send concentrated trajectories to RL, the others to SFT."""

@@ -65,7 +65,7 @@ class ChatEncoder:
         return (self.settings[0](text, add_special_tokens=False)["input_ids"] if text else [], is_response)
 
     def _render(self, chat: Chat) -> tuple[list[list[TextSpan]], Counter[str]]:
-        answers, unrendered = [], Counter(f"fields {name!r}" for name in chat.unread)
+        answers, unrendered = [], Counter(f"{name!r} field" for name in chat.unread)
         for index, message in enumerate(chat.messages):
             if message["role"] == "assistant" and message.get("weight", 1):
                 before, after = self._around(chat, index)

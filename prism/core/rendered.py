@@ -16,8 +16,9 @@ from prism.core.chat_templates import ChatTemplate
 from prism.core.chats import Chat
 from prism.core.errors import BadInput
 
-TEXTS, THOUGHTS, CALLS, SCHEMAS = "texts of answers", "thoughts", "tool calls", "tool schemas"
-CONTEXT = {"system": "system messages", "user": "user messages", "tool": "tool results"}
+# kinds of parts, in the singular
+TEXTS, THOUGHTS, CALLS, SCHEMAS = "answer text", "thought", "tool call", "tool schema"
+CONTEXT = {"system": "system message", "user": "user message", "tool": "tool result"}
 # fewer characters may be found in a template's own words
 _SHORT = 24
 _INLINE = re.compile(r"\s*(?:<think>)?(.*?)</think>(.*)", re.DOTALL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -163,12 +164,12 @@ def encode_tokens(rows: Sequence[TokenRow], context_length: int, loss_on: str = 
 def chat_facts(tokenizer: Any, form: ChatForm, context_length: int, loss_on: str) -> dict[str, str]:
     """What the tokens of chats depend on beside the chats, for the metadata."""
     rest = {"context_length": context_length, "loss_on": loss_on}
-    told = {"variables": form.variables, "date": form.date} | rest
+    told = asdict(form) | rest
     return {
         "prompt_format": f"chat template, {', '.join(f'{key}={value}' for key, value in rest.items())}",
         "prompt_sha256": sha256_json({**ChatTemplate(tokenizer, form).facts(), **rest, "version": CHAT_VERSION}),
         "prompt_version": str(CHAT_VERSION),
-        "chat_form": json.dumps(told, sort_keys=True, ensure_ascii=False),
+        "chats": json.dumps(told, sort_keys=True),
     }
 
 

@@ -39,10 +39,15 @@ def unrendered(samples: Sequence[Sample], place: Callable[[str], str]) -> list[s
             chats[kind] += 1
             first.setdefault(kind, sample.id)
     return [
-        f"{parts[kind]} {kind} of {counted(chats[kind], 'chat', 'chats')} are not rendered, or not as they are, "
-        f"by this chat template; the first: {place(first[kind])}"
+        f"{_amount(parts[kind], kind)} of {counted(chats[kind], 'chat', 'chats')} "
+        f"{'is' if parts[kind] == 1 else 'are'} not rendered in full by this chat template; "
+        f"the first: {place(first[kind])}"
         for kind in parts
     ]
+
+
+def _amount(number: int, kind: str) -> str:
+    return counted(number, kind, f"{kind}s")
 
 
 def check_complete(sample: Sample, corpus: Corpus, context_length: int) -> None:
@@ -55,6 +60,6 @@ def check_complete(sample: Sample, corpus: Corpus, context_length: int) -> None:
         problem = f"trajectory {sample.id!r} is longer than the context of {context_length} tokens"
         raise BadInput(corpus.place(sample.id), problem, "raise the context length, shorten it, or drop --strict")
     if sample.unrendered:
-        kinds = ", ".join(f"{number} {kind}" for kind, number in sample.unrendered.items())
-        problem = f"the chat template does not write {kinds} of {sample.id!r} as they are"
+        lost = ", ".join(_amount(number, kind) for kind, number in sample.unrendered.items())
+        problem = f"{lost} of {sample.id!r} not rendered in full by this chat template"
         raise BadInput(corpus.place(sample.id), problem, "give a --chat-template that does, or drop --strict")

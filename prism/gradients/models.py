@@ -16,7 +16,13 @@ DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float64": torch
 
 
 def resolve_model(model: str | Path) -> tuple[Path, str]:
-    """Local folder of a model and its hash; an id of the Hugging Face Hub is downloaded.
+    """Local folder of a model and its hash; as for `find_model`."""
+    folder = find_model(model)
+    return folder, sha256_model(folder)
+
+
+def find_model(model: str | Path) -> Path:
+    """Local folder of a model; an id of the Hugging Face Hub is downloaded.
 
     Raises:
         BadInput: there is no such folder or id, or it holds pickled weights only.
@@ -26,7 +32,7 @@ def resolve_model(model: str | Path) -> tuple[Path, str]:
         folder = _download(str(model))
     if not (folder / "config.json").is_file():
         raise BadInput(folder, "holds no config.json", "name the folder of a Hugging Face model")
-    return folder, sha256_model(folder)
+    return folder
 
 
 def _download(model: str) -> Path:

@@ -82,6 +82,8 @@ def _head(file: NormFile, count: int) -> list[str]:
         f"data_sha256: {facts['data_sha256']}",
         *([f"data_options: {facts['data_options']}"] if "data_options" in facts else []),
         f"probe: {facts['dtype']}, prompt format {facts['prompt_sha256']}",
+        # of people's own chats: how they were rendered, so that they can be written as they were probed
+        *([f"chats: {facts['chats']}"] if "chats" in facts else []),
     ]
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -15,15 +14,24 @@ from prism.core.chats import TOKENS, TRAJECTORIES, Chat, kind_of_data, read_chat
 from prism.core.csv_files import read_table
 from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
-from prism.core.files import atomic_folder, check_apart, check_folder_output, write_json
+from prism.core.files import atomic_folder, check_apart, check_folder_output, write_json, write_text
 from prism.core.progress import say
 from prism.core.prompts import conversation_messages
 from prism.core.splits import RL, SFT
 from prism.core.trajectories import read_trajectories
 from prism.stages.splits import route_table, score_table, write_split
+from prism.tools.llamafactory_data import message_files, rendered_files
+from prism.tools.probed import probed_encoder
+from prism.tools.verl_data import verl_files
 
-LLAMAFACTORY_DATASET = "prism_sft"
-VERL_FILE = "prism_rl.parquet"
+# of people's chats; the workflow's own trajectories are written as messages under this name too
+RENDERED = "llamafactory"
+# name of a format: the half that is written in it, and its files by name
+EMITTERS: dict[str, tuple[str, Callable[[Sequence[Chat]], dict[str, Any]]]] = {
+    RENDERED: (SFT, message_files),
+    "llamafactory-messages": (SFT, message_files),
+    "verl": (RL, verl_files),
+}
 
 
 def route(
@@ -38,8 +46,8 @@ def route(
 
     Args:
         out_csv: the split: id, score, regime.
-        emit: ``llamafactory`` writes the SFT half to ``llamafactory/`` beside `out_csv` (messages and
-            ``dataset_info.json``), ``verl`` the RL half to ``verl/prism_rl.parquet``.
+        emit: ``llamafactory`` and ``llamafactory-messages`` write the SFT half to a folder of that name beside
+            `out_csv`, as it was probed or as messages; ``verl`` the RL half to ``verl/prism_rl.parquet``.
         data: the corpus that was probed; by default the path that the score table names.
 
     Raises:
@@ -60,7 +68,12 @@ def route(
             check_folder_output(parent / name)
             for given in (scores_csv, source):
                 check_apart(parent / name, given)
-            halves[parent / name] = EMITTERS[name](chats, regimes)
+            regime, files = EMITTERS[name]
+            half = _half(chats, regimes, regime)
+            if name == RENDERED and kind_of_data(source) != TRAJECTORIES:
+                halves[parent / name] = rendered_files(half, probed_encoder(table))
+            else:
+                halves[parent / name] = files(half)
     # nothing was written so far, and all of it appears together
     with ExitStack() as outputs:
         for folder, files in halves.items():
@@ -104,89 +117,10 @@ def _write_files(folder: Path, files: Mapping[str, Any]) -> None:
     for name, content in files.items():
         if isinstance(content, pa.Table):
             pq.write_table(content, folder / name)
+        elif isinstance(content, str):
+            write_text(folder / name, content)
         else:
             write_json(folder / name, content)
-
-
-def llamafactory_files(chats: Sequence[Chat], regimes: Mapping[str, str]) -> dict[str, Any]:
-    """The SFT half as a LLaMA-Factory dataset named ``prism_sft``: contents by file name.
-
-    LLaMA-Factory drops chats that do not alternate between user (or tool) and assistant with no more than a warning;
-    they are refused here.
-    """
-    records = [_llamafactory_record(chat) for chat in _half(chats, regimes, SFT)]
-    tags = {
-        "role_tag": "role",
-        "content_tag": "content",
-        "user_tag": "user",
-        "assistant_tag": "assistant",
-        "observation_tag": "tool",
-        "function_tag": "function_call",
-        "system_tag": "system",
-    }
-    columns = {"messages": "messages"} | ({"tools": "tools"} if any("tools" in record for record in records) else {})
-    entry = {
-        "file_name": f"{LLAMAFACTORY_DATASET}.json",
-        "formatting": "sharegpt",
-        "columns": columns,
-        "tags": tags,
-    }
-    return {entry["file_name"]: records, "dataset_info.json": {LLAMAFACTORY_DATASET: entry}}
-
-
-def _llamafactory_record(chat: Chat) -> dict[str, Any]:
-    messages = [_llamafactory_message(message, chat) for message in chat.messages]
-    while messages[-1]["role"] not in ("assistant", "function_call"):
-        messages.pop()  # nothing after the last answer carries loss
-    turns = messages[1:] if messages[0]["role"] == "system" else messages
-    for number, turn in enumerate(turns):
-        expected = ("assistant", "function_call") if number % 2 else ("user", "tool")
-        if turn["role"] not in expected:
-            problem, remedy = "does not alternate between user and assistant", "merge neighbouring messages of one role"
-            if turn["role"] == "system":
-                problem, remedy = "has a system message that is not the first one", "move it to the front or remove it"
-            raise BadInput(chat.place, f"{chat.id!r} {problem}, as LLaMA-Factory requires", remedy)
-    record: dict[str, Any] = {"id": chat.id, "messages": messages}
-    return record | ({"tools": json.dumps(chat.tools, ensure_ascii=False)} if chat.tools else {})
-
-
-def _llamafactory_message(message: Mapping[str, Any], chat: Chat) -> dict[str, str]:
-    if message.get("weight", 1) == 0:
-        raise BadInput(
-            chat.place, f"{chat.id!r} has answers without loss: LLaMA-Factory cannot express them", "remove the weights"
-        )
-    if "tool_calls" not in message:
-        return {"role": message["role"], "content": message["content"]}
-    calls = [call.get("function", call) for call in message["tool_calls"]]
-    return {"role": "function_call", "content": json.dumps(calls, ensure_ascii=False)}
-
-
-def verl_files(chats: Sequence[Chat], regimes: Mapping[str, str]) -> dict[str, Any]:
-    """The RL half as verl's parquet: one prompt a trajectory, the messages before its first answer.
-
-    ``reward_model.ground_truth`` is the last answer, ``extra_info.trajectory`` the whole chat as JSON: how they are
-    turned into a reward is up to the reward function of the task.
-    """
-    records = [_verl_record(chat, index) for index, chat in enumerate(_half(chats, regimes, RL))]
-    return {VERL_FILE: pa.Table.from_pylist(records)}
-
-
-def _verl_record(chat: Chat, index: int) -> dict[str, Any]:
-    answers = [number for number, message in enumerate(chat.messages) if message["role"] == "assistant"]
-    if not answers[0]:
-        raise BadInput(chat.place, f"{chat.id!r} starts with an answer: there is no prompt to act on", "add one")
-    prompt = [{"role": turn["role"], "content": turn["content"]} for turn in chat.messages[: answers[0]]]
-    return {
-        "data_source": "prism",
-        "prompt": prompt,
-        "ability": "trajectory",
-        "reward_model": {"style": "rule", "ground_truth": chat.messages[answers[-1]]["content"]},
-        "extra_info": {
-            "index": index,
-            "id": chat.id,
-            "trajectory": json.dumps(chat.messages, ensure_ascii=False),
-        },
-    }
 
 
 def _half(chats: Sequence[Chat], regimes: Mapping[str, str], regime: str) -> list[Chat]:
@@ -195,9 +129,3 @@ def _half(chats: Sequence[Chat], regimes: Mapping[str, str], regime: str) -> lis
     if not half:
         raise BadInput("split", f"routes nothing to {regime}", "choose another share or score")
     return half
-
-
-EMITTERS: dict[str, Callable[[Sequence[Chat], Mapping[str, str]], dict[str, Any]]] = {
-    "llamafactory": llamafactory_files,
-    "verl": verl_files,
-}

@@ -80,7 +80,7 @@ def test_thoughts_have_the_name_that_the_template_reads(key):
 def test_thoughts_that_the_template_does_not_write_are_counted(plain):
     thinking = [USER, {**ANSWER, "reasoning_content": "the mug is on it"}]
     encoded = encode_chat(plain, [*thinking, *thinking], 500)
-    assert encoded.unrendered == {"thoughts": 2}
+    assert encoded.unrendered == {"thought": 2}
     assert encoded.rows == encode_chat(plain, [USER, ANSWER] * 2, 500).rows
 
 
@@ -112,17 +112,17 @@ def test_templates_that_want_a_text_get_one(written):
 def test_calls_that_the_template_does_not_write_are_counted(plain):
     calls = [call({"place": "desk 1"}), call({})]
     encoded = encode_chat(plain, [USER, {**ANSWER, "tool_calls": calls}, RESULT, ANSWER], 500, tools=TOOLS)
-    assert encoded.unrendered == {"tool calls": 2, "tool schemas": 1}
+    assert encoded.unrendered == {"tool call": 2, "tool schema": 1}
     # a name that stands in the text beside the call is not the call
     beside = {**ANSWER, "content": "look", "tool_calls": [call({})]}
-    assert encode_chat(plain, [USER, beside], 500).unrendered == {"tool calls": 1}
+    assert encode_chat(plain, [USER, beside], 500).unrendered == {"tool call": 1}
 
 
 def test_text_beside_a_call_that_the_template_drops_is_counted(llama, qwen3):
     beside = [USER, {**ANSWER, "tool_calls": [call({"place": "desk 1"})]}]
-    assert encode_chat(llama, beside, 500).unrendered == {"texts of answers": 1}
+    assert encode_chat(llama, beside, 500).unrendered == {"answer text": 1}
     within = [USER, {"role": "assistant", "content": "desk 1", "tool_calls": [call({"place": "desk 1"})]}]
-    assert encode_chat(llama, within, 500).unrendered == {"texts of answers": 1}
+    assert encode_chat(llama, within, 500).unrendered == {"answer text": 1}
     assert encode_chat(qwen3, beside, 500).unrendered == encode_chat(qwen3, within, 500).unrendered == {}
 
 
@@ -132,17 +132,15 @@ def test_calls_that_are_changed_are_counted():
         "message['content']", "message['content'] ~ (message.tool_calls[0].function | tojson if message.tool_calls)"
     )
     calls = [call({"place": "desk 1"}), call({"place": "bed 2"})]
-    assert encode_chat(tokenizer_of(first), [USER, {**ANSWER, "tool_calls": calls}], 500).unrendered == {
-        "tool calls": 1
-    }
+    assert encode_chat(tokenizer_of(first), [USER, {**ANSWER, "tool_calls": calls}], 500).unrendered == {"tool call": 1}
     cut = FAMILIES["qwen3"].chat_template.replace("message['content']", "message['content'][:6]")
-    assert encode_chat(tokenizer_of(cut), [USER, ANSWER], 500).unrendered == {"texts of answers": 1, "user messages": 1}
+    assert encode_chat(tokenizer_of(cut), [USER, ANSWER], 500).unrendered == {"answer text": 1, "user message": 1}
 
 
 def test_thoughts_within_the_text_that_the_template_drops_are_counted():
     drops = FAMILIES["qwen3"].chat_template.replace("message['content']", "message['content'].split('</think>')[-1]")
     thinking = [USER, {**ANSWER, "content": "<think>on the desk</think>take mug 1"}]
-    assert encode_chat(tokenizer_of(drops), thinking, 500).unrendered == {"thoughts": 1}
+    assert encode_chat(tokenizer_of(drops), thinking, 500).unrendered == {"thought": 1}
 
 
 def test_context_that_the_template_drops_is_counted():
@@ -151,7 +149,7 @@ def test_context_that_the_template_drops_is_counted():
         "{% for message in messages %}{% if message.role in ('system', 'tool') %}{% continue %}{% endif %}",
     )
     chat = [{"role": "system", "content": "act"}, USER, ANSWER, RESULT, ANSWER]
-    assert encode_chat(tokenizer_of(deaf), chat, 500).unrendered == {"system messages": 1, "tool results": 1}
+    assert encode_chat(tokenizer_of(deaf), chat, 500).unrendered == {"system message": 1, "tool result": 1}
 
 
 @pytest.mark.parametrize("flag", [{"weight": 0}, {"loss": False}, {"train": False}])

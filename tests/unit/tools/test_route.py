@@ -68,11 +68,11 @@ def test_five_commands(tmp_path, style):
 def test_llamafactory_reads_the_dataset(tmp_path, routed, root, monkeypatch):
     _, scores = routed
     monkeypatch.syspath_prepend(root / "prism" / "shims")  # LLaMA-Factory imports torchaudio
-    route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory"])
+    route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory-messages"])
     parser = pytest.importorskip("llamafactory.data.parser")
     converter = pytest.importorskip("llamafactory.data.converter")
-    (attributes,) = parser.get_dataset_list(["prism_sft"], str(tmp_path / "llamafactory"))
-    records = json.loads((tmp_path / "llamafactory" / attributes.dataset_name).read_text())
+    (attributes,) = parser.get_dataset_list(["prism_sft"], str(tmp_path / "llamafactory-messages"))
+    records = json.loads((tmp_path / "llamafactory-messages" / attributes.dataset_name).read_text())
     convert = converter.get_dataset_converter(attributes.formatting, attributes, None)
     for record in records:
         converted = convert(record)
@@ -105,8 +105,8 @@ def test_chats_that_llamafactory_would_drop_are_refused(tmp_path, turns, problem
     head = [f"data: {data}", f"data_sha256: {sha256_file(data)}"]
     write_table(scores, head, ["id", "gini"], [["a", 0.1], ["b", 0.2]])
     with pytest.raises(BadInput, match=problem):
-        route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory"])
-    assert not (tmp_path / "llamafactory").exists()
+        route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory-messages"])
+    assert not (tmp_path / "llamafactory-messages").exists()
 
 
 def test_an_id_is_never_a_formula(tmp_path):
@@ -128,7 +128,7 @@ def refused(tmp_path, scores, problem):
     """The emission is refused, and nothing was written."""
     before = sorted(tmp_path.rglob("*"))
     with pytest.raises(BadInput, match=problem):
-        route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+        route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory-messages"])
     assert sorted(tmp_path.rglob("*")) == before
 
 
@@ -142,13 +142,13 @@ def test_an_emission_is_whole_or_nothing(tmp_path):
     scores.write_text(table.replace("1.0", "0.0"))
     refused(tmp_path, scores, "routes nothing to rl")
     scores.write_text(table)
-    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory-messages"])
     made = sorted(tmp_path.rglob("*"))
-    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory"])
+    route(scores, "gini", 50, tmp_path / "split.csv", ["verl", "llamafactory-messages"])
     assert sorted(tmp_path.rglob("*")) == made
 
 
-@pytest.mark.parametrize("name", ["llamafactory", "verl"])
+@pytest.mark.parametrize("name", ["llamafactory-messages", "verl"])
 def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
     (tmp_path / name / "src").mkdir(parents=True)
     (tmp_path / name / "src" / "train.py").write_text("years")
@@ -159,8 +159,8 @@ def test_a_folder_of_somebody_elses_is_left_alone(tmp_path, name):
 
 def test_an_emission_does_not_take_its_own_corpus_away(tmp_path):
     first = scored(tmp_path, *({"id": one, "messages": OPENAI} for one in "abcd"))
-    route(first, "gini", 50, tmp_path / "split.csv", ["llamafactory"])
-    corpus = tmp_path / "llamafactory" / "prism_sft.json"
+    route(first, "gini", 50, tmp_path / "split.csv", ["llamafactory-messages"])
+    corpus = tmp_path / "llamafactory-messages" / "prism_sft.json"
     head = [f"data: {corpus}", f"data_sha256: {sha256_file(corpus)}"]
     write_table(tmp_path / "again.csv", head, ["id", "gini"], [["a", 0.0], ["b", 1.0]])
     refused(tmp_path, tmp_path / "again.csv", "holds the input")
@@ -181,8 +181,8 @@ def test_a_share_is_no_percentage(tmp_path, routed, share, remedy):
 def test_hostile_ids_go_from_chats_to_both_halves(tmp_path):
     ids = ["=cmd|' /C calc'!A0", "+1", "@x", "a\rb", "'=y", "-z"]
     scores = scored(tmp_path, *({"id": one, "messages": OPENAI} for one in ids))
-    route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory", "verl"])
-    sft = json.loads((tmp_path / "llamafactory/prism_sft.json").read_text())
+    route(scores, "gini", 50, tmp_path / "split.csv", ["llamafactory-messages", "verl"])
+    sft = json.loads((tmp_path / "llamafactory-messages/prism_sft.json").read_text())
     rl = pq.read_table(tmp_path / "verl/prism_rl.parquet").to_pylist()
     assert [record["id"] for record in sft] == ids[:3]
     assert [record["extra_info"]["id"] for record in rl] == ids[3:]
