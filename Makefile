@@ -40,6 +40,7 @@ $(READY): envs/cpu.lock envs/bootstrap.lock pyproject.toml
 demo: $(READY) ## build results/demo/tables/table1.csv from raw trajectories on two cores
 	@$(SNAKEMAKE)
 	@$(RUN) prism show results/demo/tables/table1.csv
+	@head -n 3 results/demo/certificate.md
 
 smoke: $(READY) ## every row of every table and every point of every figure once, with the fewest steps (about 1 h)
 	@$(SNAKEMAKE) --configfile config/smoke.yaml

@@ -37,9 +37,39 @@ rule index_page:
         " --out {output}"
 
 
+# the shipped records of a run at this scale
+RECORDED = shipped(f"resources/records/{config['scale']}")
+VERIFIED = (
+    ["<results>/certificate.json"] if Path(RECORDED, "manifest.json").exists() else []
+)
+
+
+rule verify:
+    input:
+        INPUTS.everything(),
+        manifest=f"{RECORDED}/manifest.json",
+    output:
+        json="<results>/certificate.json",
+        md="<results>/certificate.md",
+    log:
+        "<logs>/verify.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        code=code("verify"),
+        results=lambda wildcards, output: os.path.dirname(output.json),
+        records=lambda wildcards, input: os.path.dirname(input.manifest),
+    message:
+        "verify: does this run agree with the recorded one?"
+    shell:
+        "PRISM_LOG={log} python -m prism verify {params.results} --against {params.records:q} --any-verdict"
+
+
 rule crate:
     input:
         "<results>/index.html",
+        VERIFIED,
         licences=shipped("resources/licences.csv"),
     output:
         metadata="<results>/ro-crate-metadata.json",

@@ -25,7 +25,7 @@ CLUSTER, WORKFLOW = "Cluster and containers", "The workflow itself"
 FOR_PEOPLE = {
     OWN_DATA: (own_data.probe, own_data.score, own_data.route, own_data.explain, own_data.compare, own_data.report),
     NUMBERS: (tools.audit, tools.audit_table),
-    RUN: (tools.show, tools.trace, tools.why, tools.replay, tools.play),
+    RUN: (tools.show, tools.verify, tools.trace, tools.why, tools.replay, tools.play),
     CLUSTER: (tools.plan, tools.check_plan, tools.recover, tools.doctor),
 }
 FOR_RULES = {

@@ -58,6 +58,25 @@ def audit_table(
         typer.echo(f"           -> {finding.meaning}")
 
 
+def verify(
+    results: Annotated[Path, typer.Argument(help="Folder of a finished run.")],
+    against: Annotated[
+        Path | None,
+        typer.Option(help="Records, or another run; without it, the records shipped for its scale."),
+    ] = None,
+    any_verdict: Annotated[bool, typer.Option("--any-verdict", help="Exit with 0 also where it differs.")] = False,
+) -> None:
+    """Say whether a run reproduces a recorded one, stage by stage; writes {results}/certificate.md and .json."""
+    from prism.core.results import Results
+    from prism.stages.verify import NOT_REPRODUCED
+    from prism.stages.verify import verify as run
+
+    against = against or ROOT / "resources/records" / results.name
+    certificate = Results(results).certificate
+    if run(results, against, certificate("json"), certificate("md")) == NOT_REPRODUCED and not any_verdict:
+        raise typer.Exit(1)
+
+
 def show(file: Annotated[Path, typer.Argument(help="A table of results (CSV).")]) -> None:
     """Print a table of results in the terminal, and where it is."""
     from prism.tools.show import print_table

@@ -46,6 +46,8 @@ PATTERNS = {
     "variant_norms": "gradnorms_variants/**/*.parquet",
     "pass_rates": "passrates/**/*.csv",
     "training_metrics": "rl/**/metrics.csv",
+    "sft_losses": "sft/**/loss.csv",
+    "certificate": "certificate.*",
     "comparison": "comparison.*",
     "claims": "claims.json",
     "summary": "benchmarks/summary.csv",
@@ -178,6 +180,10 @@ class Results:
     def times(self) -> Path:
         """The folder of Snakemake's benchmark files."""
         return self.root / TIMES
+
+    def certificate(self, ending: str) -> Path:
+        """Whether the run agrees with the recorded one, as json or md."""
+        return self.root / f"certificate.{ending}"
 
     @property
     def comparison(self) -> Path:

@@ -38,7 +38,7 @@ PAPER = "https://arxiv.org/abs/2601.07224"
 INPUTS = ("trajectories", "panels")
 OUTPUTS = (
     *("tables", "figures", "cells", "evaluations", "scores", "splits", "norms", "pass_rates"),
-    *("comparison", "claims", "summary", "index_page"),
+    *("comparison", "claims", "certificate", "summary", "index_page"),
 )
 SNAPSHOT = ("Snakefile", "rules/*.smk", "config/*.yaml", "LICENSE")
 MEDIA_TYPES = {

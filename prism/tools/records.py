@@ -11,17 +11,18 @@ from prism.core.progress import say
 from prism.core.results import Results
 from prism.core.trajectories import read_trajectories, write_trajectories
 from prism.stages.figures.scores_file import extreme_trajectories
+from prism.stages.verify import data_hashes
 
 # files that are copied as they are
-RECORDS = ("evaluations", "norms", "variant_norms", "facts", "pass_rates", "training_metrics")
+RECORDS = ("evaluations", "norms", "variant_norms", "facts", "pass_rates", "splits", "sft_losses", "training_metrics")
 MANIFEST = "manifest.json"
 
 
 def pack_records(results: Path, out: Path) -> None:
     """Copy a run's records to `out`, which then holds ``records/``, ``expected/`` and ``manifest.json``.
 
-    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini. Whatever else `out`
-    holds stays.
+    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini. The manifest has the
+    hashes of the whole corpus and of the panels. Whatever else `out` holds stays.
 
     Raises:
         BadInput: the run has no gradient norms or no table.
@@ -42,7 +43,7 @@ def pack_records(results: Path, out: Path) -> None:
                 _copy(path, temporary / run.relative(path))
     files = sorted(path for folder in ("records", "expected") for path in (out / folder).rglob("*") if path.is_file())
     manifest = {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
-    write_json(out / MANIFEST, {"made_from": run.root.as_posix(), "sha256": manifest})
+    write_json(out / MANIFEST, {"made_from": run.root.as_posix(), "sha256": manifest, "data": data_hashes(run)})
     size = sum(path.stat().st_size for path in files)
     say(f"records: {len(files)} files, {size / 1e6:.1f} MB")
 
