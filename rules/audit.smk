@@ -1,12 +1,7 @@
 # The paper against itself. It needs no run, and is therefore one file for all scales.
+from prism.core.paper_tables import PUBLISHED_FILES
 
-PAPER_FILES = collect(
-    f"{PAPER}/{{name}}",
-    name=(
-        "table1.csv table2.csv table3.csv table4.csv statements.csv"
-        " alfworld_tasks.csv claims.yaml outside.csv version.yaml"
-    ).split(),
-)
+PAPER_FILES = collect(f"{PAPER}/{{name}}", name=PUBLISHED_FILES)
 
 
 rule audit:

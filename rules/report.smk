@@ -39,9 +39,6 @@ rule index_page:
 
 # the shipped records of a run at this scale
 RECORDED = shipped(f"resources/records/{config['scale']}")
-VERIFIED = (
-    ["<results>/certificate.json"] if Path(RECORDED, "manifest.json").exists() else []
-)
 
 
 rule verify:
@@ -49,8 +46,7 @@ rule verify:
         INPUTS.everything(),
         manifest=f"{RECORDED}/manifest.json",
     output:
-        json="<results>/certificate.json",
-        md="<results>/certificate.md",
+        multiext("<results>/certificate", ".json", ".md"),
     log:
         "<logs>/verify.log",
     localrule: True
@@ -58,7 +54,7 @@ rule verify:
         "../envs/cpu.yaml"
     params:
         code=code("verify"),
-        results=lambda wildcards, output: os.path.dirname(output.json),
+        results=lambda wildcards, output: os.path.dirname(output[0]),
         records=lambda wildcards, input: os.path.dirname(input.manifest),
     message:
         "verify: does this run agree with the recorded one?"
@@ -69,7 +65,7 @@ rule verify:
 rule crate:
     input:
         "<results>/index.html",
-        VERIFIED,
+        ["<results>/certificate.json"] if Path(RECORDED).is_dir() else [],
         licences=shipped("resources/licences.csv"),
     output:
         metadata="<results>/ro-crate-metadata.json",

@@ -1,6 +1,6 @@
 # Where this repository lies, also where another workflow takes these rules as a module. `github(...)` brings only the
-# files that Snakemake itself reads, into its cache; the package and what is shipped are then unpacked from that cache.
-import tarfile
+# files that Snakemake itself reads; the package and what is shipped are then unpacked from Snakemake's cache.
+import shutil
 import tempfile
 
 
@@ -9,22 +9,16 @@ def unpacked(source):
     cached = source.hosted_repo.repo
     commit = cached.commit(source.ref).hexsha
     folder = Path(".snakemake/prism", commit).absolute()
-    if not folder.is_dir():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
-            archive = Path(temporary, "files.tar")
-            with archive.open("wb") as stream:
-                cached.archive(stream, commit)
-            with tarfile.open(archive) as packed:
-                packed.extractall(Path(temporary, "files"), filter="data")
-            # of two that unpack at once, one is enough
-            with suppress(OSError):
-                Path(temporary, "files").rename(folder)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
+        with Path(temporary, "all.tar").open("wb") as stream:
+            cached.archive(stream, commit)
+        shutil.unpack_archive(stream.name, f"{temporary}/files", filter="data")
+        # it may be there already
+        with suppress(OSError):
+            Path(temporary, "files").rename(folder)
     return folder
 
 
 HERE = workflow.current_basedir
-if HERE.is_local:
-    ROOT = Path(HERE.get_path_or_uri(secret_free=True)).parent
-else:
-    ROOT = unpacked(HERE)
+ROOT = Path(str(HERE)).parent if HERE.is_local else unpacked(HERE)

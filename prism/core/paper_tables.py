@@ -20,6 +20,11 @@ TABLE4_PANELS = {name: benchmark.panels[0] for name, benchmark in BENCHMARKS.ite
 REFERENCES = ("sft-then-rl", "hpt", "random")
 # a first column that parts a table for people: its value is shown once, as a heading
 GROUP_COLUMNS = ("split", "backbone", "benchmark")
+# what is published of a version of the paper: numbers, sentences, claims
+PUBLISHED_FILES = (
+    *("table1.csv", "table2.csv", "table3.csv", "table4.csv", "statements.csv"),
+    *("alfworld_tasks.csv", "claims.yaml", "outside.csv", "version.yaml"),
+)
 # tables whose rows the paper gives for one backbone
 PAPER_BACKBONE = "Qwen3-8B"
 
