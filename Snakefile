@@ -1,4 +1,4 @@
-# PRISM, rebuildable. One stage a file in rules/; every stage is a `prism` command that also runs without Snakemake.
+# PRISM, rebuildable. A kind of stage is a file in rules/; every stage is a `prism` command that also runs without Snakemake.
 #
 #   snakemake                                               the demo: Table 1 and its figures, on two CPU cores
 #   snakemake --profile slurm results/tables/table1.csv     the paper's scale, on A100 nodes

@@ -13,6 +13,8 @@ import numpy as np
 EPSILON = 1e-8
 Metric = Callable[[np.ndarray, float], np.ndarray]
 SHAPE_METRICS: dict[str, Metric] = {}
+# the three that the paper compares
+PAPER_METRICS = ("gini", "kurtosis", "cv")
 
 
 def shape_metric(metric: Metric) -> Metric:

@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prism.core.concentration import cv, gini, kurtosis
+from prism.core.concentration import PAPER_METRICS, SHAPE_METRICS
 from prism.core.statistics import CONFIDENCE
 
-METRICS = {"gini": gini, "kurtosis": kurtosis, "cv": cv}
+METRICS = {name: SHAPE_METRICS[name] for name in PAPER_METRICS}
 PERMUTATIONS = 499
 
 

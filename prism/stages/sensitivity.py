@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import spearmanr
 
+from prism.core.concentration import PAPER_METRICS as METRICS
 from prism.core.csv_files import Table, read_table, write_table
 from prism.core.errors import BadInput
 from prism.core.results import Results
 from prism.core.splits import split_by_quantile
 from prism.stages.tables import scale_note
 
-METRICS = ("gini", "kurtosis", "cv")
 COLUMNS = (
     "benchmark",
     "backbone",

@@ -14,6 +14,7 @@ from prism.core.concentration import concentration_scores
 from prism.core.errors import BadInput
 from prism.gradients.norm_files import NormFile, open_norms
 from prism.gradients.profiles import ProfileGrid
+from prism.stages.figures.case_study import draw_profile
 from prism.stages.figures.style import new_figure, save
 
 FORMATS = (".svg", ".png")
@@ -72,11 +73,7 @@ def _draw(profile: np.ndarray, grid: ProfileGrid, title: str, out: Path) -> None
     """Heatmap of matrices x layers."""
     rows, layers = len(grid.matrices), len(grid.layers)
     figure, ((axes,),) = new_figure(max(4.5, 0.28 * layers + 2.5), max(2.8, 0.24 * rows + 1.1))
-    image = axes.imshow(grid.fill(profile), aspect="auto", cmap="viridis", vmin=0)
-    axes.set_yticks(range(rows), grid.matrices)
-    shown = range(0, layers, max(1, layers // 12))
-    axes.set_xticks(shown, [grid.layers[place] for place in shown])
-    axes.set_xlabel("layer")
+    image = draw_profile(axes, grid, profile, profile.max())
     # matplotlib's own wrapping would take dollar signs for formulas
     axes.set_title(textwrap.fill(title, 60))
     figure.colorbar(image, ax=axes, label="Frobenius norm")

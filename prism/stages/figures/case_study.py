@@ -14,10 +14,11 @@ from matplotlib.image import AxesImage
 
 from prism.core.errors import BadInput
 from prism.core.trajectories import Trajectory, read_trajectories
+from prism.gradients.norm_files import FIXED_COLUMNS
+from prism.gradients.profiles import ProfileGrid
 from prism.stages.figures.scores_file import extreme_trajectories, read_scores
 from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, FigureFiles, finish, new_figure, panel_title
 
-MODULES = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 MAX_STEPS_SHOWN = 14
 TASK_LETTERS, STEP_LETTERS, MAX_TASK_LINES = 58, 60, 4
 LINE_INCHES, PROFILE_INCHES = 0.135, 1.5
@@ -56,7 +57,10 @@ def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[P
     for column, (case, title, text) in enumerate(zip(cases, titles, texts, strict=True)):
         _draw_text(axes[0, column], title, text)
         gini = table.loc[case, "gini"]
-        image = _draw_profile(axes[1, column], profile_matrix(profiles.loc[case]), f"Gini {gini:.3f}")
+        names = [name for name in profiles if name not in FIXED_COLUMNS]
+        profile = profiles.loc[case, names].to_numpy(float)
+        image = draw_profile(axes[1, column], ProfileGrid.of(names), profile / profile.max(), 1)
+        axes[1, column].set_title(f"Gini {gini:.3f}", fontsize=LABEL_SIZE, color=GREY, loc="left")
     axes[1, 0].set_ylabel("projection matrix")
     figure.colorbar(image, ax=axes[1], label="gradient norm /\nlargest of its trajectory", shrink=0.95, pad=0.02)
     note = (
@@ -64,12 +68,6 @@ def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[P
         "norm is divided by the largest of its own trajectory."
     )
     finish(figure, [note], out)
-
-
-def profile_matrix(norms: pd.Series) -> np.ndarray:
-    """Gradient norms of one trajectory as a matrix of shape [7 modules, L layers]."""
-    layers = 1 + max(int(name.split(".")[1]) for name in norms.index if name.startswith("layers."))
-    return np.array([[norms[f"layers.{layer}.{module}"] for layer in range(layers)] for module in MODULES], dtype=float)
 
 
 def _steps_text(trajectory: Trajectory) -> str:
@@ -92,12 +90,12 @@ def _draw_text(axes: Axes, title: str, text: str) -> None:
     axes.axis("off")
 
 
-def _draw_profile(axes: Axes, profile: np.ndarray, title: str) -> AxesImage:
-    image = axes.imshow(profile / profile.max(), aspect="auto", cmap="cividis", vmin=0, vmax=1)
-    layers = profile.shape[1]
-    axes.set_yticks(range(len(MODULES)), [module.removesuffix("_proj") for module in MODULES])
-    axes.set_xticks(range(0, layers, -(-layers // MOST_LAYER_TICKS)))
+def draw_profile(axes: Axes, grid: ProfileGrid, profile: np.ndarray, largest: float) -> AxesImage:
+    """Draw gradient norms of shape [N] as a grid of matrices and layers, in colours from 0 to `largest`."""
+    image = axes.imshow(grid.fill(profile), aspect="auto", cmap="cividis", vmin=0, vmax=largest)
+    axes.set_yticks(range(len(grid.matrices)), [name.removesuffix("_proj") for name in grid.matrices])
+    shown = range(0, len(grid.layers), -(-len(grid.layers) // MOST_LAYER_TICKS))
+    axes.set_xticks(shown, [grid.layers[place] for place in shown])
     axes.set_xlabel("layer")
-    axes.set_title(title, fontsize=LABEL_SIZE, color=GREY, loc="left")
     axes.spines[:].set_visible(False)
     return image

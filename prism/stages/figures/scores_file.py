@@ -6,10 +6,9 @@ from pathlib import Path
 
 import pandas as pd
 
+from prism.core.concentration import PAPER_METRICS as METRICS
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
-
-METRICS = ("gini", "kurtosis", "cv")
 
 
 def read_scores(path: Path) -> pd.DataFrame:

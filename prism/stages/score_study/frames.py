@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from prism.core.associations import means_by_half
+from prism.core.concentration import PAPER_METRICS as METRICS
 from prism.core.csv_files import read_frame, write_table
 from prism.core.errors import BadInput
 from prism.core.files import write_text
@@ -17,7 +18,6 @@ from prism.core.results import Results
 from prism.core.statistics import Estimate
 from prism.stages.tables.notes import scale_note
 
-METRICS = ("gini", "kurtosis", "cv")
 METRIC_NAMES = {"gini": "Gini", "kurtosis": "kurtosis", "cv": "CV"}
 INTERVALS = "Intervals: 95%, percentile bootstrap over trajectories (1000 draws), the median split made anew in each."
 FEWEST = 4

@@ -7,7 +7,7 @@ import pytest
 from toy_corpus import FORM, PLACES, save_toy_model
 
 from prism.core.episodes import Feedback
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, PrismError
 from prism.core.recipes import build_recipe
 from prism.core.tiny import build_tokenizer, find_family
 from prism.environments import load_data
@@ -134,6 +134,22 @@ def test_equal_runs_are_equal_bytes(tmp_path, monkeypatch):
     assert len(result["episodes"]) == 4
     evaluate.evaluate(run, files[1], RECIPE, seed=8)
     assert json.loads(files[1].read_text())["episodes"] != result["episodes"]
+
+
+def test_an_evaluation_whose_environments_all_broke_is_refused(tmp_path, monkeypatch):
+    """That is no success rate of 0; where one episode was played, there is one."""
+    save_toy_model(tmp_path / "model")
+    write_panel(tmp_path / "panel.json", PANEL)
+    for task in PANEL.tasks:
+        (tmp_path / task.game).touch()
+    run, out = evaluate.PanelRun(tmp_path / "model", tmp_path, tmp_path / "panel.json"), tmp_path / "out.json"
+    monkeypatch.setattr(evaluate, "EnvironmentPool", lambda *_: ToyPool(unopened=PLACES))
+    with pytest.raises(PrismError, match=r"panel\.json: every episode broke; task-.*: no such game"):
+        evaluate.evaluate(run, out, RECIPE, seed=0)
+    assert not out.exists()
+    monkeypatch.setattr(evaluate, "EnvironmentPool", lambda *_: ToyPool(unopened=PLACES[1:]))
+    evaluate.evaluate(run, out, RECIPE, seed=0)
+    assert [bool(episode["error"]) for episode in json.loads(out.read_text())["episodes"]] == [False, True, True, True]
 
 
 def test_unknown_generator_is_refused():

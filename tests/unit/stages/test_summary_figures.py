@@ -9,9 +9,9 @@ from norm_files import fake_norms
 
 from prism.core.errors import BadInput
 from prism.core.trajectories import Step, Trajectory, write_trajectories
-from prism.gradients.norm_files import read_shards
+from prism.gradients.norm_files import MODULES, read_shards
+from prism.gradients.profiles import ProfileGrid
 from prism.stages.figures import case_study, consensus, score_distributions
-from prism.stages.figures.case_study import MODULES, profile_matrix
 from prism.stages.figures.scores_file import extreme_trajectories
 from prism.stages.figures.style import FigureFiles
 from prism.stages.summary import summarise_benchmarks
@@ -63,7 +63,7 @@ def results(tmp_path):
 
 def test_the_profile_has_modules_as_rows_and_layers_as_columns():
     names = [f"layers.{layer}.{module}" for layer in range(3) for module in MODULES]
-    matrix = profile_matrix(pd.Series(range(21), index=names))
+    matrix = ProfileGrid.of(names).fill(np.arange(21.0))
     assert matrix.shape == (7, 3)
     assert matrix[0].tolist() == [0, 7, 14]  # q_proj of the three layers
 
