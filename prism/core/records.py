@@ -46,6 +46,9 @@ def read_records(path: str | Path) -> Iterator[Record]:
     for start, what in _PACKED.items():
         if magic.startswith(start):
             raise BadInput(path, f"is {what}", "unpack it, or compress it with gzip")
+    if path.suffix in (".csv", ".tsv") and not magic.lstrip().startswith((b"{", b"[")):
+        remedy = "write it as parquet or JSON lines: pandas.read_csv(...).to_parquet(...)"
+        raise BadInput(path, "is a table of texts, which holds no lists of messages", remedy)
     if magic.startswith(b"PAR1"):
         return _read_parquet(path)
     if magic.startswith(b"ARROW1") or path.suffix == ".arrow":

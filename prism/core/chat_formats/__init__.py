@@ -15,6 +15,8 @@ from prism.core.chat_formats import agents, atif, instructions, messages, openha
 from prism.core.chat_formats.parts import keys_of, parsed_column, refuse_media, without_nulls
 from prism.core.errors import BadInput, first_line
 
+CHOSEN = "name what to probe: --columns completion=chosen, or messages=chosen where it holds the prompt"
+
 
 @dataclass(frozen=True)
 class ChatFormat:
@@ -51,6 +53,7 @@ def to_openai(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     """
     record = {key: parsed_column(key, value) for key, value in without_nulls(record).items()}
     refuse_media(record, place)
+    _refuse_preferences(record, place)
     for known in FORMATS:
         if known.detect(record):
             try:
@@ -61,12 +64,23 @@ def to_openai(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     raise BadInput(place, *_unknown(record))
 
 
+def _refuse_preferences(record: Mapping[str, Any], place: str) -> None:
+    """Refuse answers that somebody judged: one that was rejected would be taken for a trajectory."""
+    for column in ("kto_tag", "label"):
+        judged = column == "kto_tag" or "completion" in record
+        if judged and isinstance(record.get(column), bool):
+            remedy = f"keep the good answers, without the column {column!r}"
+            raise BadInput(place, f"is preference data: {column!r} says whether the answer is a good one", remedy)
+    if "rejected" in record and not {"messages", "completion"} & record.keys():
+        raise BadInput(place, "is a preference pair, not a trajectory", CHOSEN)
+
+
 def _unknown(record: Mapping[str, Any]) -> tuple[str, str]:
     """What a record in no known format looks like, and what to do."""
     if tokens.detect(record):
         return "holds tokens, among chats", "put records with 'input_ids' into a file of their own"
     if "chosen" in record:
-        return "is a preference pair, not a trajectory", "name the answer to probe: --columns completion=chosen"
+        return "is a preference pair, not a trajectory", CHOSEN
     if "prompt" in record:
         return "has a prompt but no completion", "write the answer as 'completion'"
     if "text" in record:

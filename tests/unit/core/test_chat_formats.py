@@ -165,6 +165,12 @@ def test_old_openhands_files_pair_action_and_observation():
     assert [turn["role"] for turn in turns] == ["user", "assistant", "tool", "assistant"]
 
 
+def test_a_chat_with_its_rejected_twin_is_a_chat():
+    """Tables of preferences often hold the chosen chat as messages too; a label of a chat may be its success."""
+    record = {"messages": PLAIN, "chosen": PLAIN, "rejected": PLAIN, "label": False}
+    assert parse_chat(record, 1, "f").messages == tuple(PLAIN)
+
+
 def test_messages_may_be_a_text_that_holds_them():
     assert parse_chat({"messages": json.dumps(PLAIN)}, 1, "f").messages == tuple(PLAIN)
 
@@ -193,6 +199,10 @@ IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
         ({"messages": 3}, "f:9: has no messages"),
         ({"messages": "[1"}, "f:9: 'messages' is a text that is not JSON"),
         ({"chosen": [LAST], "rejected": [LAST], "prompt": [USER]}, "f:9: is a preference pair"),
+        ({"conversations": [*PLAIN, USER], "chosen": LAST, "rejected": LAST}, "f:9: is a preference pair"),
+        ({"chosen": [*PLAIN]}, "f:9: is a preference pair, not a trajectory; name what to probe: --columns"),
+        ({"prompt": QUESTION, "completion": ANSWER, "label": False}, "f:9: is preference data: 'label'"),
+        ({**SHAREGPT, "kto_tag": True}, "f:9: is preference data: 'kto_tag'"),
         ({"prompt": QUESTION}, "f:9: has a prompt but no completion"),
         ({"text": "once"}, "f:9: is plain text"),
         (USER, "f:9: is a single message"),

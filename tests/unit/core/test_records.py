@@ -72,6 +72,15 @@ def test_what_cannot_be_read_is_named(tmp_path, content, problem):
     assert "\n" not in str(caught.value)
 
 
+def test_a_table_of_texts_is_refused(tmp_path):
+    path = tmp_path / "f.csv"
+    path.write_text("id,text\na,b\n")
+    with pytest.raises(BadInput, match=r"f.csv: is a table of texts"):
+        list(read_records(path))
+    path.write_text('{"a": 1}\n')
+    assert [record for _, _, record in read_records(path)] == [{"a": 1}]
+
+
 def test_values_may_end_anywhere_in_a_block(tmp_path, monkeypatch):
     """Escapes, numbers and words that are cut by the end of a block are read once more is there."""
     records = [{"a": 'x\\u00e4\n"' * 3, "b": -1.5e-10, "c": [True, None, {"d": "\u2028 ü"}]} for _ in range(5)]
