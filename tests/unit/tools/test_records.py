@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from prism.core.files import check_folder_output
+from prism.tools.records import pack_records
 
 RECORDS = "resources/records/demo"
 
@@ -21,8 +22,11 @@ def read_rows(path):
     return list(csv.DictReader(lines))
 
 
-def test_the_records_are_whole_and_small(root):
-    folder = root / RECORDS
+@pytest.mark.parametrize("run", ["demo", "pretrained"])
+def test_the_records_are_whole_and_small(root, run):
+    folder = root / "resources/records" / run
+    if not (folder / "records").is_dir():
+        pytest.skip(f"{folder} holds no records yet: make pack-{run}")
     manifest = json.loads((folder / "manifest.json").read_text())["sha256"]
     shipped = {
         path.relative_to(folder).as_posix(): path
@@ -33,13 +37,32 @@ def test_the_records_are_whole_and_small(root):
     assert set(shipped) == set(manifest)
     for name, path in shipped.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest[name], name
-    assert sum(path.stat().st_size for path in shipped.values()) < 2_000_000
+    assert sum(path.stat().st_size for path in shipped.values()) < {"demo": 2_000_000, "pretrained": 10_000_000}[run]
 
 
 @pytest.mark.parametrize("part", ["records", "expected"])
 def test_the_shipped_records_may_be_renewed(root, part):
     """`make pack-records` replaces both folders, and only folders that prism made are replaced."""
     check_folder_output(root / RECORDS / part)
+
+
+def test_norms_facts_and_variants_are_packed_of_a_run_that_trains_nothing(tmp_path):
+    """The run of the scale pretrained evaluates nothing; its tables need what is counted in trajectories."""
+    run = tmp_path / "run"
+    kept = [
+        "gradnorms/alfworld/a/shard-0-of-1.parquet",
+        "gradnorms_variants/conversation/alfworld/a/shard-0-of-8.parquet",
+        "data/alfworld/facts.csv",
+    ]
+    for name in (*kept, "tables/routing_sensitivity.csv", "backbones/a/model.safetensors"):
+        (run / name).parent.mkdir(parents=True, exist_ok=True)
+        (run / name).write_text(name)
+    pack_records(run, tmp_path / "out")
+    packed = json.loads((tmp_path / "out/manifest.json").read_text())["sha256"]
+    assert set(packed) - {name for name in packed if ".made-by-prism" in name} == {
+        *(f"records/{name}" for name in kept),
+        "expected/tables/routing_sensitivity.csv",
+    }
 
 
 def test_an_import_of_torch_fails_while_records_are_read(root):
