@@ -54,6 +54,9 @@ def to_openai(record: Mapping[str, Any], place: str) -> dict[str, Any]:
     record = {key: parsed_column(key, value) for key, value in without_nulls(record).items()}
     refuse_media(record, place)
     _refuse_preferences(record, place)
+    if record.get("chat_template_kwargs"):
+        raise BadInput(place, "has variables of the chat template of its own ('chat_template_kwargs')",
+                       "remove them, and give --chat-template-kwargs for all chats")  # fmt: skip
     for known in FORMATS:
         if known.detect(record):
             try:

@@ -202,6 +202,7 @@ IMAGE = {"type": "image_url", "image_url": {"url": "x"}}
         ({"conversations": [*PLAIN, USER], "chosen": LAST, "rejected": LAST}, "f:9: is a preference pair"),
         ({"chosen": [*PLAIN]}, "f:9: is a preference pair, not a trajectory; name what to probe: --columns"),
         ({"prompt": QUESTION, "completion": ANSWER, "label": False}, "f:9: is preference data: 'label'"),
+        ({"messages": PLAIN, "chat_template_kwargs": {"enable_thinking": False}}, "f:9: has variables of the chat"),
         ({**SHAREGPT, "kto_tag": True}, "f:9: is preference data: 'kto_tag'"),
         ({"prompt": QUESTION}, "f:9: has a prompt but no completion"),
         ({"text": "once"}, "f:9: is plain text"),
