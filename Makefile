@@ -9,6 +9,8 @@ TORCH_INDEX ?=
 
 VENV := .venv
 BIN := $(VENV)/bin
+# the figures of docs/findings.md
+FINDINGS := score_correlates.svg routing_sensitivity.svg appendix_b.svg figure5.svg
 GPU_STACK := .venv-gpu-stack
 READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
@@ -17,7 +19,7 @@ HEAVY := container or faults or slurm or gpu_stack or pretrained
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning pretrained records replay pack-records pack-pretrained test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke learning pretrained findings records replay pack-records pack-pretrained test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -62,6 +64,13 @@ pack-records: $(READY) ## take the records that `make records` reads from the fi
 
 pack-pretrained: $(READY) ## the same from a finished `make pretrained`
 	@$(RUN) prism stage pack-records --results results/pretrained --out resources/records/pretrained
+
+findings: $(READY) ## docs/findings.md and its figures again, from the shipped records of `make pretrained`, without torch
+	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
+	@$(RUN) prism stage findings --results results/records-pretrained --paper resources/paper/v1 \
+	  --model SmolLM2-135M-Instruct --scale pretrained --out docs/findings.md
+	@mkdir -p docs/figures/findings
+	@cd results/records-pretrained/figures && cp $(FINDINGS) $(CURDIR)/docs/figures/findings/
 
 learning: $(READY) ## Table 1 of base, SFT and SFT-then-RL on more held-out games (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml

@@ -38,8 +38,8 @@ container: image("cpu")
 
 include: "rules/scores.smk"
 include: "rules/tables.smk"
-include: "rules/score_study.smk"
 include: "rules/figures.smk"
+include: "rules/score_study.smk"
 
 
 RECORDS = f"{FOLDER}/records"
@@ -63,7 +63,7 @@ rule record_file:
     output:
         "<results>/{record}",
     wildcard_constraints:
-        record=r"(eval|gradnorms|gradnorms_variants|data|passrates)/.+\.(json|parquet|jsonl|csv)",
+        record=r"(eval|gradnorms|gradnorms_variants|data|passrates|memory)/.+\.(json|parquet|jsonl|csv)",
     message:
         "record: {wildcards.record}"
     shell:

@@ -294,6 +294,10 @@ class TableInputs:
         """A table's file, if this run builds it."""
         return [self.results.table(table)] if table in self.config["targets"]["tables"] else []
 
+    def claimed(self) -> list[Path]:
+        """The tables of this run that claims are about beside its evaluations."""
+        return [path for name in ("table3", "appendix_g", *STUDY_TABLES) for path in self.built(name)]
+
     def plays_eto(self, benchmark: str) -> bool:
         """Whether the corpus of a benchmark is ETO's, rather than a file of the user's or our own expert's."""
         return corpus_source(self.config["benchmarks"][benchmark]) == ETO

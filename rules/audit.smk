@@ -34,8 +34,7 @@ rule audit:
 rule comparison:
     input:
         paper=PAPER_FILES,
-        times=INPUTS.built("table3"),
-        sensitivity=INPUTS.built("appendix_g"),
+        tables=INPUTS.claimed(),
         norms=INPUTS.consensus_norms(),
         evaluations=INPUTS.compared_evaluations(),
     output:
@@ -59,7 +58,7 @@ rule comparison:
         out=lambda wildcards, output: os.path.dirname(output.csv),
         options=lambda wildcards, input: [
             f"--{option}={path}"
-            for option in ("times", "sensitivity", "norms")
+            for option in ("tables", "norms")
             for path in input.get(option)
         ],
         recipe=INPUTS.comparison_recipe(),

@@ -1,9 +1,5 @@
-# Tables about the scores themselves: what they go together with, what the routing depends on, what the halves hold.
-# prism/core/study_tables.py says what each is made from, config["tables"]["score_study"] of which benchmarks, backbones
-# and variants of the probe.
-from prism.core.study_tables import STUDY_TABLES
-from prism.figure_inputs import file_options
-from prism.study_inputs import StudyInputs
+# Tables about the scores themselves; prism/core/study_tables.py says what each is made from.
+from prism.study_inputs import STUDY_TABLES, StudyInputs
 
 
 rule facts:

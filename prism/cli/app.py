@@ -36,11 +36,11 @@ FOR_RULES = {
     ),
     "Models": (
         *(stage_models.tiny_backbone, stage_models.backbone, stage_models.split, stage_models.sft, stage_models.rl),
-        *(stage_models.pass_rates, stage_models.pass_rate_table, stage_models.evaluate),
+        *(stage_models.pass_rates, stage_models.pass_rate_table, stage_models.evaluate, stage_models.measure_memory),
     ),
     "Tables": (
         *(stage_results.cells, stage_results.timing_cells, stage_results.table_statistics, stage_results.table),
-        *(stage_results.sensitivity, stage_results.study_table, stage_results.compare),
+        *(stage_results.sensitivity, stage_results.study_table, stage_results.compare, stage_results.findings),
     ),
     "Figures": (stage_results.figure,),
     "The run as a whole": (

@@ -148,6 +148,19 @@ def evaluate(
     run(PanelRun(model, games, panel), out, settings, seed)
 
 
+def measure_memory(
+    model: Annotated[Path, typer.Option(help="Folder of the backbone.")],
+    trajectories: Annotated[Path, typer.Option(help="Corpus (JSONL).")],
+    recipe: Annotated[str, typer.Option(help="The probe's settings as JSON (ProbeRecipe).")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="What was measured (JSON).")],
+) -> None:
+    """Measure the memory of the probe beside that of a forward pass and of an ordinary backward pass."""
+    from prism.stages.memory import ProbeRecipe
+    from prism.stages.memory import measure_memory as measure
+
+    measure(model, trajectories, out, build_recipe(ProbeRecipe, recipe, "--recipe"))
+
+
 def split(
     scores: Annotated[Path, typer.Argument(help="CSV file of prism score")],
     score: Annotated[str, typer.Option(help="column to route by")],

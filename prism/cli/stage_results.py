@@ -116,22 +116,36 @@ def study_table(
     write_study(study(**arguments), known.title, scale, out_csv, out_md)
 
 
+def findings(
+    results: Results,
+    paper: Annotated[Path, typer.Option(help="Folder of the paper's claims.")],
+    model: Annotated[str, typer.Option(help="The backbone that the page is about.")],
+    scale: Scale,
+    out: Annotated[Path, typer.Option(parser=output_file, help="The page (Markdown).")],
+) -> None:
+    """Write the page that says what the score measures on the largest model of a run."""
+    from prism.stages.findings import FindingsRecipe, write_findings
+
+    write_findings(results, paper, FindingsRecipe(scale, model), out)
+
+
 def compare(
     paper: Annotated[Path, typer.Option(help="Folder of the paper's published numbers.")],
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
     out: Annotated[Path, typer.Option(help="Folder that gets comparison.csv, comparison.md and claims.json.")],
     evaluations: Annotated[list[Path] | None, typer.Argument(help="All evaluations of the run.")] = None,
-    times: Annotated[Path | None, typer.Option(help="Table 3 of the run (CSV).")] = None,
+    tables: Annotated[
+        list[Path] | None, typer.Option(help="Tables of the run that claims are about, {name}.csv; repeatable.")
+    ] = None,
     norms: Annotated[
         list[Path] | None, typer.Option(help="Gradient norms {benchmark}/{backbone}/{shard}.parquet; repeatable.")
     ] = None,
-    sensitivity: Annotated[Path | None, typer.Option(help="Appendix G of the run (CSV).")] = None,
 ) -> None:
     """Set each claim of the paper beside this run: estimate, interval, verdict."""
     from prism.stages.comparison import ComparisonRecipe, RunFiles, compare_with_paper
 
     settings = build_recipe(ComparisonRecipe, recipe, "--recipe")
-    files = RunFiles(evaluations or [], times, norms or [], sensitivity)
+    files = RunFiles(evaluations or [], norms or [], tables or [])
     compare_with_paper(paper, files, settings, out)
 
 

@@ -45,6 +45,7 @@ PATTERNS = {
     "norms": "gradnorms/**/*.parquet",
     "variant_norms": "gradnorms_variants/**/*.parquet",
     "pass_rates": "passrates/**/*.csv",
+    "memory": "memory/*/*.json",
     "training_metrics": "rl/**/metrics.csv",
     "sft_losses": "sft/**/loss.csv",
     "certificate": "certificate.*",

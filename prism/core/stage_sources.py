@@ -22,6 +22,7 @@ VERSIONED = (
     "prism.core.trajectories",
     "prism.stages.evaluate",
     "prism.stages.games",
+    "prism.stages.memory",
     "prism.stages.rl",
     "prism.stages.trajectories",
 )

@@ -44,4 +44,5 @@ STUDY_TABLES = {
     "consensus": StudyTable("consensus", "Agreement of the three metrics (figure 5)", ("norms",)),
     "appendix_b": StudyTable("behaviours", "Appendix B: what the two halves hold", ("scores", "facts")),
     "appendix_f": StudyTable("contrast", "Appendix F: contrast within groups of rollouts", ("scores", "pass_rates")),
+    "memory": StudyTable("memory", "Peak memory of the probe (section 2.2)", ("memory",)),
 }

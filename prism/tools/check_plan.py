@@ -40,11 +40,13 @@ RECIPES = {
     ("evaluate", "recipe"): "prism.stages.evaluate:EvaluationRecipe",
     ("pass-rates", "recipe"): "prism.stages.pass_rates:PassRatesRecipe",
     ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
+    ("measure-memory", "recipe"): "prism.stages.memory:ProbeRecipe",
     ("score", "recipe"): "prism.stages.scores:ScoresRecipe",
     ("cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
     ("compare", "recipe"): "prism.stages.comparison:ComparisonRecipe",
+    ("study-table", "settings"): "prism.core.study_tables:StudySettings",
     ("figure", "settings"): "prism.core.figures:FigureSettings",
 }
 # JSON that is written down as it is

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.colors import Normalize
 
 from prism.core.concentration import concentration_scores
 from prism.core.errors import BadInput
@@ -73,7 +74,7 @@ def _draw(profile: np.ndarray, grid: ProfileGrid, title: str, out: Path) -> None
     """Heatmap of matrices x layers."""
     rows, layers = len(grid.matrices), len(grid.layers)
     figure, ((axes,),) = new_figure(max(4.5, 0.28 * layers + 2.5), max(2.8, 0.24 * rows + 1.1))
-    image = draw_profile(axes, grid, profile, profile.max())
+    image = draw_profile(axes, grid, profile, Normalize(0, profile.max()))
     # matplotlib's own wrapping would take dollar signs for formulas
     axes.set_title(textwrap.fill(title, 60))
     figure.colorbar(image, ax=axes, label="Frobenius norm")

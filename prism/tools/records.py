@@ -10,18 +10,28 @@ from prism.core.files import atomic_folder, sha256_file, write_json
 from prism.core.progress import say
 from prism.core.results import Results
 from prism.core.trajectories import read_trajectories, write_trajectories
-from prism.stages.figures.scores_file import extreme_trajectories
+from prism.stages.figures.scores_file import typical_trajectories
 from prism.stages.verify import data_hashes
 
 # files that are copied as they are
-RECORDS = ("evaluations", "norms", "variant_norms", "facts", "pass_rates", "splits", "sft_losses", "training_metrics")
+RECORDS = (
+    "evaluations",
+    "norms",
+    "variant_norms",
+    "facts",
+    "memory",
+    "pass_rates",
+    "splits",
+    "sft_losses",
+    "training_metrics",
+)
 MANIFEST = "manifest.json"
 
 
 def pack_records(results: Path, out: Path) -> None:
     """Copy a run's records to `out`, which then holds ``records/``, ``expected/`` and ``manifest.json``.
 
-    The corpus is cut to the trajectories that Figure 1 shows: the ones of lowest and highest Gini. The manifest has the
+    The corpus is cut to the trajectories that Figure 1 shows: the middle ones of the two halves. The manifest has the
     hashes of the whole corpus and of the panels. Whatever else `out` holds stays.
 
     Raises:
@@ -52,7 +62,7 @@ def _write_shown_trajectories(run: Results, corpus: Path, out: Path) -> None:
     """The trajectories of a corpus that a case study may show, in the corpus' order."""
     benchmark = run.corpus_of(corpus)
     scores = [path for path in run.find("scores") if run.probed(path)[0] == benchmark]
-    shown = {name for path in scores for name in extreme_trajectories(path)}
+    shown = {name for path in scores for name in typical_trajectories(path)}
     kept = [trajectory for trajectory in read_trajectories(corpus) if trajectory.id in shown]
     if kept:
         write_trajectories(out, kept)

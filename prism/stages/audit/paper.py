@@ -16,7 +16,7 @@ from prism.core.paper_tables import TABLE1_PANELS, TASK_TYPES
 REMEDY = "copy the value from the paper again"
 CLAIM_KEYS = {"id", "place", "statement", "quantity", "threshold", "below", "paper"}
 BENCHMARKS = ("alfworld", "webshop")
-QUANTITIES = ("gain", "speedup", "share", "consensus", "spearman")
+QUANTITIES = ("gain", "speedup", "share", "consensus", "spearman", "study")
 HUNDREDTHS = re.compile(r"\d{1,3}\.\d\d")
 
 

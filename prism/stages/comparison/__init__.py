@@ -22,15 +22,13 @@ class RunFiles:
 
     Attributes:
         evaluations: ``.../eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``.
-        times: its Table 3, if it was built.
         norms: shards of gradient norms, ``.../{benchmark}/{backbone}/{shard}.parquet``.
-        sensitivity: its appendix G, if it was built.
+        tables: those that claims are about, ``{name}.csv``.
     """
 
     evaluations: Sequence[Path]
-    times: Path | None = None
     norms: Sequence[Path] = ()
-    sensitivity: Path | None = None
+    tables: Sequence[Path] = ()
 
 
 def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRecipe, out: str | Path) -> list[Outcome]:
@@ -44,7 +42,8 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
         BadInput: a file cannot be read, or two methods of a comparison were evaluated on different panels.
     """
     version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
-    run = Run(recipe, _by_cell(files.evaluations), files.times, _by_model(files.norms), files.sensitivity)
+    tables = {path.stem: path for path in map(Path, files.tables)}
+    run = Run(recipe, _by_cell(files.evaluations), tables, _by_model(files.norms))
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
     write_csv(out / "comparison.csv", outcomes, recipe.scale, version)

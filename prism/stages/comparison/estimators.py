@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,7 @@ from prism.core.statistics import CONFIDENCE, difference_interval
 from prism.gradients.norm_files import read_shards
 from prism.stages.audit.paper import Claim
 from prism.stages.comparison.outcomes import Estimate, Outcome
+from prism.stages.comparison.studies import model_sizes, of_largest_size, size_in_words, study_estimates
 
 BACKBONES = {"first": 0, "second": 1}
 # A single timing has no interval: nearer than this to the threshold, it decides nothing.
@@ -62,16 +64,24 @@ class Run:
 
     Attributes:
         evaluations: by (benchmark, backbone, method, panel).
-        times: Table 3 of the run, if it was built.
+        tables: tables of the run that claims are about, by name: Table 3, appendix G, those about the scores.
         norms: gradient norms, all shards, by (benchmark, backbone).
-        sensitivity: appendix G of the run, if it was built.
     """
 
     recipe: ComparisonRecipe
     evaluations: Mapping[tuple[str, str, str, str], list[Path]]
-    times: Path | None
+    tables: Mapping[str, Path]
     norms: Mapping[tuple[str, str], list[Path]]
-    sensitivity: Path | None
+
+    @property
+    def times(self) -> Path | None:
+        """Table 3, if it was built."""
+        return self.tables.get("table3")
+
+    @cached_property
+    def sizes(self) -> dict[str, int]:
+        """Weights of the probed matrices, by backbone."""
+        return model_sizes(self.norms)
 
     def backbone(self, claim: Claim) -> str:
         """The run's backbone in the place of the paper's first or second one; empty where the run has no second."""
@@ -202,13 +212,17 @@ def _seconds(table: Table, column: str, index: int) -> float:
 
 def _consensus(claim: Claim, run: Run) -> Found:
     """Share of a half that the metrics have in common, above what the same norms give when they are permuted."""
-    key = (claim.quantity["benchmark"], run.backbone(claim))
-    if key not in run.norms:
-        return [], [f"gradient norms of {'/'.join(key)}"]
+    benchmark = claim.quantity["benchmark"]
+    probed = [backbone for name, backbone in run.norms if name == benchmark]
+    if not probed:
+        return [], [f"gradient norms of {benchmark}"]
+    # the first of the largest ones
+    key = benchmark, max(probed, key=run.sizes.__getitem__)
     consensus = measure_consensus(read_shards(run.norms[key]))
     label = (
         f"Gini, kurtosis and CV share {consensus.of_half:.1f}% of a half ({consensus.of_union:.1f}% of the union) of "
-        f"{consensus.halves.shape[1]} trajectories of {'/'.join(key)}, minus the permuted norms' share; "
+        f"{consensus.halves.shape[1]} trajectories of {benchmark}, {size_in_words(key[1], run.sizes)}, minus the "
+        "permuted norms' share; "
         f"p = {consensus.p:.2g}"
     )
     return [Estimate(label, *consensus.above_null, "points of a half", _published(claim, 0), (*run.norms[key],))], []
@@ -216,16 +230,29 @@ def _consensus(claim: Claim, run: Run) -> Found:
 
 def _correlations(claim: Claim, run: Run) -> Found:
     """Rank correlations; intervals by Fisher's transformation with the error of Bonett and Wright (2000)."""
-    if run.sensitivity is None:
+    path = run.tables.get("appendix_g")
+    if path is None:
         return [], ["appendix G"]
-    table = read_table(run.sensitivity)
+    table = read_table(path)
+    largest = of_largest_size(table.column("backbone"), run.sizes)
     names = zip(*(table.column(name) for name in ("benchmark", "backbone", "metric")), strict=True)
     numbers = zip(table.numbers("spearman"), table.numbers("trajectories"), strict=True)
     estimates = []
     for name, (rho, count) in zip(names, numbers, strict=True):
+        if name[1] not in largest:
+            continue
         interval = spearman_interval(rho, int(count))
-        estimates.append(Estimate(" ".join(name), rho, *interval, "rho", _published(claim, 0), (run.sensitivity,)))
+        estimates.append(Estimate(" ".join(name), rho, *interval, "rho", _published(claim, 0), (path,)))
     return estimates, []
+
+
+def _study(claim: Claim, run: Run) -> Found:
+    """Rows of a table about the scores."""
+    path = run.tables.get(claim.quantity["table"])
+    if path is None:
+        return [], [claim.quantity["table"]]
+    found = study_estimates(claim, path, run.sizes)
+    return found, [] if found else [", ".join(map(str, claim.quantity["rows"].values()))]
 
 
 def spearman_interval(rho: float, count: int) -> tuple[float, float]:
@@ -248,4 +275,5 @@ _ESTIMATORS: dict[str, Callable[[Claim, Run], Found]] = {
     "share": _shares,
     "consensus": _consensus,
     "spearman": _correlations,
+    "study": _study,
 }

@@ -28,6 +28,9 @@ COLUMNS = (
 )
 WHAT_THE_SCALE_SHOWS = {
     PAPER_SCALE: "This run is at the paper's scale: its verdicts are about the paper's models and benchmarks.",
+    "pretrained": "This run has one pretrained language model of 135 million parameters, whose weights were 4-bit, "
+    "beside tiny ones, and generated tasks. It can show what the score measures on that model. It cannot show whether "
+    "a claim holds for 8B models on the released tasks, so that no verdict here is more than inconclusive.",
     "other": "This run has tiny backbones, generated tasks and few steps. It can show that every number is computed as "
     "described and which way a comparison points for these backbones. It cannot show whether a claim holds for 8B "
     "models, so that no verdict here is more than inconclusive, whatever the interval.",
@@ -131,7 +134,7 @@ def write_markdown(path: str | Path, outcomes: Sequence[Outcome], scale: str, ve
 
 
 def _what_it_shows(scale: str) -> str:
-    return WHAT_THE_SCALE_SHOWS[PAPER_SCALE if scale == PAPER_SCALE else "other"]
+    return WHAT_THE_SCALE_SHOWS.get(scale, WHAT_THE_SCALE_SHOWS["other"])
 
 
 def _estimate_text(estimate: Estimate) -> str:

@@ -1,4 +1,4 @@
-"""Figure 1, case study: the steps and the gradient profile of the most diffuse and the most concentrated trajectory."""
+"""Figure 1, case study: steps and gradient profile of the middle trajectory of the SFT half and of the RL half."""
 
 from __future__ import annotations
 
@@ -10,26 +10,29 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm, Normalize
 from matplotlib.image import AxesImage
 
 from prism.core.errors import BadInput
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.gradients.norm_files import FIXED_COLUMNS
 from prism.gradients.profiles import ProfileGrid
-from prism.stages.figures.scores_file import extreme_trajectories, read_scores
+from prism.stages.figures.scores_file import read_scores, typical_trajectories
 from prism.stages.figures.style import GREY, LABEL_SIZE, PAGE, FigureFiles, finish, new_figure, panel_title
 
 MAX_STEPS_SHOWN = 14
 TASK_LETTERS, STEP_LETTERS, MAX_TASK_LINES = 58, 60, 4
 LINE_INCHES, PROFILE_INCHES = 0.135, 1.5
 MOST_LAYER_TICKS = 12
+# of the largest norm of the trajectory
+SMALLEST_SHOWN = 0.01
 
 
 def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[Path], out: FigureFiles) -> None:
-    """Draw the trajectories of lowest and highest Gini, their steps and their 7 x L gradient profiles.
+    """Draw the middle trajectories of the two halves by Gini, their steps and their 7 x L gradient profiles.
 
     Both profiles share one colour scale: each norm is divided by the largest norm of its own trajectory, since the
-    Gini coefficient does not see a common factor.
+    Gini coefficient does not see a common factor. The scale is logarithmic: a few matrices hold most of a gradient.
 
     Args:
         norms: gradient norms, all shards.
@@ -43,7 +46,7 @@ def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[P
     table = read_scores(score_file).set_index("id")
     corpus = {trajectory.id: trajectory for trajectory in read_trajectories(corpus_file)}
     profiles = pd.concat([pq.read_table(path).to_pandas() for path in norms]).set_index("id")
-    cases = extreme_trajectories(score_file)
+    cases = typical_trajectories(score_file)
     for case in cases:
         if case not in corpus or case not in profiles.index:
             place = corpus_file if case not in corpus else norms[0]
@@ -53,19 +56,27 @@ def draw(norms: Sequence[Path], scores: Sequence[Path], trajectories: Sequence[P
     figure, axes = new_figure(
         PAGE, text_inches + PROFILE_INCHES + 0.75, 2, 2, height_ratios=(text_inches, PROFILE_INCHES)
     )
-    titles = ("Case A: most diffuse, routed to SFT", "Case B: most concentrated, routed to RL")
+    titles = ("Case A: middle of the half routed to SFT", "Case B: middle of the half routed to RL")
     for column, (case, title, text) in enumerate(zip(cases, titles, texts, strict=True)):
         _draw_text(axes[0, column], title, text)
         gini = table.loc[case, "gini"]
         names = [name for name in profiles if name not in FIXED_COLUMNS]
         profile = profiles.loc[case, names].to_numpy(float)
-        image = draw_profile(axes[1, column], ProfileGrid.of(names), profile / profile.max(), 1)
+        image = draw_profile(
+            axes[1, column],
+            ProfileGrid.of(names),
+            np.maximum(profile / profile.max(), SMALLEST_SHOWN),
+            LogNorm(SMALLEST_SHOWN, 1),
+        )
         axes[1, column].set_title(f"Gini {gini:.3f}", fontsize=LABEL_SIZE, color=GREY, loc="left")
     axes[1, 0].set_ylabel("projection matrix")
-    figure.colorbar(image, ax=axes[1], label="gradient norm /\nlargest of its trajectory", shrink=0.95, pad=0.02)
+    bar = figure.colorbar(image, ax=axes[1], ticks=(0.01, 0.1, 1), format="%g", extend="min", shrink=0.95, pad=0.02)
+    bar.minorticks_off()
+    bar.set_label("gradient norm /\nlargest of its trajectory")
     note = (
-        f"Lowest and highest Gini coefficient of {len(table)} trajectories. The profiles share one colour scale; each "
-        "norm is divided by the largest of its own trajectory."
+        f"The trajectories of median Gini in the diffuse and in the concentrated half of {len(table)}, not chosen by "
+        "hand. The profiles share one logarithmic colour scale; each norm is divided by the largest of its own "
+        "trajectory, and a norm below the scale has its lowest colour."
     )
     finish(figure, [note], out)
 
@@ -90,9 +101,9 @@ def _draw_text(axes: Axes, title: str, text: str) -> None:
     axes.axis("off")
 
 
-def draw_profile(axes: Axes, grid: ProfileGrid, profile: np.ndarray, largest: float) -> AxesImage:
-    """Draw gradient norms of shape [N] as a grid of matrices and layers, in colours from 0 to `largest`."""
-    image = axes.imshow(grid.fill(profile), aspect="auto", cmap="cividis", vmin=0, vmax=largest)
+def draw_profile(axes: Axes, grid: ProfileGrid, profile: np.ndarray, colours: Normalize) -> AxesImage:
+    """Draw gradient norms of shape [N] as a grid of matrices and layers, in the colours that belong to their sizes."""
+    image = axes.imshow(grid.fill(profile), aspect="auto", cmap="cividis", norm=colours)
     axes.set_yticks(range(len(grid.matrices)), [name.removesuffix("_proj") for name in grid.matrices])
     shown = range(0, len(grid.layers), -(-len(grid.layers) // MOST_LAYER_TICKS))
     axes.set_xticks(shown, [grid.layers[place] for place in shown])

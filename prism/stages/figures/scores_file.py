@@ -26,7 +26,18 @@ def read_scores(path: Path) -> pd.DataFrame:
     return table
 
 
-def extreme_trajectories(path: Path) -> tuple[str, str]:
-    """Ids of the trajectories of lowest and highest Gini; ties go by id."""
-    ordered = read_scores(path).sort_values(["gini", "id"])["id"]
-    return ordered.iloc[0], ordered.iloc[-1]
+def typical_trajectories(path: Path) -> tuple[str, str]:
+    """Ids of the middle trajectory of each half of the median split by Gini, first that of the SFT half; ties by id.
+
+    The extremes of a corpus are its outliers, often its shortest and its longest trajectory; what a half holds shows
+    in its middle.
+
+    Raises:
+        BadInput: all trajectories have the same Gini coefficient: none goes to RL.
+    """
+    ordered = read_scores(path).sort_values(["gini", "id"])
+    sides = ordered["gini"] > ordered["gini"].median()
+    if not sides.any():
+        raise BadInput(path, "all Gini coefficients are equal: there is no RL half", "score trajectories that differ")
+    sft, rl = (ordered["id"][sides == side] for side in (False, True))
+    return sft.iloc[len(sft) // 2], rl.iloc[len(rl) // 2]

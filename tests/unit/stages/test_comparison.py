@@ -147,7 +147,7 @@ def test_times(root, tmp_path):
         "webshop,prism-gini,5,10,85,100",
     ]
     times = times_table(tmp_path / "table3.csv", rows)
-    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", times=times)
+    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", tables=[times])
     assert table.loc["speedup-alfworld", "estimate"] == 5.0
     assert table.loc["speedup-alfworld", "verdict"] == "supported"
     assert table.loc["speedup-over-random", "estimate"] == 2.0
@@ -161,7 +161,7 @@ def test_the_published_times_support_what_is_said_of_them(root, tmp_path):
     published = pd.read_csv(root / "resources/paper/v1/table3.csv", comment="#", dtype=str)
     path = tmp_path / "table3.csv"
     published.to_csv(path, index=False)
-    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", times=path)
+    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", tables=[path])
     assert set(table.loc[["speedup-alfworld", "speedup-webshop", "probe-share"], "verdict"]) == {"supported"}
     assert table.loc["speedup-over-random", "in_this_run"] == "unclear"
 
@@ -169,7 +169,7 @@ def test_the_published_times_support_what_is_said_of_them(root, tmp_path):
 def test_times_of_several_seeds_have_their_own_interval(root, tmp_path):
     rows = ["alfworld,random,-,-,105,105,106.05", "alfworld,prism-gini,-,-,100,100,101"]
     times = times_table(tmp_path / "table3.csv", rows, ",total_high")
-    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", times=times)
+    table, _ = run_comparison(root, tmp_path, [], ["table3"], "paper", tables=[times])
     row = table.loc["speedup-over-random"]
     # two errors of 1% each, added in squares
     assert row["high"] == pytest.approx(1.05 * (1 + 0.01 * np.sqrt(2)), abs=0.005)
@@ -217,4 +217,38 @@ def test_interval_of_a_rank_correlation_covers_the_truth():
 def test_the_shipped_claims_are_read(root):
     claims = read_claims(root / "resources/paper/v1/claims.yaml")
     assert len(claims) > 20
-    assert all(claim.published or claim.quantity["table"].startswith("figure") for claim in claims)
+    # what the paper says in words or shows in a figure has no published number
+    in_words = [claim.quantity["kind"] == "study" or claim.quantity["table"].startswith("figure") for claim in claims]
+    assert all(claim.published or worded for claim, worded in zip(claims, in_words, strict=True))
+
+
+def test_claims_about_the_score_rest_on_the_largest_model_of_the_run(root, tmp_path):
+    """A model of a million weights beside one of twenty: only the larger one's rows count, and the label says which."""
+    noise = np.random.default_rng(0).lognormal(0, 0.6, (40, 14))
+    norms = []
+    for name, count in (("small", 1000), ("large", 20000)):
+        path = tmp_path / f"norms/alfworld/{name}/shard-0-of-1.parquet"
+        path.parent.mkdir(parents=True)
+        norms.append(fake_norms(path, range(40), values=noise, parameter_counts=str([count] * 14)))
+    header = "benchmark,backbone,score,factor,measure,value,value_low,value_high\n"
+    rows = [f"alfworld,{name},gini,L2 norm,spearman,{rho},{low},{high}" for name, rho, low, high in (
+        ("small", 0.1, 0.0, 0.2), ("large", 0.9, 0.8, 0.95),
+    )]  # fmt: skip
+    (tmp_path / "score_correlates.csv").write_text(header + "\n".join(rows) + "\n")
+    rows = ["alfworld,small,gini,0.5,40", "alfworld,large,gini,0.999,40"]
+    (tmp_path / "appendix_g.csv").write_text("benchmark,backbone,metric,spearman,trajectories\n" + "\n".join(rows))
+    (tmp_path / "memory.csv").write_text(
+        "benchmark,backbone,pass,times_forward\nalfworld,small,probe,1.0\nalfworld,large,probe,3.0\n"
+    )
+    tables = [tmp_path / f"{name}.csv" for name in ("score_correlates", "appendix_g", "memory")]
+    targets = ["score_correlates", "appendix_g", "memory", "figure5", "appendix_b"]
+    table, _ = run_comparison(root, tmp_path / "out", [], targets, "paper", tables=tables, norms=norms)
+    row = table.loc["magnitude"]
+    assert "large (0.28M weights probed)" in row["comparison"]
+    assert (float(row["estimate"]), row["in_this_run"], row["verdict"]) == (0.9, "fails", "not supported")
+    assert "small" not in "".join(table["comparison"].dropna())
+    assert table.loc["architecture", "comparison"] == "alfworld large gini"
+    assert "large (0.28M" in table.loc["consensus", "comparison"]
+    # a single measurement is off by a twentieth at most
+    assert (float(table.loc["memory", "low"]), table.loc["memory", "in_this_run"]) == (2.85, "fails")
+    assert table.loc["error-recovery", "verdict"] == "not built in this run"

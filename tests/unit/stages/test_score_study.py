@@ -6,66 +6,22 @@ import numpy as np
 import pandas as pd
 import pytest
 from norm_files import NAMES, fake_norms
+from study_run import COUNT, PLACE, build_run, shaped, write_probe
 
 from prism.cli.app import main
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.core.study_tables import STUDY_TABLES
-from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.stages.figures import consensus as figure5
 from prism.stages.figures import halves, routing_sensitivity, score_correlates
 from prism.stages.figures.style import FigureFiles
 from prism.stages.score_study import behaviours, consensus, contrast, correlates, sensitivity
-from prism.stages.score_study.facts import count_facts
 from prism.stages.score_study.frames import write_study
-from prism.stages.scores import ScoresRecipe, compute_scores
-
-COUNT = 40
-PLACE = "alfworld/tiny"
-
-
-def shaped(factors):
-    """Norms whose concentration grows with `factors`: all matrices 1, the first one larger."""
-    values = np.ones((len(factors), len(NAMES)))
-    values[:, 0] += factors
-    return values
-
-
-def write_probe(root, values, folder=f"gradnorms/{PLACE}"):
-    path = root / folder / "shard-0-of-1.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return fake_norms(path, range(len(values)), values=values)
-
-
-def trajectory(number, failed):
-    """Two searches and a repeated one; where it failed before, the last step is a recovery."""
-    look = Step("You are in a room.", ("look",), "look", "go to desk 1")
-    seen = "Nothing happens." if failed else "A desk."
-    last = Step(seen, ("look",), "look", "take mug 1 from desk 1")
-    kind = "pick" if failed else "look"
-    return Trajectory(f"t-{number:03d}", "alfworld", "g", "find it", kind, "x", True, (look, look, last))
 
 
 @pytest.fixture
 def run(tmp_path):
-    """40 trajectories: the concentrated half has recoveries, the task type `pick`, and contrast in its rollouts."""
-    factors = np.arange(1.0, COUNT + 1)
-    norms = write_probe(tmp_path, shaped(factors))
-    scores = tmp_path / f"scores/{PLACE}.csv"
-    scores.parent.mkdir(parents=True)
-    compute_scores([norms], None, scores, ScoresRecipe())
-    corpus, facts = tmp_path / "data/alfworld/trajectories.jsonl", tmp_path / "data/alfworld/facts.csv"
-    corpus.parent.mkdir(parents=True)
-    write_trajectories(corpus, [trajectory(number, number >= COUNT // 2) for number in range(COUNT)])
-    count_facts(corpus, facts)
-    rates = tmp_path / f"passrates/{PLACE}.csv"
-    rates.parent.mkdir(parents=True)
-    solved = [0 if number < COUNT // 2 else 4 for number in range(COUNT)]
-    ids = [f"t-{number:03d}" for number in range(COUNT)]
-    pd.DataFrame({"id": ids, "pass_rate": [k / 8 for k in solved], "solved": solved, "rollouts": 8}).to_csv(
-        rates, index=False
-    )
-    return {"scores": [scores], "norms": [norms], "facts": [facts], "pass_rates": [rates]}
+    return build_run(tmp_path)
 
 
 def rows_of(study):

@@ -12,7 +12,7 @@ from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.gradients.norm_files import MODULES, read_shards
 from prism.gradients.profiles import ProfileGrid
 from prism.stages.figures import case_study, consensus, score_distributions
-from prism.stages.figures.scores_file import extreme_trajectories
+from prism.stages.figures.scores_file import typical_trajectories
 from prism.stages.figures.style import FigureFiles
 from prism.stages.summary import summarise_benchmarks
 
@@ -72,7 +72,7 @@ def test_the_case_study_is_drawn(results):
     out = FigureFiles(results / "f.svg", results / "f.png", "demo")
     case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
     text = out.svg.read_text()
-    assert "Gini 0.100" in text
+    assert "Gini 0.200" in text
     assert "Gini 0.400" in text
     assert "14. pay $1 and $2, 13" in text  # a price is not a formula
     assert "15. pay" not in text
@@ -92,7 +92,7 @@ def test_any_id_is_drawn(results, name):
     out = FigureFiles(results / "f.svg", results / "f.png", "demo")
     case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
     assert "Gini 0.400" in out.svg.read_text()
-    assert extreme_trajectories(results / "scores.csv") == ("a", name)
+    assert typical_trajectories(results / "scores.csv") == ("b", name)
 
 
 def test_a_trajectory_that_the_corpus_lacks_is_named(results):
@@ -103,9 +103,18 @@ def test_a_trajectory_that_the_corpus_lacks_is_named(results):
         case_study.draw([results / "norms.parquet"], [results / "scores.csv"], [results / "t.jsonl"], out)
 
 
-def test_the_extremes_are_by_gini_and_ties_by_id(results):
+def test_the_cases_are_the_middles_of_the_halves_by_gini_and_ties_go_by_id(results):
     (results / "scores.csv").write_text("id,gini,kurtosis,cv\nb,1,1,1\na,1,1,1\nd,2,1,1\nc,2,1,1\n")
-    assert extreme_trajectories(results / "scores.csv") == ("a", "d")
+    assert typical_trajectories(results / "scores.csv") == ("b", "d")
+    lines = [f"t{number},{number},1,1" for number in range(11)]
+    (results / "scores.csv").write_text("\n".join(["id,gini,kurtosis,cv", *lines]))
+    assert typical_trajectories(results / "scores.csv") == ("t3", "t8")
+
+
+def test_without_an_rl_half_there_is_no_case(results):
+    (results / "scores.csv").write_text("id,gini,kurtosis,cv\nb,1,1,1\na,1,1,1\n")
+    with pytest.raises(BadInput, match="there is no RL half"):
+        typical_trajectories(results / "scores.csv")
 
 
 def test_the_consensus_is_drawn_and_repeats_byte_for_byte(tmp_path):

@@ -1,0 +1,242 @@
+"""The page of findings: what the score measures on a run's largest model, in words that follow from the numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from prism.core.benchmarks import find_benchmark
+from prism.core.csv_files import read_frame
+from prism.core.errors import BadInput
+from prism.core.files import write_text
+from prism.core.results import Results
+from prism.core.study_tables import STUDY_TABLES
+from prism.stages.audit.paper import read_claims, read_version
+from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
+from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
+from prism.stages.score_study.frames import METRIC_NAMES, METRICS, by_place, halves_text, interval_text
+from prism.stages.tables.notes import scale_note
+
+NEEDED = ("score_correlates", "routing_sensitivity", "consensus", "appendix_b", "appendix_g")
+OPTIONAL = ("appendix_f", "memory")
+# sizes of a rank correlation in words
+CLOSELY, MODERATELY = 0.7, 0.3
+# what is told of each claim's estimates on the page: digits after the point, by unit
+DIGITS = {"rho": 2, "times a forward pass": 1}
+
+
+@dataclass(frozen=True)
+class FindingsRecipe:
+    """What the page is about.
+
+    Attributes:
+        scale: of the run.
+        model: the backbone whose findings these are.
+    """
+
+    scale: str
+    model: str
+
+
+def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecipe, out: str | Path) -> None:
+    """Write the page (Markdown).
+
+    Args:
+        results: folder of a run with its tables about the scores, appendix G and norms.
+        paper: folder of the paper's claims.
+
+    Raises:
+        BadInput: a table is missing, or has no row of the model.
+    """
+    run = Results(results)
+    paths = {name: run.table(name) for name in (*NEEDED, *OPTIONAL) if name in NEEDED or run.table(name).is_file()}
+    frames = {name: _of_model(path, recipe.model) for name, path in paths.items()}
+    outcomes = _outcomes(paths, run.find("norms"), paper, recipe.scale)
+    page = {
+        "model": recipe.model,
+        "note": scale_note(recipe.scale),
+        "paper": read_version(paper).name,
+        "sizes": _markdown(_sizes(frames["consensus"])),
+        "correlations": _markdown(_correlations(frames["score_correlates"])),
+        "relations": list(_relations(frames["score_correlates"])),
+        "types": list(_types(frames["score_correlates"])),
+        "dependence": _markdown(_dependence(frames["routing_sensitivity"])),
+        "changes": list(_changes(frames["routing_sensitivity"])),
+        "halves": _markdown(_halves(frames["appendix_b"])),
+        "consensus": _markdown(_consensus(read_frame(paths["consensus"])[1])),
+        "memory": _markdown(_memory(frames["memory"])) if "memory" in frames else "",
+        "claims": _markdown(_claims(outcomes)),
+    }
+    environment = Environment(
+        loader=PackageLoader("prism.stages", "templates"),
+        autoescape=False,  # Markdown
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    write_text(out, environment.get_template("findings.md.jinja").render(page))
+
+
+def _of_model(path: Path, model: str) -> pd.DataFrame:
+    _, table = read_frame(path)
+    if "backbone" not in table:
+        raise BadInput(path, "has no column 'backbone'", "rebuild it with its rule")
+    found = table[table["backbone"] == model]
+    if found.empty:
+        raise BadInput(path, f"has no row of {model!r}", "name a backbone of the run")
+    return found
+
+
+def _outcomes(paths: dict[str, Path], norms: Sequence[Path], paper: str | Path, scale: str) -> list[Outcome]:
+    """The claims about the scores, estimated as the comparison of a run does."""
+    names = ("figure5", *paths)
+    run = Run(ComparisonRecipe(scale, names, {}), {}, paths, by_place(norms))
+    about_scores = ("figure5", "appendix_g", *STUDY_TABLES)
+    claims = read_claims(Path(paper) / "claims.yaml")
+    return [assess(claim, run) for claim in claims if claim.quantity["table"] in about_scores]
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+def _title(benchmark: str) -> str:
+    return find_benchmark(benchmark).title
+
+
+def _sizes(table: pd.DataFrame) -> pd.DataFrame:
+    rows = [[_title(row.benchmark), row.trajectories, row.matrices] for row in table.itertuples()]
+    return pd.DataFrame(rows, columns=["benchmark", "trajectories", "projection matrices (N)"])
+
+
+def _correlations(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a benchmark and factor: each score's correlation, plain and given the other factors."""
+    found = table.set_index(["benchmark", "factor", "score", "measure"])
+    shown = table[table["measure"] == "spearman"]
+    lines = []
+    for benchmark, factor in dict.fromkeys(zip(shown["benchmark"], shown["factor"], strict=True)):
+        texts = []
+        for metric in METRICS:
+            for measure in ("spearman", "partial"):
+                key = benchmark, factor, metric, measure
+                texts.append(_interval(found.loc[key], "value", 2) if key in found.index else "-")
+        lines.append([_title(benchmark), factor, *texts])
+    heads = [f"{METRIC_NAMES[metric]}{part}" for metric in METRICS for part in ("", ", given the others")]
+    return pd.DataFrame(lines, columns=["benchmark", "factor", *heads])
+
+
+def _interval(row: pd.Series, name: str, digits: int) -> str:
+    return interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
+
+
+def _relations(table: pd.DataFrame) -> Iterator[str]:
+    """A sentence a benchmark and factor on Gini, by a fixed rule of the interval and the size."""
+    chosen = table[(table["score"] == "gini") & (table["measure"] == "spearman")]
+    for _, row in chosen.iterrows():
+        text = _interval(row, "value", 2)
+        yield f"{_title(row['benchmark'])}: Gini {relation(row['value'], row['value_low'], row['value_high'])} " + (
+            f"{row['factor']} ({text})."
+        )
+
+
+def relation(value: float, low: float, high: float) -> str:
+    """A rank correlation in words: its sign where the interval has one, its size by two bounds."""
+    if low <= 0 <= high:
+        return "shows no relation with"
+    size = "closely" if abs(value) >= CLOSELY else "moderately" if abs(value) >= MODERATELY else "weakly"
+    return f"goes {size} {'with' if value > 0 else 'against'}"
+
+
+def _types(table: pd.DataFrame) -> Iterator[str]:
+    """A sentence a benchmark: how much of Gini's order lies between task types, and which type is most one-sided."""
+    gini = table[table["score"] == "gini"]
+    for benchmark, block in gini.groupby("benchmark", sort=False):
+        explained = block[block["measure"] == "explained"]["value"]
+        shares = block[block["measure"] == "rl_share"]
+        if explained.empty or shares.empty:
+            continue
+        row = shares.loc[(shares["value"] - 50).abs().idxmax()]
+        yield (
+            f"{_title(benchmark)}: the task type explains {max(explained.iloc[0], 0):.0f}% of the variance of Gini's "
+            f"ranks; of {row['factor'].removeprefix('task type ')!r}, {row['value']:.0f}% "
+            f"[{row['value_low']:.0f}, {row['value_high']:.0f}] go to RL."
+        )
+
+
+def _dependence(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a benchmark and choice: correlation and percent that change sides, by score."""
+    found = table.set_index(["benchmark", "aspect", "first", "second", "score"])
+    keys = dict.fromkeys(zip(*(table[name] for name in ("benchmark", "aspect", "first", "second")), strict=True))
+    lines = []
+    for key in keys:
+        rows = [found.loc[(*key, metric)] if (*key, metric) in found.index else None for metric in METRICS]
+        count = next(row["trajectories"] for row in rows if row is not None)
+        texts = ["-" if row is None else f"{row['spearman']:.2f}; {_moved(row)}" for row in rows]
+        lines.append([_title(key[0]), key[1], f"{key[2]} or {key[3]}", str(int(count)), *texts])
+    heads = [METRIC_NAMES[metric] for metric in METRICS]
+    return pd.DataFrame(lines, columns=["benchmark", "choice", "two ways", "n", *heads])
+
+
+def _moved(row: pd.Series) -> str:
+    return f"{row['moved_percent']:.0f}% [{row['moved_low']:.0f}, {row['moved_high']:.0f}]"
+
+
+def _changes(table: pd.DataFrame) -> Iterator[str]:
+    """A sentence a choice on Gini."""
+    for _, row in table[table["score"] == "gini"].iterrows():
+        chance = "as many as unrelated scores would send there" if row["moved_high"] >= 50 else "fewer than by chance"
+        yield (
+            f"{_title(row['benchmark'])}, {row['aspect']} ({row['first']} or {row['second']}): {_moved(row)} of "
+            f"{int(row['trajectories'])} trajectories change sides, {chance}."
+        )
+
+
+def _halves(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a benchmark and behaviour: means of both halves and their difference, by score."""
+    found = table.set_index(["benchmark", "behaviour", "score"])
+    names = [f"{half}{end}" for half in ("sft_half", "rl_half", "difference") for end in ("", "_low", "_high")]
+    lines = [
+        [_title(key[0]), key[1], *(halves_text(found.loc[(*key, metric), names].tolist(), 1) for metric in METRICS)]
+        for key in dict.fromkeys(zip(table["benchmark"], table["behaviour"], strict=True))
+    ]
+    return pd.DataFrame(lines, columns=["benchmark", "behaviour", *(METRIC_NAMES[metric] for metric in METRICS)])
+
+
+def _consensus(table: pd.DataFrame) -> pd.DataFrame:
+    lines = [
+        [
+            *(_title(row["benchmark"]), row["backbone"], f"{row['of_half']:.0f}%", f"{row['of_union']:.0f}%"),
+            *(f"{row['null']:.0f}% [{row['null_low']:.0f}, {row['null_high']:.0f}]", f"{row['p']:.2g}"),
+        ]
+        for _, row in table.iterrows()
+    ]
+    heads = ["benchmark", "backbone", "of a half", "of the union", "of a half, permuted norms", "p, one-sided"]
+    return pd.DataFrame(lines, columns=heads)
+
+
+def _memory(table: pd.DataFrame) -> pd.DataFrame:
+    lines = [
+        [row["pass"].replace("_", ", "), f"{row['peak_mib']:.0f}", f"{row['times_forward']:.1f}"]
+        for _, row in table.iterrows()
+    ]
+    return pd.DataFrame(lines, columns=["pass", "peak above the weights, MiB", "times forward"])
+
+
+def _claims(outcomes: Sequence[Outcome]) -> pd.DataFrame:
+    lines = []
+    for outcome in outcomes:
+        shown = [_estimate(estimate) for estimate in outcome.estimates]
+        here = "was not measured" if outcome.in_this_run == NOT_BUILT else outcome.in_this_run
+        lines.append([outcome.claim.statement, outcome.claim.place, outcome.needed, "<br>".join(shown) or "-", here])
+    return pd.DataFrame(lines, columns=["the paper says", "where", "needed", "on this model [95%]", "here it"])
+
+
+def _estimate(estimate: Any) -> str:
+    digits = DIGITS.get(estimate.unit, 1)
+    return f"{interval_text(estimate.value, estimate.low, estimate.high, digits)} {estimate.unit} ({estimate.label})"
