@@ -21,7 +21,7 @@ def probe(
     out: Annotated[Path, typer.Option(parser=output_file, help="parquet file to write")],
     columns: Annotated[str, typer.Option(help="names of the data's columns: messages=dialog,id=uid")] = "",
     split: Annotated[str | None, typer.Option(help="of a folder or a Hub data set, instead of train")] = None,
-    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next nine options")] = None,
+    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next ten options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
     layout: Annotated[
         str, typer.Option(help="of expert trajectories: steps (a row a step) or conversation (one row)")
@@ -37,6 +37,9 @@ def probe(
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64")] = "float32",
     tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; less needs less memory")] = 4096,
     gradient_checkpointing: Annotated[bool, typer.Option(help="less memory, more time")] = False,
+    matrices: Annotated[
+        str, typer.Option(help="measured: seven, all-linear or per-expert; auto: seven where layers have just these")
+    ] = "auto",
     machine: Machine = "{}",
     shard: Annotated[int, typer.Option(help="part to probe, from 0")] = 0,
     shards: Annotated[int, typer.Option(help="number of parts the corpus is probed in")] = 1,
@@ -58,6 +61,7 @@ def probe(
     else:
         prompt = {"style": "full", "history": "pairs:2", "context_length": context_length}
         values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack}
+        values["matrices"] = matrices
         values |= {"prompt": prompt, "gradient_checkpointing": gradient_checkpointing}
         values["chat"] = asdict(read_form(chat_template, chat_template_kwargs, date))
         settings = build_recipe(ChatProbeRecipe, values, "prism probe")

@@ -71,7 +71,7 @@ def check_samples(model: nn.Module, samples: Sequence[Sample], name: str) -> Non
     Raises:
         BadInput: a row is longer than the model's positions, or a token id is unknown.
     """
-    positions = getattr(model.config, "max_position_embeddings", None)
+    positions = getattr(model.config.get_text_config(), "max_position_embeddings", None)
     vocabulary = model.get_input_embeddings().num_embeddings
     for sample in samples:
         longest = max(len(row.input_ids) for row in sample.rows)

@@ -22,7 +22,6 @@ from transformers.pytorch_utils import Conv1D
 from prism.core.errors import BadInput
 from prism.gradients.fused import Outputs, split_outputs
 from prism.gradients.norm_files import MODULES
-from prism.gradients.norms import frobenius
 
 AUTO, SEVEN, ALL_LINEAR, PER_EXPERT = "auto", "seven", "all-linear", "per-expert"
 CHOICES = (AUTO, SEVEN, ALL_LINEAR, PER_EXPERT)
@@ -164,9 +163,19 @@ def parameter_counts(projections: Sequence[Projection]) -> list[int]:
     return [projection.size for projection in projections]
 
 
-def gradient_norm(parts: Sequence[tuple[Part, torch.Tensor]]) -> torch.Tensor:
-    """Norm over parts together, each with the gradient of its whole weight; a float64 scalar."""
-    return torch.stack([frobenius(part.of(gradient)) for part, gradient in parts]).square().sum().sqrt()
+def rule_of(projections: Sequence[Projection]) -> str:
+    """In words, how weights became columns; empty for the seven as weights of their own."""
+    parts = [part for projection in projections for part in projection.parts]
+    rules = []
+    if any("." in projection.module or projection.module not in MODULES for projection in projections):
+        rules.append("every linear weight of each decoder layer but routers")
+    if any(part.outputs is not None for part in parts):
+        rules.append("fused weights in parts")
+    if any(part.expert is not None for part in parts):
+        rules.append("each expert a column")
+    elif any(part.parameter.dim() > 2 for part in parts) or any(len(one.parts) > 1 for one in projections):
+        rules.append("the experts of a kind one column, the root of the sum of their squares")
+    return "; ".join(rules)
 
 
 def _leaf(path: str) -> str:

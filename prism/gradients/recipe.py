@@ -17,6 +17,7 @@ class ProbeRecipe:
     Attributes:
         prompt: how trajectories become tokens; of chats only the context length counts.
         chat: how people's own chats are rendered ; the workflow has none.
+        matrices: which matrices are measured (`find_projections`); people say it of their own models.
     """
 
     prompt: PromptFormat
@@ -41,3 +42,4 @@ class ProbeRecipe:
         "recompute each layer in the backward pass: less memory, a quarter more time", False, machine=True
     )
     chat: ClassVar[ChatForm] = ChatForm()
+    matrices: ClassVar[str] = "auto"

@@ -17,16 +17,17 @@ from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
 from prism.core.files import read_json, write_json
 from prism.core.progress import counted, say, track
+from prism.core.recipes import setting
 from prism.core.shards import Journal, Shard
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
 from prism.gradients.families import make_prober
 from prism.gradients.forecast import check_complete, forecast, unrendered
-from prism.gradients.models import DTYPES, load_model, resolve_model
+from prism.gradients.models import DTYPES, load_model, resolve_model, tokenizer_folder
 from prism.gradients.norm_files import write_norms
 from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber, ProbedSample
-from prism.gradients.projections import find_projections, parameter_counts
+from prism.gradients.projections import CHOICES, find_projections, parameter_counts, rule_of
 from prism.gradients.recipe import ProbeRecipe
 from prism.gradients.row_by_row import RowByRowProber
 
@@ -35,9 +36,10 @@ LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
 @dataclass(frozen=True)
 class ChatProbeRecipe(ProbeRecipe):
-    """Settings of the probe of people's own chats."""
+    """Settings of the probe of people's own chats and models."""
 
     chat: ChatForm = field(default_factory=ChatForm)
+    matrices: str = setting("which matrices are measured", "auto", choices=CHOICES)
 
 
 @dataclass(frozen=True)
@@ -86,13 +88,13 @@ def probe_shard(
     source = DataSource.of(data)
     corpus = load_corpus(source, recipe.chat)
     folder, model_sha256 = resolve_model(model)
-    tokenizer = load_tokenizer(folder)
+    tokenizer = load_tokenizer(tokenizer_folder(folder))
     recipe = _within_positions(recipe, folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
     torch_device = _pick_device(options.device)
     network = load_model(folder, DTYPES[recipe.dtype], torch_device)
     check_samples(network, samples, str(folder))
-    projections = find_projections(network)
+    projections = find_projections(network, recipe.matrices)
     facts = {
         "dtype": recipe.dtype,
         "device": torch_device.type,
@@ -109,6 +111,7 @@ def probe_shard(
         "shard": str(shard.number),
         "shards": str(shard.count),
         "parameter_counts": str(parameter_counts(projections)),
+        **({"matrices": rule} if (rule := rule_of(projections)) else {}),
         **{f"version_{name}": version(name) for name in LIBRARIES},
         "version_python": platform.python_version(),
     }
