@@ -26,15 +26,20 @@ UNPACKED = ("fp8", "mxfp4")
 
 
 def resolve_model(model: str | Path) -> tuple[Path, str]:
-    """Local folder of a model and its hash; as for `find_model`."""
+    """Local folder of a model and its hash; as for `find_model`.
+
+    The hash of an adapter's folder covers the model that it was trained on.
+    """
     folder = find_model(model)
+    if is_adapter(folder):
+        _, base_sha256 = resolve_model(base_of(folder))
+        own = {name: sha256_file(folder / name) for name in (SETTINGS, WEIGHTS)}
+        return folder, sha256_json({"base": base_sha256, **own})
     return folder, sha256_model(folder)
 
 
 def find_model(model: str | Path) -> Path:
     """Local folder of a model; an id of the Hugging Face Hub is downloaded.
-
-    The hash of an adapter's folder covers the model that it was trained on.
 
     Raises:
         BadInput: there is no such folder or id, or it holds pickled weights only.
@@ -42,11 +47,7 @@ def find_model(model: str | Path) -> Path:
     folder = Path(model)
     if not folder.is_dir():
         folder = _download(str(model))
-    if is_adapter(folder):
-        _, base_sha256 = resolve_model(base_of(folder))
-        own = {name: sha256_file(folder / name) for name in (SETTINGS, WEIGHTS)}
-        return folder, sha256_json({"base": base_sha256, **own})
-    if not (folder / "config.json").is_file():
+    if not is_adapter(folder) and not (folder / "config.json").is_file():
         raise BadInput(folder, "holds no config.json", "name the folder of a Hugging Face model")
     return folder
 
@@ -54,7 +55,7 @@ def find_model(model: str | Path) -> Path:
 def tokenizer_folder(folder: Path) -> Path:
     """Where the tokenizer of a resolved model lies: an adapter without one is used with its base's."""
     if is_adapter(folder) and not (folder / "tokenizer_config.json").is_file():
-        return resolve_model(base_of(folder))[0]
+        return find_model(base_of(folder))
     return folder
 
 
@@ -76,7 +77,7 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Mod
             infinite.
     """
     if is_adapter(folder):
-        base = load_model(resolve_model(base_of(folder))[0], dtype, torch.device("cpu"))
+        base = load_model(find_model(base_of(folder)), dtype, torch.device("cpu"))
         model = merge_adapter(base, folder)
     else:
         model = _load(folder, dtype)

@@ -336,3 +336,23 @@ def test_weights_that_are_no_numbers_are_refused():
     up.weight = nn.Parameter(torch.zeros(24, 16, dtype=torch.uint8), requires_grad=False)
     with pytest.raises(BadInput, match=r"layers\.1\.mlp\.up_proj: has no floating-point weights"):
         find_projections(model)
+
+
+# ------------------------------------------------------------------------------------------------ the documented table
+
+
+def test_the_documented_table_is_true(root):
+    text = (root / "docs/route-your-own-data.md").read_text()
+    rows = [
+        line.split("|")[2:5]
+        for line in text.splitlines()
+        if line.startswith("| ") and line.endswith((" packs |", " rows |"))
+    ]
+    named = [(family, matrices.strip(), passes.strip()) for names, matrices, passes in rows for family in names.split()]
+    assert sorted(family.strip("`") for family, *_ in named) == sorted(FAMILIES)
+    for family, matrices, passes in named:
+        with torch.device("meta"):
+            model = AutoModelForCausalLM.from_config(tiny_config(family.strip("`")))
+        projections = find_projections(model)
+        assert matrices == ("seven" if {one.module for one in projections} == set(MODULES) else "all linear"), family
+        assert passes == ("packs" if packs_exactly(model.config, projections) else "rows"), family

@@ -24,7 +24,7 @@ from prism.core.tokenizers import load_tokenizer
 from prism.core.trajectories import write_trajectories
 from prism.gradients.norm_files import open_norms
 from prism.gradients.prober import GradientProber
-from prism.stages.probe import ProbeOptions, ProbeRecipe, probe_shard
+from prism.stages.probe import ChatProbeRecipe, ProbeOptions, ProbeRecipe, probe_shard
 
 RECIPE = ProbeRecipe(FORM, tokens_per_pack=300)
 
@@ -285,3 +285,16 @@ def test_a_file_gets_lines_and_no_bars(root, model, tmp_path):
     assert b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 4096 tokens" in printed
     assert b"\r" not in printed
     assert b"\x1b" not in printed
+
+
+def test_other_matrices_than_the_seven_are_named(model, corpus, tmp_path):
+    recipe = ChatProbeRecipe(FORM, tokens_per_pack=300, matrices="all-linear")
+    probe_shard(model, corpus, tmp_path / "norms.parquet", recipe)
+    file = open_norms(tmp_path / "norms.parquet")
+    assert file.names[:2] == ["layers.0.self_attn.q_proj", "layers.0.self_attn.k_proj"]
+    assert file.facts["matrices"] == "every linear weight of each decoder layer but routers"
+    assert len(file.parameter_counts) == len(file.names) == 14
+
+
+def test_the_seven_say_nothing_of_a_rule(whole):
+    assert "matrices" not in open_norms(whole).facts
