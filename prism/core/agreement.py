@@ -18,7 +18,7 @@ NORM_TOLERANCE = 1e-4
 RANK_TOLERANCE = 0.999
 # share of trajectories whose side may change: those at the median, whose scores are nearly equal
 SIDES_TOLERANCE = 0.02
-# mean difference of two loss curves in their second half, as a share of the loss: in the demo two other seeds moved it by
+# mean difference of two loss curves in their second half, as a share of the loss: in the demo other seeds moved it by
 # 0.004 and 0.019; a learning rate of half, one and a half times and twice the size by 0.074 to 0.088
 LOSS_TOLERANCE = 0.05
 

@@ -129,7 +129,8 @@ def _convert(kind: Any, value: Any, place: str) -> Any:
 
 def _check(known: Setting, value: Any, place: str) -> None:
     """Refuse a value that is out of bounds or not among the choices."""
-    if known.choices and value not in known.choices:
+    values = value if isinstance(value, tuple) else (value,)
+    if known.choices and not set(values) <= set(known.choices):
         raise BadInput(place, f"unknown value {value!r}", f"use one of {', '.join(known.choices)}")
     if known.at_least is not None and not value >= known.at_least:
         raise BadInput(place, f"{value!r} is too small", f"give at least {known.at_least}")
@@ -184,10 +185,12 @@ def _schema_of_field(kind: Any, one: dataclasses.Field) -> dict[str, Any]:
         rule = schema_of(kind)
     elif known.choices:
         rule = {"enum": list(known.choices)}
+        if get_origin(kind) is tuple:
+            rule = {"type": "array", "items": rule, "uniqueItems": True}
     else:
         rule = {"type": _TYPES[kind]}
     bounds = {"minimum": known.at_least, "exclusiveMinimum": known.above, "maximum": known.at_most}
     rule |= {name: bound for name, bound in bounds.items() if bound is not None}
     if one.default is not dataclasses.MISSING:
-        rule["default"] = one.default
+        rule["default"] = list(one.default) if isinstance(one.default, tuple) else one.default
     return rule | ({"description": known.meaning} if known.meaning else {})

@@ -25,6 +25,7 @@ from types import FrameType
 from typing import TextIO
 
 from prism.core.errors import PrismError
+from prism.core.trackers import tracker_environment
 
 MARKER = "PRISM_RL_RUN"
 LINES_IN_ERROR = 15
@@ -32,21 +33,24 @@ SECONDS_TO_END = 10.0
 _PR_SET_PDEATHSIG = 1
 
 
-def verl_environment(platform: str, threads: int, scratch: Path, metrics: Path) -> dict[str, str]:
+def verl_environment(
+    platform: str, threads: int, scratch: Path, metrics: Path, loggers: Sequence[str] = ()
+) -> dict[str, str]:
     """Environment variables of a verl run, on top of the caller's own.
 
     Args:
         platform: ``cpu`` or ``gpu``.
         threads: torch threads of each of the two processes that compute.
-        scratch: folder for caches.
+        scratch: folder for caches and for what trackers write.
         metrics: file that verl's ``file`` logger writes.
+        loggers: where verl reports to.
     """
     plugins = [f"prism.rl.in_verl.{name}" for name in ("packed_attention", "log_probs", "trainer")]
     variables = {
         "VERL_FILE_LOGGER_PATH": str(metrics),
         "HF_DATASETS_CACHE": str(scratch / "datasets"),
         "HF_HUB_OFFLINE": "1",
-        "WANDB_MODE": "disabled",
+        **tracker_environment(loggers, scratch),
         "HYDRA_FULL_ERROR": "1",
         "PYTHONHASHSEED": "0",
         "PYTHONUNBUFFERED": "1",

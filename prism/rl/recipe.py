@@ -10,8 +10,12 @@ from prism.core.errors import BadInput
 from prism.core.methods import ALGORITHMS
 from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting
+from prism.core.trackers import TRACKERS
 
 PLATFORM_ENGINES = {"cpu": "hf", "gpu": "vllm"}
+# the file is what the run's own record is made from
+OWN_LOGGERS = ("console", "file")
+LOGGERS = (*OWN_LOGGERS, *TRACKERS)
 
 
 @dataclass(frozen=True)
@@ -112,6 +116,12 @@ class RlRecipe:
         machine=True,
     )
     gpu_memory_utilization: float = setting("share of GPU memory for vLLM", 0.6, at_least=0, at_most=1, machine=True)
+    loggers: tuple[str, ...] = setting(
+        "where verl reports to; `console` and `file` are needed ([others](../docs/cluster.md#watch-a-training))",
+        OWN_LOGGERS,
+        choices=LOGGERS,
+        machine=True,
+    )
     warm_workers: bool = setting(
         "start Ray's workers by forking one warmed-up process (CPU platform only)", True, machine=True
     )
@@ -124,6 +134,8 @@ class RlRecipe:
             f"{self.rollout_engine!r} does not run on platform {self.platform}",
             f"use {engine}",
         )
+        missing = [name for name in OWN_LOGGERS if name not in self.loggers]
+        _require(not missing, "loggers", f"{', '.join(missing)} is left out", "the run's own record is made from it")
         needed = self.epochs if self.steps_rule == "epochs" else self.steps
         key = "epochs" if self.steps_rule == "epochs" else "steps"
         _require(needed > 0, key, f"{needed} is not positive", f"steps_rule {self.steps_rule} needs it")

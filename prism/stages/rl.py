@@ -163,7 +163,7 @@ def _run_verl(command: Sequence[str], recipe: RlRecipe, paths: RunPaths, resumed
     """Run verl from a step to the last one."""
     metrics_log = paths.work / "metrics" / f"from-{resumed:06d}.jsonl"
     metrics_log.parent.mkdir(exist_ok=True)
-    variables = verl_environment(recipe.platform, recipe.threads, paths.work, metrics_log)
+    variables = verl_environment(recipe.platform, recipe.threads, paths.work, metrics_log, recipe.loggers)
     with (
         _more_nodes(recipe, variables, paths.work) as ray_address,
         following(metrics_log, partial(_describe_step, steps)),

@@ -28,6 +28,7 @@ from prism.core.recipes import result_settings, setting
 from prism.core.slurm import read_allocation, rendezvous_command, rendezvous_environment
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
+from prism.core.trackers import TRACKERS, run_name, tracker_environment
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.stages.training import Training
 
@@ -91,6 +92,13 @@ class SftRecipe:
         "DeepSpeed's configuration, empty for none (L: ZeRO-3)",
         default_factory=dict,
         schema={"$ref": "#/$defs/deepspeed"},
+    )
+
+    report_to: tuple[str, ...] = setting(
+        "services that the training reports to besides its own log ([which](../docs/cluster.md#watch-a-training))",
+        (),
+        choices=TRACKERS,
+        machine=True,
     )
 
     gpus: int = setting("GPUs a node (P: 8); 0 trains on the CPU", 0, at_least=0)
@@ -252,7 +260,9 @@ def llamafactory_arguments(
         "output_dir": str(run_dir / "checkpoints"),
         "seed": seed,
         "data_seed": seed,
-        "report_to": "none",
+        "report_to": list(recipe.report_to) or "none",
+        # what services call the run
+        "run_name": run_name(run_dir.parent),
         "plot_loss": False,
         "use_cpu": recipe.gpus == 0,
         "dataloader_num_workers": 0,
@@ -298,7 +308,7 @@ def _run_llamafactory(arguments: dict[str, Any], yaml_path: Path, recipe: SftRec
 
     yaml_path.write_text(yaml.safe_dump(arguments, sort_keys=True), encoding="utf-8")
     command = [_find_program("llamafactory-cli"), "train", str(yaml_path)]
-    environment = llamafactory_environment(recipe)
+    environment = llamafactory_environment(recipe, yaml_path.parent.parent)
     if recipe.nodes > 1:
         allocation = read_allocation(recipe.nodes, "sft.nodes")
         command = rendezvous_command(command, allocation)
@@ -317,7 +327,7 @@ def _find_program(name: str) -> str:
     return found
 
 
-def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
+def llamafactory_environment(recipe: SftRecipe, work: Path) -> dict[str, str]:
     """Environment of the subprocess: offline, its threads, one process a GPU, the torchaudio stand-in if needed."""
     environment = dict(os.environ)
     programs = str(Path(sys.executable).parent)
@@ -329,7 +339,7 @@ def llamafactory_environment(recipe: SftRecipe) -> dict[str, str]:
         "OMP_NUM_THREADS": str(recipe.threads),
         # threads that spin while they wait starve whatever else runs on the machine
         "OMP_WAIT_POLICY": "PASSIVE",
-        "WANDB_MODE": "disabled",
+        **tracker_environment(recipe.report_to, work),
         "TRANSFORMERS_VERBOSITY": "warning",
     }
     if recipe.gpus == 0:

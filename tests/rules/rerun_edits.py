@@ -192,12 +192,12 @@ MACHINE = {
     "probe": ("probe", {"tokens_per_pack": 2048, "gradient_checkpointing": True}),
     "sft": ("sft", {
         "gradient_checkpointing": True, "logging_steps": 7, "save_strategy": "steps", "save_steps": 11,
-        "save_total_limit": 5, "threads": 2,
+        "save_total_limit": 5, "report_to": ["tensorboard"], "threads": 2,
     }),
     "rl": ("rl", {
         "save_every": 4, "keep_checkpoints": 3, "threads": 2, "environment_threads": 9, "agent_workers": 10,
         "environment_processes": 11,
-        "gpu_memory_utilization": 0.7, "warm_workers": False,
+        "gpu_memory_utilization": 0.7, "warm_workers": False, "loggers": ["console", "file", "tensorboard"],
     }),
     "evaluation": ("evaluate", {"batch_size": 63, "workers": 2, "threads": 2}),
 }  # fmt: skip

@@ -104,12 +104,12 @@ def test_loss_curve_takes_the_last_word_and_refuses_nan(tmp_path):
         sft.read_losses(tmp_path)
 
 
-def test_torchaudio_is_replaced_only_where_it_does_not_load(monkeypatch):
+def test_torchaudio_is_replaced_only_where_it_does_not_load(tmp_path, monkeypatch):
     monkeypatch.setattr(sft, "_loads", lambda module: False)
-    assert sft.llamafactory_environment(RECIPE)["PYTHONPATH"].startswith(str(sft.SHIMS))
+    assert sft.llamafactory_environment(RECIPE, tmp_path)["PYTHONPATH"].startswith(str(sft.SHIMS))
     assert (sft.SHIMS / "torchaudio" / "__init__.py").exists()
     monkeypatch.setattr(sft, "_loads", lambda module: True)
-    assert str(sft.SHIMS) not in sft.llamafactory_environment(RECIPE).get("PYTHONPATH", "")
+    assert str(sft.SHIMS) not in sft.llamafactory_environment(RECIPE, tmp_path).get("PYTHONPATH", "")
 
 
 def test_a_stand_in_that_this_process_has_loaded_is_none_of_its_subprocess(monkeypatch):
@@ -170,7 +170,9 @@ def test_training_is_byte_identical_and_resumes_exactly(tmp_path, monkeypatch):
     """
     save_toy_model(tmp_path / "model")
     write_trajectories(tmp_path / "corpus.jsonl", CORPUS)
-    once = train(tmp_path, "once", dataclasses.replace(RECIPE, save_strategy="no"))
+    # what reports to a tracker trains as what does not
+    once = train(tmp_path, "once", dataclasses.replace(RECIPE, save_strategy="no", report_to=("tensorboard",)))
+    assert list((tmp_path / "once-work/tensorboard").rglob("events.out.tfevents.*"))
     for name in ("tokenizer.json", "train.yaml", "loss.csv", "trainer_log.jsonl", "sft.json"):
         assert (once / name).exists()
     assert 0 < read_json(once / "sft.json")["loop_seconds"] < 600
