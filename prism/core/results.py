@@ -236,6 +236,11 @@ class Results:
         return self.root / "work" / self.relative(folder)
 
     @staticmethod
+    def training_name(work: Path) -> str:
+        """What a service calls a training: the path of its work folder from the stage on."""
+        return "/".join(work.parts[-5:])
+
+    @staticmethod
     def played(path: str | Path) -> Played:
         """Which evaluation a file holds, as its path names it.
 

@@ -25,8 +25,3 @@ def tracker_environment(wanted: Sequence[str], folder: Path) -> dict[str, str]:
     }
     chosen = {name: os.environ.get(name, value) for name, value in (modes | places).items()}
     return chosen | {name: mode for name, mode in modes.items() if mode == "disabled"}
-
-
-def run_name(work: Path) -> str:
-    """What a service calls a training: the path of its work folder from the stage on."""
-    return "/".join(work.parts[-5:])

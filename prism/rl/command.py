@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.files import atomic_path
-from prism.core.trackers import run_name
+from prism.core.results import Results
 from prism.environments.base import Task
 from prism.rl.recipe import RlRecipe
 
@@ -171,7 +171,7 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, se
         "trainer.logger": f"[{','.join(recipe.loggers)}]",
         # what services call the run
         "trainer.project_name": "prism",
-        "trainer.experiment_name": run_name(paths.work),
+        "trainer.experiment_name": Results.training_name(paths.work),
         "trainer.val_before_train": False,
         "trainer.test_freq": -1,
         "trainer.save_freq": recipe.save_every or steps,

@@ -25,10 +25,11 @@ from prism.core.model_folder import CONFIGURATION, TOKENIZER, WEIGHTS, copy_mode
 from prism.core.progress import following, say
 from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
 from prism.core.recipes import result_settings, setting
+from prism.core.results import Results
 from prism.core.slurm import read_allocation, rendezvous_command, rendezvous_environment
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
-from prism.core.trackers import TRACKERS, run_name, tracker_environment
+from prism.core.trackers import TRACKERS, tracker_environment
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.stages.training import Training
 
@@ -262,7 +263,7 @@ def llamafactory_arguments(
         "data_seed": seed,
         "report_to": list(recipe.report_to) or "none",
         # what services call the run
-        "run_name": run_name(run_dir.parent),
+        "run_name": Results.training_name(run_dir.parent),
         "plot_loss": False,
         "use_cpu": recipe.gpus == 0,
         "dataloader_num_workers": 0,

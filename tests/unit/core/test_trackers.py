@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from prism.core.trackers import run_name, tracker_environment
+from prism.core.results import Results
+from prism.core.trackers import tracker_environment
 
 
 @pytest.fixture(autouse=True)
@@ -36,4 +37,4 @@ def test_verl_writes_tensorboards_files_there(tmp_path, monkeypatch):
 
 def test_a_run_is_called_by_its_place():
     work = Path("results/demo/work/rl/alfworld/tiny/base--grpo--all/seed0")
-    assert run_name(work) == "rl/alfworld/tiny/base--grpo--all/seed0"
+    assert Results.training_name(work) == "rl/alfworld/tiny/base--grpo--all/seed0"
