@@ -96,12 +96,8 @@ class SftRecipe:
     )
 
     report_to: tuple[str, ...] = setting(
-        "services that the training reports to besides its own log ([which](../docs/cluster.md#watch-a-training))",
-        (),
-        choices=TRACKERS,
-        machine=True,
+        "[services](../docs/cluster.md#watch-a-training) that it reports to", (), choices=TRACKERS, machine=True
     )
-
     gpus: int = setting("GPUs a node (P: 8); 0 trains on the CPU", 0, at_least=0)
     nodes: int = setting("nodes of the SLURM job ([more than one](../docs/cluster.md))", 1, at_least=1)
     threads: int = setting("CPU threads of a process", 2, at_least=1, machine=True)
@@ -262,7 +258,6 @@ def llamafactory_arguments(
         "seed": seed,
         "data_seed": seed,
         "report_to": list(recipe.report_to) or "none",
-        # what services call the run
         "run_name": Results.training_name(run_dir.parent),
         "plot_loss": False,
         "use_cpu": recipe.gpus == 0,
