@@ -65,7 +65,9 @@ rule verify:
 rule crate:
     input:
         "<results>/index.html",
-        ["<results>/certificate.json"] if Path(RECORDED).is_dir() else [],
+        ["<results>/certificate.json"]
+        if Path(RECORDED, "manifest.json").is_file()
+        else [],
         licences=shipped("resources/licences.csv"),
     output:
         metadata="<results>/ro-crate-metadata.json",
