@@ -197,6 +197,18 @@ class TableInputs:
             return self.results.backbone(backbone)
         return self.checkpoint(after, benchmark, backbone, self.config["seeds"][0])
 
+    def scored(self, table: str) -> list[Path]:
+        """The score tables of a table's benchmarks and backbones."""
+        cases = product(self.benchmarks(table), self.target(table)["backbones"])
+        return [self.results.scores(*case) for case in cases]
+
+    def reprobed(self) -> list[Path]:
+        """The two probes that the table of re-probing compares: of the backbone, then of a variant."""
+        target = self.config["tables"]["reprobe"]
+        (backbone,), (variant,) = target["backbones"], target["variants"]
+        place = target["benchmark"], backbone
+        return [*self.norms(*place), *self.variant_norms(variant, *place)]
+
     def pass_rate_shards(self, benchmark: str, backbone: str) -> list[Path]:
         """All shards of the counted rollouts."""
         return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])

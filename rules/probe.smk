@@ -32,9 +32,7 @@ rule probe:
 # the same trajectories under other settings, or another model: what a table of sensitivities compares
 use rule probe as probe_variant with:
     input:
-        model=lambda wildcards: INPUTS.variant_model(
-            wildcards.variant, wildcards.benchmark, wildcards.backbone
-        ),
+        model=lambda w: INPUTS.variant_model(w.variant, w.benchmark, w.backbone),
         trajectories="<results>/data/{benchmark}/trajectories.jsonl",
     output:
         "<results>/gradnorms_variants/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.parquet",

@@ -1,5 +1,6 @@
 # What wraps up a run: the page that a person opens first, and its provenance.
 REPORTED = [*config["targets"]["tables"], *config["targets"]["figures"]]
+PAGE = [f"prism/stages/templates/{name}" for name in ("base.css", "index.html.jinja")]
 
 
 rule index_page:
@@ -16,13 +17,7 @@ rule index_page:
     conda:
         "../envs/cpu.yaml"
     params:
-        code=code(
-            "index_page",
-            others=[
-                "prism/stages/templates/base.css",
-                "prism/stages/templates/index.html.jinja",
-            ],
-        ),
+        code=code("index_page", others=PAGE),
         results=lambda wildcards, output: os.path.dirname(output[0]),
         tables=",".join(config["targets"]["tables"]),
         figures=",".join(config["targets"]["figures"]),

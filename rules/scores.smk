@@ -22,40 +22,46 @@ rule scores:
         "PRISM_LOG={log} python -m prism score {input.norms} --recipe {params.recipe:q} --out {output}"
 
 
-rule sensitivity:
-    input:
-        scores=collect(
-            "<results>/scores/{benchmark}/{backbone}.csv",
-            benchmark=config["tables"]["appendix_g"]["benchmarks"],
-            backbone=config["tables"]["appendix_g"]["backbones"],
-        ),
-    output:
-        report(
-            "<results>/tables/appendix_g.csv",
-            caption="../report/appendix_g.rst",
-            category="Tables",
-        ),
-    log:
-        "<logs>/tables/appendix_g.log",
-    benchmark:
-        "<benchmarks>/sensitivity/appendix_g.tsv"
-    localrule: True
-    conda:
-        "../envs/cpu.yaml"
-    params:
-        code=code("sensitivity"),
-        scale=config["scale"],
-    message:
-        "appendix G: does normalising the norms change the ranking?"
-    shell:
-        "PRISM_LOG={log} python -m prism stage sensitivity {input.scores} --scale {params.scale} --out {output}"
+# tables of scores or norms alone: module and command, files, what they answer
+WHO = "probed again after SFT: who changes sides"
+RANKING = "appendix G: does normalising the norms change the ranking?"
+for table, module, files, more, question in (
+    ("appendix_g", "sensitivity", INPUTS.scored("appendix_g"), [], RANKING),
+    ("reprobe", "compare_probes", INPUTS.reprobed(), ["_trajectories"], WHO),
+):
+
+    rule:
+        name:
+            module
+        input:
+            files,
+        output:
+            table=report(
+                f"<results>/tables/{table}.csv",
+                caption=f"../report/{table}.rst",
+                category="Tables",
+            ),
+            more=[f"<results>/tables/{table}{ending}.csv" for ending in more],
+        log:
+            f"<logs>/tables/{table}.log",
+        benchmark:
+            f"<benchmarks>/{module}/{table}.tsv"
+        localrule: True
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            stage=module.replace("_", "-"),
+            code=code(module),
+            scale=config["scale"],
+        message:
+            question
+        shell:
+            "PRISM_LOG={log} python -m prism stage {params.stage} {input} --scale {params.scale} --out {output.table}"
 
 
 rule split:
     input:
-        scores=lambda wildcards: RESULTS.source_of_score(
-            wildcards.score, wildcards.benchmark, wildcards.backbone
-        ),
+        scores=lambda w: RESULTS.source_of_score(w.score, w.benchmark, w.backbone),
     output:
         "<results>/splits/{benchmark}/{backbone}/{score}-{percent}.csv",
     log:

@@ -85,6 +85,24 @@ def sensitivity(
     compute_sensitivity(scores, scale, out)
 
 
+def compare_probes(
+    norms: Annotated[list[Path], typer.Argument(help="files of the probe, then those of the later one")],
+    scale: Scale,
+    out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: a score a row")],
+) -> None:
+    """Two probes of one corpus before and after a training: how far they agree, and who changes sides by Gini.
+
+    Who does stands beside --out, in a file of its name with _trajectories.
+    """
+    from prism.stages import compare_probes as probes
+    from prism.stages.tables import scale_note
+
+    trajectories = output_file(str(out.with_name(f"{out.stem}_trajectories.csv")))
+    found, note = probes.compare_probes(norms), f"{scale_note(scale)}."
+    probes.write_sides(found, "gini", trajectories, note)
+    probes.write_comparison(found, out, f"{note} Trajectory by trajectory: {trajectories.name}")
+
+
 def study_table(
     name: Annotated[str, typer.Argument(help=f"Which one: {', '.join(STUDY_TABLES)}.")],
     scale: Scale,

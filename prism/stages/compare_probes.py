@@ -5,6 +5,7 @@ Another layout, dtype or backbone, or another checkpoint of the same backbone: w
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -23,9 +24,9 @@ from prism.stages.scores import score_probe
 FEWEST = 4
 COLUMNS = ("score", "spearman", "spearman_low", "spearman_high", "rerouted_percent", "rerouted_low", "rerouted_high")
 # metadata that says how a probe was cut into parts or named, not what it measured
-LEFT_OUT = ("data_sha256", "model_sha256", "parameter_counts", "prompt_format", "shard", "shards")
+LEFT_OUT = ("chats", "data_sha256", "model", "model_sha256", "parameter_counts", "prompt_format", "shard", "shards")
 _SETTING = re.compile(r"(\w+)=('[^']*'|[^,()]+)")
-HASH_LETTERS = 12
+HASH_LETTERS, TEXT_LETTERS = 12, 60
 # value, low, high
 INTERVALS = ("{:6.3f} [{:.3f}, {:.3f}]", "{:5.1f} [{:.1f}, {:.1f}]")
 
@@ -120,11 +121,20 @@ def _model(file: NormFile) -> str:
 def _stated(facts: Mapping[str, str]) -> dict[str, str]:
     """What a file says of how it was made: settings of the prompt one by one, hashes shortened."""
     settings = {name: value.strip("'") for name, value in _SETTING.findall(facts.get("prompt_format", ""))}
-    others = {name: value for name, value in facts.items() if name not in LEFT_OUT and name != "model"}
+    # how chats were rendered: template, variables, date
+    settings |= {f"chat {name}": str(value) for name, value in json.loads(facts.get("chats", "{}")).items()}
+    others = {name: value for name, value in facts.items() if name not in LEFT_OUT}
     others["data"] = f"{facts['data']} (sha256 {facts['data_sha256'][:HASH_LETTERS]})"
-    return settings | {
-        name: value[:HASH_LETTERS] if name.endswith("sha256") else value for name, value in others.items()
+    return {
+        name: value[:HASH_LETTERS] if name.endswith("sha256") else _shortened(value)
+        for name, value in (settings | others).items()
     }
+
+
+def _shortened(value: str) -> str:
+    """A long text, such as a chat template, by its beginning and its length."""
+    text = " ".join(value.split())
+    return text if len(text) <= 2 * TEXT_LETTERS else f"{text[:TEXT_LETTERS]}... ({len(value)} letters)"
 
 
 def describe(found: Comparison) -> str:

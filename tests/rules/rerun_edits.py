@@ -23,8 +23,12 @@ ALL_METHODS = {"evaluate": 12} | TABLE
 # base is the backbone itself
 TRAINED_METHODS = {"evaluate": 10} | TABLE | {"table1_row": 10}
 RL_METHODS = {"rl": 4, "figure_training_curves": 1, "evaluate": 8} | TABLE | {"table1_row": 8}
+# the model after SFT on everything, probed again
+REPROBE = {"probe_variant": 1, "compare_probes": 1}
 # sft, random, sft-then-rl, prism-gini: grpo starts from the backbone
-SFT_METHODS = {"sft": 3, "rl": 3, "figure_training_curves": 1, "evaluate": 8} | TABLE | {"table1_row": 8}
+SFT_METHODS = {
+    "sft": 3, "rl": 3, "figure_training_curves": 1, "evaluate": 8,
+} | REPROBE | TABLE | {"table1_row": 8}  # fmt: skip
 # random and prism-gini
 SPLIT_METHODS = {
     "split": 2, "sft": 2, "rl": 2, "figure_training_curves": 1, "evaluate": 4,
@@ -40,7 +44,7 @@ FROM_SCORES = {
     "study_correlates": 1, "study_behaviours": 1,
 } | GINI  # fmt: skip
 # figure 5 scores the norms itself, with the epsilon of eq. 5-7
-FROM_PROBE = {"probe": 2, "figure_consensus": 1, "study_sensitivity": 1} | FROM_SCORES
+FROM_PROBE = {"probe": 2, "figure_consensus": 1, "study_sensitivity": 1} | REPROBE | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
     FROM_PROBE | {"expert_trajectories": 1, "facts": 1, "panel": 1, "split": 2, "sft": 3} | RL_METHODS | TRAINED_METHODS
@@ -65,7 +69,10 @@ COMMIT = "0" * 40
 
 # a key, or several that go together: (edit, what runs again)
 EDITS = {
-    "scale": ("smoke", TABLE | SCORE_FIGURES | STUDIES | {"sensitivity": 1, "figure_training_curves": 1}),
+    "scale": (
+        "smoke",
+        TABLE | SCORE_FIGURES | STUDIES | {"sensitivity": 1, "figure_training_curves": 1, "compare_probes": 1},
+    ),
     "results": ("results/elsewhere", FROM_GAMES | {"backbone": 2}),
     "benchmarks.alfworld.source": (
         {"benchmarks.alfworld.source": "dataset", "benchmarks.alfworld.data_dir": "elsewhere"},
@@ -122,16 +129,17 @@ EDITS = {
     "probe.layout": ("conversation", FROM_PROBE),
     "probe.loss_on": ("all", FROM_PROBE),
     "probe.dtype": ("float64", FROM_PROBE),
-    "probe.shards": (2, FROM_PROBE | {"probe": 4}),
+    "probe.shards": (2, FROM_PROBE | {"probe": 4, "probe_variant": 2}),
     **{
         f"probe.variants.{name}": ({"layout": "conversation", "dtype": "float64"}, NOTHING)
-        for name in ("conversation", "loss-on-all", "bfloat16", "full-prompt", "after-sft")
+        for name in ("conversation", "loss-on-all", "bfloat16", "full-prompt")
     },
+    "probe.variants.after-sft": ({"layout": "conversation"}, REPROBE),
     "scores.epsilon": (1.0e-6, FROM_SCORES),
     "rl.steps": (4, RL_METHODS),
     "rl.algorithms.grpo": ({"learning_rate": 1.0e-5}, RL_METHODS),
     "methods.base": ({"sft": "all"}, ONE_METHOD),
-    "methods.sft": ({"sft": "gini-low50"}, ONE_METHOD),
+    "methods.sft": ({"sft": "gini-low50"}, ONE_METHOD | REPROBE),
     "methods.grpo": ({"algorithm": "gigpo"}, ONE_RL),
     "methods.random": ({"sft": "random-low60", "rl": "random-high40"}, ONE_SPLIT),
     "methods.sft-then-rl": ({"algorithm": "gigpo"}, ONE_RL),
@@ -147,6 +155,9 @@ EDITS = {
     ),
     "tables.score_study.backbones": (["tiny-qwen3"], STUDIES),
     "tables.score_study.variants": (["conversation"], {"probe_variant": 2, "study_sensitivity": 1}),
+    "tables.reprobe.benchmark": ("webshop", WEBSHOP_CORPUS | REPROBE | {"probe": 1, "sft": 1}),
+    "tables.reprobe.backbones": (["tiny-llama"], REPROBE | {"sft": 1}),
+    "tables.reprobe.variants": (["bfloat16"], REPROBE),
     "figures.figure1.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_case_study": 1}),
     "figures.figure1.backbones": (["tiny-llama"], {"figure_case_study": 1}),
     "figures.figure5.benchmarks": (["webshop"], WEBSHOP_CORPUS | {"probe": 1, "figure_consensus": 1}),

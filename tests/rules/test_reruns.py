@@ -179,8 +179,10 @@ def edited(folder: Path, line: str, *names: str) -> Iterator[None]:
 
 # an edit of code: what runs again
 SOURCES = {
-    ("prism/core/concentration.py",): FROM_SCORES | {"figure_consensus": 1, "study_sensitivity": 1},
-    ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1},
+    ("prism/core/concentration.py",): FROM_SCORES | {
+        "figure_consensus": 1, "study_sensitivity": 1, "compare_probes": 1,
+    },
+    ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1, "compare_probes": 1},
     # heavy stages, what they rest on, and how every stage reads and writes
     (
         "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/gradients/prober.py",
@@ -216,7 +218,7 @@ def test_replaced_weights_rerun_all_that_rests_on_them(finished, name):
 def test_an_edit_that_changes_no_split_costs_no_training(finished):
     """What comes after a light stage is planned with it; made first, and made of the same bytes, it ends there."""
     light = [f"{RESULTS}/splits/alfworld/tiny-qwen3/{name}.csv" for name in ("gini-50", "random-seed0-50")]
-    light.append(f"{RESULTS}/tables/appendix_g.csv")
+    light += [f"{RESULTS}/tables/{name}.csv" for name in ("appendix_g", "reprobe")]
     try:
         with edited(finished, "EDITED = True", "prism/core/splits.py"):
             assert run_snakemake(finished, *light).returncode == 0

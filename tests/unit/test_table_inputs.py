@@ -120,6 +120,21 @@ def test_a_variant_of_the_probe_names_its_model_and_its_part_of_the_corpus():
     assert inputs.variant_model("after-sft", "webshop", "tiny-llama") == R / "sft/webshop/tiny-llama/all/seed0"
 
 
+def test_the_scores_of_a_table_are_of_all_its_benchmarks_and_backbones(inputs):
+    places = [(benchmark, backbone) for benchmark in ("alfworld", "webshop")
+              for backbone in ("Qwen3-8B", "Llama-3.1-8B-Instruct")]  # fmt: skip
+    assert inputs.scored("appendix_g") == [R / f"scores/{benchmark}/{backbone}.csv" for benchmark, backbone in places]
+
+
+def test_the_model_after_sft_is_held_against_the_backbone(inputs):
+    found = inputs.reprobed()
+    assert found[:8] == inputs.norms("alfworld", "Qwen3-8B")
+    assert found[8:] == [
+        R / f"gradnorms_variants/after-sft/alfworld/Qwen3-8B/shard-{shard}-of-8.parquet" for shard in range(8)
+    ]
+    assert inputs.variant_model("after-sft", "alfworld", "Qwen3-8B") == R / "sft/alfworld/Qwen3-8B/all/seed0"
+
+
 def test_a_variant_is_laid_over_the_probe_and_the_prompt_of_the_benchmark():
     config = scale_config("demo")
     recipes = StageRecipes(config)

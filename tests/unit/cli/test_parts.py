@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from toy_corpus import save_toy_model
 
+import prism
 from prism.tools.versions import PARTS, describe
 
 CHATS = [
@@ -68,7 +69,10 @@ def run(environment: dict[str, str], folder: Path, *arguments: str) -> subproces
 def test_the_core_needs_none_of_them(root, tmp_path, project):
     environment = only(installed_with(project["dependencies"]), root, tmp_path / "site")
     import_it = [sys.executable, "-S", "-c", "import prism; print(prism.__version__)"]
-    assert subprocess.run(import_it, env=environment, capture_output=True, text=True, check=True).stdout == "0.1.0\n"
+    assert (
+        subprocess.run(import_it, env=environment, capture_output=True, text=True, check=True).stdout
+        == f"{prism.__version__}\n"
+    )
     shown = run(environment, tmp_path, "version")
     assert "probe     no torch, transformers, pyarrow, scipy, matplotlib: pip install '.[probe]'" in shown.stdout
     (tmp_path / "my.jsonl").write_text(json.dumps(CHATS[0]))
@@ -118,6 +122,6 @@ def test_the_parts_that_are_named_are_those_of_the_list(project):
     for part, packages in PARTS.items():
         assert set(packages) <= {Requirement(text).name for text in extras[part]}
     first, *parts = describe()
-    assert first.startswith("prism-rebuildable 0.1.0, Python 3.")
+    assert first.startswith(f"prism-rebuildable {prism.__version__}, Python 3.")
     assert [line.split()[0] for line in parts] == list(extras)
     assert f"torch {metadata.version('torch')}, " in parts[0]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+
 import numpy as np
 import pytest
 from norm_files import NAMES, fake_norms
@@ -121,6 +123,28 @@ def test_the_table_says_what_was_printed(probes, tmp_path):
     table = read_table(out)
     assert f"{table.numbers('rerouted_percent')[0]:.1f}" in gini_row
     assert read_table(sides).head[0].startswith("cv in two probes")
+
+
+def test_chats_may_be_rendered_otherwise(tmp_path):
+    forms = [{"date": "2026-01-01", "template": "x" * 500}, {"date": "2026-01-02", "template": "y" * 400}]
+    files = [
+        fake_norms(tmp_path / f"{number}.parquet", range(5), values=FIRST, chats=json.dumps(form))
+        for number, form in enumerate(forms)
+    ]
+    assert compare_probes(files).differences == (
+        ("chat date", "2026-01-01", "2026-01-02"),
+        ("chat template", f"{'x' * 60}... (500 letters)", f"{'y' * 60}... (400 letters)"),
+    )
+
+
+def test_the_workflow_s_table_says_the_scale_and_where_the_trajectories_are(probes, tmp_path):
+    out, sides = tmp_path / "reprobe.csv", tmp_path / "reprobe_trajectories.csv"
+    command = ["stage", "compare-probes", *probes, "--scale", "demo", "--out", out]
+    done = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
+    assert done.exit_code == 0
+    assert "DEMO SCALE" in read_table(out).head[0]
+    assert "reprobe_trajectories.csv" in read_table(out).head[0]
+    assert read_table(sides).head[0].startswith("gini in two probes, a trajectory a row. DEMO SCALE")
 
 
 @pytest.mark.parametrize(
