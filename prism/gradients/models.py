@@ -54,9 +54,12 @@ def find_model(model: str | Path) -> Path:
 
 def tokenizer_folder(folder: Path) -> Path:
     """Where the tokenizer of a resolved model lies: an adapter without one is used with its base's."""
-    if is_adapter(folder) and not (folder / "tokenizer_config.json").is_file():
-        return find_model(base_of(folder))
-    return folder
+    return folder if (folder / "tokenizer_config.json").is_file() else config_folder(folder)
+
+
+def config_folder(folder: Path) -> Path:
+    """Where the configuration of a found model lies: that of an adapter is its base's."""
+    return find_model(base_of(folder)) if is_adapter(folder) else folder
 
 
 def _download(model: str) -> Path:
@@ -77,7 +80,7 @@ def load_model(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Mod
             infinite.
     """
     if is_adapter(folder):
-        base = load_model(find_model(base_of(folder)), dtype, torch.device("cpu"))
+        base = load_model(config_folder(folder), dtype, torch.device("cpu"))
         model = merge_adapter(base, folder)
     else:
         model = _load(folder, dtype)

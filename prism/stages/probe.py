@@ -23,7 +23,7 @@ from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
 from prism.gradients.families import make_prober
 from prism.gradients.forecast import check_complete, forecast, unrendered
-from prism.gradients.models import DTYPES, load_model, resolve_model, tokenizer_folder
+from prism.gradients.models import DTYPES, config_folder, load_model, resolve_model, tokenizer_folder
 from prism.gradients.norm_files import write_norms
 from prism.gradients.packs import Sample, check_samples, plan_packs
 from prism.gradients.prober import GradientProber, ProbedSample
@@ -130,7 +130,9 @@ def probe_shard(
 
 def _within_positions(recipe: ProbeRecipe, folder: Path) -> ProbeRecipe:
     """The recipe with the context that the model has positions for: what is longer is truncated and counted."""
-    positions = read_json(folder / "config.json").get("max_position_embeddings") or recipe.prompt.context_length
+    config = read_json(config_folder(folder) / "config.json")
+    # behind a tower for images the language model has a configuration of its own
+    positions = (config | config.get("text_config", {})).get("max_position_embeddings") or recipe.prompt.context_length
     context = min(recipe.prompt.context_length, positions)
     return replace(recipe, prompt=replace(recipe.prompt, context_length=context))
 

@@ -10,7 +10,7 @@ from prism.core.csv_files import Table
 from prism.core.errors import BadInput
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import chat_facts
-from prism.gradients.models import find_model
+from prism.gradients.models import find_model, tokenizer_folder
 
 _REMEDY = "probe and score the chats again, or emit llamafactory-messages"
 
@@ -27,7 +27,7 @@ def probed_encoder(table: Table) -> ChatEncoder:
     told = json.loads(said)
     context_length, loss_on = told.pop("context_length"), told.pop("loss_on")
     form = ChatForm(**told)
-    tokenizer = load_tokenizer(find_model(model.rpartition(" sha256 ")[0]))
+    tokenizer = load_tokenizer(tokenizer_folder(find_model(model.rpartition(" sha256 ")[0])))
     facts = chat_facts(tokenizer, form, context_length, loss_on)
     if not (table.note("probe") or "").endswith(facts["prompt_sha256"]):
         raise BadInput(table.path, "its chats were rendered with another chat template than the model has", _REMEDY)

@@ -14,6 +14,7 @@ import torch
 from chat_files import OPENAI, SHAREGPT, write
 from safetensors.torch import load_file, save_file
 from toy_corpus import FORM, save_toy_model, toy_corpus
+from transformers import AutoModelForCausalLM
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
@@ -282,7 +283,9 @@ def test_a_file_gets_lines_and_no_bars(root, model, tmp_path):
         tmp_path / "n.parquet",
     ]
     printed = subprocess.run(command, cwd=root, capture_output=True, check=True).stderr
-    assert b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 4096 tokens" in printed
+    assert (
+        b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 1024 tokens" in printed
+    )  # the model's
     assert b"\r" not in printed
     assert b"\x1b" not in printed
 
@@ -298,3 +301,17 @@ def test_other_matrices_than_the_seven_are_named(model, corpus, tmp_path):
 
 def test_the_seven_say_nothing_of_a_rule(whole):
     assert "matrices" not in open_norms(whole).facts
+
+
+def test_an_adapter_is_probed_like_a_model(model, corpus, tmp_path):
+    peft = pytest.importorskip("peft")
+    base = AutoModelForCausalLM.from_pretrained(model)
+    adapted = peft.get_peft_model(base, peft.LoraConfig(r=2, target_modules=["q_proj"], init_lora_weights=False))
+    adapted.save_pretrained(tmp_path / "adapter")
+    probe_shard(tmp_path / "adapter", corpus, tmp_path / "adapted.parquet", RECIPE)
+    adapted.merge_and_unload().save_pretrained(tmp_path / "merged")
+    load_tokenizer(model).save_pretrained(tmp_path / "merged")
+    probe_shard(tmp_path / "merged", corpus, tmp_path / "merged.parquet", RECIPE)
+    found, expected = (open_norms(tmp_path / name) for name in ("adapted.parquet", "merged.parquet"))
+    for (ids, norms), (other_ids, other) in zip(found.batches(), expected.batches(), strict=True):
+        assert (ids, norms.tolist()) == (other_ids, other.tolist())
