@@ -27,74 +27,30 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from probe_variants import LABELS, QUICK_SIZES, SINGLE_ROWS_ONLY, SIZES, VARIANTS, Size, build_model, hooks
 from torch import nn
-from transformers import AutoModelForCausalLM, AutoTokenizer, Qwen3Config
+from transformers import AutoTokenizer
 
 from prism.core.prompts import PromptFormat, Row
 from prism.gradients.corpus import load_corpus
-from prism.gradients.packs import Sample, plan_packs, useful_length
+from prism.gradients.memory_plan import MemoryPlan, checkpoint_layers, free_memory, measure_need, plan_memory
+from prism.gradients.packs import Sample, useful_length
 from prism.gradients.prober import GradientProber
-from prism.gradients.projections import Projection, find_projections
+from prism.gradients.projections import Projection, find_projections, parameter_counts
+from prism.gradients.streaming import load_streamed
 
-BATCH = 4
-VOCABULARY = 2048
 # style, history and context of the workflow's prompts, for --layout steps
 PROMPTS = {"paper": ("full", "pairs:2", 2048), "demo": ("compact", "actions:14", 512)}
 # what config/config.yaml sets
 STEPS_TOKENS_PER_PACK = 4096
 # share of the context that the shortest sample of evenly spread lengths fills
 SHORTEST = 0.1
-
-
-@dataclass(frozen=True)
-class Size:
-    """A model and a context."""
-
-    layers: int
-    hidden: int
-    intermediate: int
-    heads: int
-    key_heads: int
-    head_dim: int
-    context: int
-    samples: int
-    tokens_per_pack: int
-    vocabulary: int = VOCABULARY
-
-    def title(self) -> str:
-        """Heading of the size's table."""
-        return f"{self.layers} layers, hidden {self.hidden}, context {self.context}, {self.samples} samples"
-
-
-SIZES = {
-    "128": Size(4, 128, 384, 4, 2, 32, 1024, 12, 2048),
-    "256": Size(8, 256, 768, 8, 2, 32, 1024, 6, 2048),
-    "1024": Size(2, 1024, 3072, 16, 4, 64, 2048, 4, 2048),
-}
-
-
-def build_model(size: Size, dtype: torch.dtype) -> nn.Module:
-    config = Qwen3Config(
-        vocab_size=size.vocabulary,
-        hidden_size=size.hidden,
-        intermediate_size=size.intermediate,
-        num_hidden_layers=size.layers,
-        num_attention_heads=size.heads,
-        num_key_value_heads=size.key_heads,
-        head_dim=size.head_dim,
-        max_position_embeddings=4096,
-        tie_word_embeddings=True,
-    )
-    torch.manual_seed(0)
-    # drawn in float32 whatever `dtype` is: the reference has the same weights
-    return AutoModelForCausalLM.from_config(config, dtype=torch.float32, attn_implementation="sdpa").to(dtype)
 
 
 def conversations(trajectories: Path, tokenizer: Path, size: Size, lengths: str) -> list[Sample]:
@@ -142,239 +98,6 @@ def cut(sample: Sample, length: int) -> Sample:
     return Sample(sample.id, (Row(row.input_ids[:length], row.response_mask[:length]),))
 
 
-# ------------------------------------------------------------------------------------------------------ variants
-
-
-def padded(rows: Sequence[Row], length: int) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Token ids, labels (-100 without loss) and attention mask of shape (rows, length)."""
-    ids = torch.zeros(len(rows), length, dtype=torch.long)
-    labels = torch.full((len(rows), length), -100)
-    attention = torch.zeros(len(rows), length, dtype=torch.long)
-    for index, row in enumerate(rows):
-        tokens = torch.tensor(row.input_ids[:length])
-        ids[index, : len(tokens)] = tokens
-        attention[index, : len(tokens)] = 1
-        labels[index, : len(tokens)] = torch.where(torch.tensor(row.response_mask[:length]).bool(), tokens, -100)
-    return ids, labels, attention
-
-
-def row_loss(model: nn.Module, sample: Sample, row: Row, length: int, masked: bool) -> torch.Tensor:
-    """The row's part of the sample's loss, the mean over all its response tokens; the row padded to `length`."""
-    ids, labels, attention = (tensor.to(model.device) for tensor in padded([row], length))
-    options = {"attention_mask": attention} if masked else {}
-    responses = torch.tensor(sample.response_tokens)
-    return model(input_ids=ids, labels=labels, num_items_in_batch=responses, use_cache=False, **options).loss
-
-
-def gradient_norm(gradient: torch.Tensor) -> torch.Tensor:
-    """In float32 or better: the norm of a bfloat16 tensor would be rounded to bfloat16."""
-    return torch.linalg.vector_norm(gradient, dtype=torch.promote_types(gradient.dtype, torch.float32))
-
-
-def naive(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """One row at a time, padded to the context, gradients of all weights summed in `.grad`.
-
-    All rows of a trajectory in one batch are slower: larger activations, the same padding.
-    """
-    model.requires_grad_(True)
-    norms = []
-    for sample in samples:
-        model.zero_grad(set_to_none=True)
-        for row in sample.rows:
-            row_loss(model, sample, row, size.context, masked=True).backward()
-        norms.append(torch.stack([gradient_norm(one.linear.weight.grad) for one in projections]))
-    return torch.stack(norms)
-
-
-def hooks(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """One row at a time without padding; after a sample's last row a hook takes each gradient's norm and drops it."""
-    model.requires_grad_(False)
-    found: dict[int, torch.Tensor] = {}
-    rows_left = 0
-
-    def take(index: int) -> Callable:
-        def hook(parameter: nn.Parameter) -> None:
-            if rows_left == 0:
-                found[index] = gradient_norm(parameter.grad)
-                parameter.grad = None
-
-        return hook
-
-    handles = []
-    for index, projection in enumerate(projections):
-        projection.linear.weight.requires_grad_(True)
-        handles.append(projection.linear.weight.register_post_accumulate_grad_hook(take(index)))
-    norms = []
-    for sample in samples:
-        rows_left = len(sample.rows)
-        for row in sample.rows:
-            rows_left -= 1
-            row_loss(model, sample, row, useful_length(row) + 1, masked=False).backward()
-        norms.append(torch.stack([found[index] for index in range(len(projections))]))
-    for handle in handles:
-        handle.remove()
-    return torch.stack(norms)
-
-
-def norms_by_batches(
-    samples: list[Sample], per_row: Callable[[list[Row], list[int]], list[torch.Tensor]]
-) -> torch.Tensor:
-    """Norms of all samples from what is known of each row of a batch.
-
-    Args:
-        per_row: of some rows and the response tokens of each one's trajectory, for every projection the gradients of
-            the rows (rows, d_out, d_in) or, where no sample has several rows, their norms (rows,).
-    """
-    if any(len(sample.rows) > 1 for sample in samples):
-        return torch.stack([_norm_of_rows(sample, per_row) for sample in samples])
-    norms: list[torch.Tensor | None] = [None] * len(samples)
-    order = sorted(range(len(samples)), key=lambda index: -samples[index].tokens)
-    for batch in batches(order):
-        chosen = [samples[index] for index in batch]
-        found = per_row([sample.rows[0] for sample in chosen], [sample.response_tokens for sample in chosen])
-        found = [one if one.dim() == 1 else one.flatten(1).norm(dim=1) for one in found]
-        for index, row in zip(batch, torch.stack(found, dim=1), strict=True):
-            norms[index] = row.detach()
-    return torch.stack(norms)
-
-
-def _norm_of_rows(sample: Sample, per_row: Callable[[list[Row], list[int]], list[torch.Tensor]]) -> torch.Tensor:
-    sums: list[torch.Tensor] = []
-    for rows in batches(sorted(sample.rows, key=useful_length, reverse=True)):
-        found = [one.sum(dim=0) for one in per_row(rows, [sample.response_tokens] * len(rows))]
-        sums = [old.add_(new) for old, new in zip(sums, found, strict=True)] if sums else found
-    return torch.stack([one.norm() for one in sums]).detach()
-
-
-def batches(ordered: list) -> Iterator[list]:
-    """Parts of `BATCH` items, the last one shorter."""
-    for start in range(0, len(ordered), BATCH):
-        yield ordered[start : start + BATCH]
-
-
-def batch_tensors(rows: list[Row], responses: list[int]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Ids, shifted labels and token weights (1 / response tokens) of a batch padded to its longest row."""
-    ids, labels, _ = padded(rows, max(map(useful_length, rows)) + 1)
-    targets = labels[:, 1:]
-    return ids, targets, (targets != -100).float() / torch.tensor(responses)[:, None]
-
-
-def summed_loss(logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor) -> torch.Tensor:
-    flat = F.cross_entropy(logits[:, :-1].flatten(0, 1), targets.flatten().clamp_min(0), reduction="none")
-    return (flat * weights.flatten()).sum()
-
-
-def opacus_norms(
-    model: nn.Module, projections: list[Projection], samples: list[Sample], wrap: Callable, read: Callable
-) -> torch.Tensor:
-    model.requires_grad_(False)
-    for projection in projections:
-        projection.linear.weight.requires_grad_(True)
-    wrapped = wrap(model)
-
-    def per_row(rows: list[Row], responses: list[int]) -> list[torch.Tensor]:
-        ids, targets, weights = batch_tensors(rows, responses)
-        summed_loss(wrapped(input_ids=ids, use_cache=False).logits, targets, weights).backward()
-        found = [read(projection.linear.weight) for projection in projections]
-        wrapped.zero_grad(set_to_none=True)
-        for projection in projections:
-            projection.linear.weight.grad_sample = None
-        return found
-
-    try:
-        return norms_by_batches(samples, per_row)
-    finally:
-        wrapped.remove_hooks()
-
-
-def opacus_grad_sample(
-    model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size
-) -> torch.Tensor:
-    """Opacus GradSampleModule: per-sample gradients in memory."""
-    from opacus import GradSampleModule
-
-    def wrap(module: nn.Module) -> nn.Module:
-        return GradSampleModule(module, batch_first=True, loss_reduction="sum", strict=False)
-
-    return opacus_norms(model, projections, samples, wrap, lambda weight: weight.grad_sample)
-
-
-def opacus_ghost(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """Opacus fast gradient clipping with ghost norms."""
-    from opacus.grad_sample.grad_sample_module_fast_gradient_clipping import GradSampleModuleFastGradientClipping
-
-    def wrap(module: nn.Module) -> nn.Module:
-        return GradSampleModuleFastGradientClipping(
-            module,
-            batch_first=True,
-            loss_reduction="sum",
-            strict=False,
-            max_grad_norm=1.0,
-            use_ghost_clipping=True,
-        )
-
-    return opacus_norms(model, projections, samples, wrap, lambda weight: weight._norm_sample)
-
-
-def vmap_grad(model: nn.Module, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """torch.func: vmap over grad of a functional call."""
-    from torch.func import functional_call, grad, vmap
-
-    names = {id(parameter): name for name, parameter in model.named_parameters()}
-    keys = [names[id(projection.linear.weight)] for projection in projections]
-    parameters = {name: parameter.detach() for name, parameter in model.named_parameters()}
-    trained = {key: parameters[key] for key in keys}
-
-    def loss(weights_of, ids, targets, weights, mask, positions):
-        options = {"input_ids": ids[None], "attention_mask": mask, "position_ids": positions, "use_cache": False}
-        logits = functional_call(model, {**parameters, **weights_of}, (), options).logits
-        return summed_loss(logits, targets[None], weights[None])
-
-    def per_row(rows: list[Row], responses: list[int]) -> list[torch.Tensor]:
-        ids, targets, weights = batch_tensors(rows, responses)
-        length = ids.shape[1]
-        mask = torch.full((length, length), float("-inf")).triu(1)[None, None]
-        positions = torch.arange(length)[None]
-        gradients = vmap(grad(loss), in_dims=(None, 0, 0, 0, None, None))(
-            trained, ids, targets, weights, mask, positions
-        )
-        return [gradients[key] for key in keys]
-
-    return norms_by_batches(samples, per_row)
-
-
-def ours(model: GradientProber, projections: list[Projection], samples: list[Sample], size: Size) -> torch.Tensor:
-    """`prism probe`."""
-    found = {
-        probed.sample.id: torch.tensor(probed.norms)
-        for pack in model.probe(plan_packs(samples, size.tokens_per_pack))
-        for probed in pack
-    }
-    return torch.stack([found[sample.id] for sample in samples])
-
-
-VARIANTS = {
-    "naive": naive,
-    "hooks": hooks,
-    "opacus": opacus_grad_sample,
-    "opacus-ghost": opacus_ghost,
-    "vmap": vmap_grad,
-    "prism": ours,
-}
-LABELS = {
-    "naive": "naive: padded, `.grad` of all weights",
-    "hooks": "hooks: unpadded, one by one",
-    "opacus": f"Opacus GradSampleModule, batch {BATCH}",
-    "opacus-ghost": f"Opacus ghost, batch {BATCH}",
-    "vmap": f"torch.func vmap(grad), batch {BATCH}",
-    "prism": "prism probe",
-}
-
-
-# what a variant cannot do with samples of several rows
-SINGLE_ROWS_ONLY = {"opacus-ghost": "n/a: norms of rows alone"}
-
-
 # ------------------------------------------------------------------------------------------------- measurements
 
 
@@ -392,47 +115,93 @@ def floor_flops(samples: Sequence[Sample], size: Size) -> float:
     return total
 
 
-def matmul_peak() -> float:
-    """FLOP/s of a 1024^3 float32 product, best of 12."""
+def matmul_peak(clock: Callable[[], float]) -> float:
+    """FLOP/s of a 1024^3 float32 product by the clock that the variants are timed with, best of 12."""
     left, right = torch.randn(1024, 1024), torch.randn(1024, 1024)
     best = float("inf")
     for _ in range(12):
-        started = time.process_time()
+        started = clock()
         left @ right
-        best = min(best, time.process_time() - started)
+        best = min(best, clock() - started)
     return 2 * 1024**3 / best
 
 
-def run_child(variant: str, size: Size, samples: list[Sample], runs: int, out: Path) -> None:
+def run_child(variant: str, work: Path, runs: int, threads: int, out: Path) -> None:
     """Time one variant in this process; writes JSON and the norms."""
-    torch.set_num_threads(1)
+    size, samples = read_work(work)
+    torch.set_num_threads(threads)
+    if variant == "model":
+        build_model(size, torch.float32).save_pretrained(model_folder(work))
+        return
     if variant == "reference":
         model = build_model(size, torch.float64)
         norms = hooks(model, find_projections(model), samples, size)
         np.save(out.with_suffix(".npy"), norms.double().numpy())
         return
-    model = build_model(size, torch.float32)
-    projections = find_projections(model)
-    runner = GradientProber(model) if variant == "prism" else model
-    peak = matmul_peak()
+    clock = time.process_time if threads == 1 else time.perf_counter
+    runner, projections, size = prepared(variant, size, samples, work)
+    peak = matmul_peak(clock)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     seconds = []
     for _ in range(runs):
-        started = time.process_time()
+        started = clock()
         norms = VARIANTS[variant](runner, projections, samples, size)
-        seconds.append(time.process_time() - started)
-    peak = max(peak, matmul_peak())
+        seconds.append(clock() - started)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    peak = max(peak, matmul_peak(clock))
     np.save(out.with_suffix(".npy"), norms.double().numpy())
     out.write_text(json.dumps({"seconds": seconds, "peak": peak, "rss": memory * 1024, "before": before * 1024}))
 
 
-def run_in_process(variant: str, work: Path, runs: int) -> tuple[dict, np.ndarray]:
-    """Times and norms of one variant on the size and samples that `work` describes."""
-    out = work.with_name(f"{work.stem}-{variant}.json")
-    command = [sys.executable, __file__, "--child", variant, "--samples", str(work), "--runs", str(runs)]
-    subprocess.run([*command, "--out", str(out)], check=True)
-    return json.loads(out.read_text()) if out.exists() else {}, np.load(out.with_suffix(".npy"))
+def prepared(
+    variant: str, size: Size, samples: list[Sample], work: Path
+) -> tuple[nn.Module | GradientProber, list[Projection], Size]:
+    """What a variant runs on: the plain model or our prober, in the memory that the variant stands for."""
+    if variant == "prism-stream":
+        model = load_streamed(model_folder(work), torch.float32, torch.device("cpu"))
+    else:
+        model = build_model(size, torch.float32)
+    projections = find_projections(model)
+    if not variant.startswith("prism"):
+        return model, projections, size
+    prober = GradientProber(model)
+    plan = MemoryPlan(size.tokens_per_pack, streaming=variant == "prism-stream")
+    if variant == "prism-auto":
+        need = measure_need(prober, samples, sum(parameter_counts(projections)))
+        plan = plan_memory(need, samples, MemoryPlan(0, settled=False), free_memory(prober.device), "cpu")
+        print(plan, file=sys.stderr)
+    if plan.gradient_checkpointing or plan.streaming:
+        checkpoint_layers(model)
+    prober.tokens_per_pass = plan.tokens_per_pass
+    return prober, projections, replace(size, tokens_per_pack=plan.tokens_per_pack)
+
+
+def model_folder(work: Path) -> Path:
+    """Where the weights lie that are streamed."""
+    return work.with_name(f"{work.stem}-model")
+
+
+@dataclass(frozen=True)
+class Runs:
+    """How variants are run.
+
+    Attributes:
+        bergson_python: interpreter of the environment with bergson; none without.
+    """
+
+    repeats: int
+    threads: int
+    bergson_python: Path | None
+
+    def child(self, variant: str, work: Path) -> tuple[dict, np.ndarray]:
+        """Times and norms of one variant on the size and samples that `work` describes, from a process of its own."""
+        out = work.with_name(f"{work.stem}-{variant}.json")
+        python = self.bergson_python if variant == "bergson" else sys.executable
+        command = [python, __file__, "--child", variant, "--samples", work, "--out", out]
+        command += ["--runs", str(self.repeats), "--threads", str(self.threads)]
+        subprocess.run(command, check=True)
+        norms = out.with_suffix(".npy")
+        return json.loads(out.read_text()) if out.exists() else {}, np.load(norms) if norms.exists() else np.empty(0)
 
 
 def write_work(path: Path, size: Size, samples: Sequence[Sample]) -> None:
@@ -459,15 +228,17 @@ def describe(size: Size, samples: Sequence[Sample], floor: float, runs: int) -> 
     return f"{text}, floor {floor / 1e9:.0f} GFLOP, median of {runs} runs."
 
 
-def measure(size: Size, samples: list[Sample], variants: Sequence[str], runs: int, note: str, work: Path) -> list[str]:
+def measure(size: Size, samples: list[Sample], variants: Sequence[str], runs: Runs, note: str, work: Path) -> list[str]:
     """Lines of the table of one size; `note` goes into its heading."""
     write_work(work, size, samples)
-    _, reference = run_in_process("reference", work, 1)
+    _, reference = runs.child("reference", work)
+    if "prism-stream" in variants:
+        runs.child("model", work)
     floor = floor_flops(samples, size)
     lines = [
         f"### {size.title()}{note}",
         "",
-        describe(size, samples, floor, runs),
+        describe(size, samples, floor, runs.repeats),
         "",
         "| variant | samples/s | ratio to naive | peak RSS | share of matmul peak (floor) | largest relative error |",
         "|---|---|---|---|---|---|",
@@ -478,7 +249,10 @@ def measure(size: Size, samples: list[Sample], variants: Sequence[str], runs: in
         if several_rows and variant in SINGLE_ROWS_ONLY:
             lines.append(f"| {LABELS[variant]} | {SINGLE_ROWS_ONLY[variant]} | | | | |")
             continue
-        result, norms = run_in_process(variant, work, runs)
+        if variant == "bergson" and runs.bergson_python is None:
+            lines.append(f"| {LABELS[variant]} | not measured: no environment with it was named | | | | |")
+            continue
+        result, norms = runs.child(variant, work)
         seconds = statistics.median(result["seconds"])
         base = base or seconds
         cells = [
@@ -494,12 +268,22 @@ def measure(size: Size, samples: list[Sample], variants: Sequence[str], runs: in
     return [*lines, ""]
 
 
-def machine() -> str:
+def bergson_is_missing(python: Path) -> str:
+    """Why bergson cannot be measured with an interpreter; empty where it can."""
+    try:
+        run = subprocess.run([python, "-c", "import bergson, prism.gradients.prober"], capture_output=True, text=True)
+    except OSError as error:
+        return f"--bergson-python: {python} cannot be run ({error.strerror})"
+    return "" if run.returncode == 0 else f"--bergson-python: {run.stderr.strip().splitlines()[-1]}"
+
+
+def machine(threads: int) -> str:
     cpu = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.is_file():
         cpu = next((line.split(":")[1].strip() for line in info.open() if line.startswith("model name")), cpu)
-    return f"{cpu}, one thread, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
+    counted = "one thread" if threads == 1 else f"{threads} threads, times by the clock on the wall"
+    return f"{cpu}, {counted}, {torch.backends.cpu.get_cpu_capability()}, torch {torch.__version__}"
 
 
 def write_report(lines: Sequence[str], out: Path | None) -> None:
@@ -515,7 +299,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trajectories", type=Path, help="corpus whose trajectories are the samples")
     parser.add_argument("--tokenizer", type=Path, help="model folder with the tokenizer that reads it")
-    parser.add_argument("--size", choices=SIZES, action="append", help="default: all three")
+    parser.add_argument("--size", choices=SIZES, action="append", help=f"default: {', '.join(QUICK_SIZES)}")
     parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS))
     parser.add_argument("--layout", choices=("conversation", "steps"), default="conversation")
     parser.add_argument("--prompt", choices=PROMPTS, default="paper", help="of step rows (default: paper)")
@@ -526,27 +310,36 @@ def main() -> None:
         help="of the samples: the corpus's own, or a tenth of the context to all of it, evenly (mean 55%%)",
     )
     parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--threads", type=int, default=1, help="with one, CPU seconds are counted")
+    parser.add_argument(
+        "--bergson-python",
+        type=Path,
+        help="interpreter of an environment with bergson, which wants other versions of torch and transformers than "
+        "prism: python -m venv FOLDER && FOLDER/bin/pip install bergson typer pandas",
+    )
     parser.add_argument("--out", type=Path, help="Markdown file to write; default: standard output")
     parser.add_argument("--child", help=argparse.SUPPRESS)
     parser.add_argument("--samples", type=Path, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.child:
-        size, samples = read_work(arguments.samples)
-        run_child(arguments.child, size, samples, arguments.runs, arguments.out)
+        run_child(arguments.child, arguments.samples, arguments.runs, arguments.threads, arguments.out)
         return
+    if arguments.bergson_python and (missing := bergson_is_missing(arguments.bergson_python)):
+        parser.error(missing)
+    runs = Runs(arguments.runs, arguments.threads, arguments.bergson_python)
     if arguments.layout == "steps" and arguments.lengths != "corpus":
         parser.error("--lengths even cuts conversations; step rows keep the corpus's lengths")
     source = arguments.trajectories, arguments.tokenizer
-    lines = [f"Machine: {machine()}", ""]
+    lines = [f"Machine: {machine(arguments.threads)}", ""]
     with tempfile.TemporaryDirectory() as folder:
-        for name in arguments.size or SIZES:
+        for name in arguments.size or QUICK_SIZES:
             size, note = SIZES[name], ""
             if arguments.layout == "steps":
                 size, samples = step_rows(*source, size, arguments.prompt)
                 note = f", step rows with the {arguments.prompt}'s prompts ({', '.join(PROMPTS[arguments.prompt][:2])})"
             else:
                 samples = conversations(*source, size, arguments.lengths)
-            lines += measure(size, samples, arguments.variants, arguments.runs, note, Path(folder) / f"{name}.json")
+            lines += measure(size, samples, arguments.variants, runs, note, Path(folder) / f"{name}.json")
     write_report(lines, arguments.out)
 
 

@@ -19,10 +19,12 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import torch
-from probe import Size, encode, floor_flops, hooks, naive, ours, spread, write_report
+from probe import encode, floor_flops, spread, write_report
+from probe_variants import BATCH, Size, bergson_norms, hooks, naive, ours
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
@@ -108,7 +110,7 @@ def plain_variants(name: str, samples: list[Sample], size: Size, runs: int) -> d
     """What a user would write, on a fresh model."""
     model = build_model(name, torch.bfloat16)
     projections = find_projections(model)
-    return {
+    variants = {
         "naive: rows padded to the context, `.grad` of all weights": timed(
             lambda chosen: naive(model, projections, chosen, size), samples, runs
         ),
@@ -116,6 +118,13 @@ def plain_variants(name: str, samples: list[Sample], size: Size, runs: int) -> d
             lambda chosen: hooks(model, projections, chosen, size), samples, runs
         ),
     }
+    if find_spec("bergson"):
+        variants[f"bergson, norms of each example, batch {BATCH}"] = timed(
+            lambda chosen: bergson_norms(model, projections, chosen, size), samples, runs
+        )
+    else:
+        print("bergson is not installed here: it is not measured", flush=True)
+    return variants
 
 
 def prism_variant(name: str, samples: list[Sample], size: Size, checkpointing: bool, runs: int) -> Measured:

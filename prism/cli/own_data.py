@@ -35,15 +35,19 @@ def probe(
     ] = "{}",
     date: Annotated[str, typer.Option(help="of chats: the day that a template prints, not today (YYYY-MM-DD)")] = "",
     dtype: Annotated[str, typer.Option(help="float32, bfloat16 or float64")] = "float32",
-    tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; less needs less memory")] = 4096,
+    memory: Annotated[
+        str, typer.Option(help="auto: planned from what is free; fixed: the next three options as they are")
+    ] = "auto",
+    tokens_per_pack: Annotated[int, typer.Option(help="tokens of one forward pass; 0: 4096, or as planned")] = 0,
     gradient_checkpointing: Annotated[bool, typer.Option(help="less memory, more time")] = False,
+    stream: Annotated[bool, typer.Option(help="a layer's weights lie in memory only while it runs")] = False,
     matrices: Annotated[
         str, typer.Option(help="measured: seven, all-linear or per-expert; auto: seven where layers have just these")
     ] = "auto",
     machine: Machine = "{}",
     shard: Annotated[int, typer.Option(help="part to probe, from 0")] = 0,
     shards: Annotated[int, typer.Option(help="number of parts the corpus is probed in")] = 1,
-    device: Annotated[str, typer.Option(help="auto, cpu or cuda")] = "auto",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or one GPU, as cuda:1")] = "auto",
     resume: Annotated[bool, typer.Option(help="go on where an interrupted run stopped")] = False,
     strict: Annotated[
         bool, typer.Option(help="refuse trajectories longer than the context, and chats not rendered in full")
@@ -54,18 +58,25 @@ def probe(
     from prism.core.chat_templates import read_form
     from prism.core.data_source import DataSource, parse_columns
     from prism.core.shards import Shard
-    from prism.stages.probe import ChatProbeRecipe, ProbeOptions, probe_shard
+    from prism.stages.probe import ChatProbeRecipe, MemoryPlan, ProbeOptions, probe_shard
 
+    if memory not in ("auto", "fixed"):
+        raise BadInput("--memory", f"{memory!r} is neither auto nor fixed", "choose one")
+    use = None
     if recipe is not None:
         settings = build_recipe(ChatProbeRecipe, recipe, "--recipe", machine)
     else:
         prompt = {"style": "full", "history": "pairs:2", "context_length": context_length}
-        values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack}
+        values = {"layout": layout, "loss_on": loss_on, "dtype": dtype, "tokens_per_pack": tokens_per_pack or 4096}
         values["matrices"] = matrices
         values |= {"prompt": prompt, "gradient_checkpointing": gradient_checkpointing}
         values["chat"] = asdict(read_form(chat_template, chat_template_kwargs, date))
         settings = build_recipe(ChatProbeRecipe, values, "prism probe")
-    options = ProbeOptions(device, resume, strict, loop_time)
+        fixed = memory == "fixed"
+        use = MemoryPlan(
+            settings.tokens_per_pack if fixed else tokens_per_pack, gradient_checkpointing, stream, settled=fixed
+        )
+    options = ProbeOptions(device, resume, strict, loop_time, use)
     source = DataSource(str(data), split, parse_columns(columns))
     probe_shard(model, source, out, settings, Shard(shard, shards), options)
 

@@ -79,6 +79,11 @@ class Journal:
         self.path.unlink(missing_ok=True)
 
 
+def journal_fingerprint(path: Path) -> dict[str, Any]:
+    """What a journal that an interrupted run left says it depends on; empty where there is none."""
+    return next(iter(_complete_lines(path)), {}) if path.is_file() else {}
+
+
 def _complete_lines(path: Path) -> Iterable[dict]:
     """Records up to the first line that a kill cut short."""
     with path.open(encoding="utf-8", errors="replace") as lines:

@@ -104,9 +104,9 @@ def _load(folder: Path, dtype: torch.dtype) -> nn.Module:
             folder, f"{problem} ({first_line(error)})", "install it, or use a checkpoint of 16 bits or more"
         ) from error
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise BadInput(
-            folder, f"cannot be loaded as a causal language model ({first_line(error)})", "check its files"
-        ) from error
+        remedy = "give --stream, or take a larger machine" if "memory" in str(error) else "check its files"
+        problem = f"cannot be loaded as a causal language model ({first_line(error)})"
+        raise BadInput(folder, problem, remedy) from error
     if method:
         # in the type that they were packed from; buffers stay as they are, rotary frequencies among them
         for parameter in model.parameters():

@@ -75,7 +75,12 @@ class GradientProber:
 
     Raises:
         BadInput: the architecture is not supported; names the module.
+
+    Attributes:
+        tokens_per_pass: a longer trajectory of several rows is probed in parts; 0 for whole trajectories.
     """
+
+    tokens_per_pass = 0
 
     def __init__(
         self,
@@ -115,6 +120,9 @@ class GradientProber:
             if budget is not None and len(pack) > 1 and tokens > budget:
                 waiting += plan_packs(pack, budget)[::-1]
                 continue
+            if len(pack) == 1 and len(pack[0].rows) > 1 and 0 < self.tokens_per_pass < tokens:
+                yield [self._sum_over_parts(pack[0], self.tokens_per_pass)]
+                continue
             probed = unless_out_of_memory(lambda pack=pack: self.probe_pack(pack))
             if probed is None and len(pack) > 1:
                 budget = max(1, tokens // 2)
@@ -135,26 +143,31 @@ class GradientProber:
     def _probe_in_parts(self, sample: Sample) -> ProbedSample:
         """Probe one trajectory that does not fit at once, in ever smaller parts of its rows."""
         say(f"out of memory on trajectory {sample.id} ({sample.tokens} tokens): going on in parts")
-        rows_per_part = len(sample.rows)
-        while rows_per_part > 1:
-            rows_per_part = -(-rows_per_part // 2)
-            probed = unless_out_of_memory(lambda rows=rows_per_part: self._sum_over_parts(sample, rows))
+        longest = max(map(useful_length, sample.rows))
+        tokens = sample.tokens
+        while tokens > longest:
+            tokens = max(longest, tokens // 2)
+            probed = unless_out_of_memory(lambda tokens=tokens: self._sum_over_parts(sample, tokens))
             if probed is not None:
                 return probed
         raise PrismError(
-            f"trajectory {sample.id}: a row of {max(map(useful_length, sample.rows))} tokens does not fit into memory; "
+            f"trajectory {sample.id}: a row of {longest} tokens does not fit into memory; "
             "turn gradient checkpointing on, shorten the context length, or take a larger device"
         )
 
-    def _sum_over_parts(self, sample: Sample, rows_per_part: int) -> ProbedSample:
-        """Sum the weight gradients of parts of a trajectory, then take their norms: exact, but L x 7 matrices large."""
+    def _sum_over_parts(self, sample: Sample, tokens: int) -> ProbedSample:
+        """Sum the weight gradients of parts of a trajectory, then take their norms: exact, but L x 7 matrices large.
+
+        Args:
+            tokens: of a part; a longer row is a part of its own.
+        """
         self._collector.gradient_sums = {}
         try:
             loss = 0.0
-            for start in range(0, len(sample.rows), rows_per_part):
-                part = Sample(sample.id, sample.rows[start : start + rows_per_part])
-                if part.response_tokens:
-                    loss += self._backward(build_pack([part], self.device, [sample.response_tokens]))[0]
+            rows = [Sample(sample.id, (row,)) for row in sample.rows if useful_length(row)]
+            for group in plan_packs(rows, tokens):
+                part = Sample(sample.id, tuple(one.rows[0] for one in group))
+                loss += self._backward(build_pack([part], self.device, [sample.response_tokens]))[0]
             sums = self._collector.gradient_sums
             return checked(ProbedSample(sample, loss, [float(frobenius(sums[index])) for index in range(len(sums))]))
         finally:

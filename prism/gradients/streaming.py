@@ -8,9 +8,11 @@ reads every layer twice but for the last one, so large packs make the reading a 
 
 from __future__ import annotations
 
+import ctypes
 import json
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -24,6 +26,7 @@ from prism.core.errors import BadInput, first_line
 from prism.core.model_folder import model_files
 from prism.gradients.projections import decoder_layers
 
+_M_MMAP_THRESHOLD = -3  # of malloc.h
 DTYPES_ON_DISK = {
     "F64": torch.float64,
     "F32": torch.float32,
@@ -37,34 +40,44 @@ class StoredTensor:
     """Where a weight lies on disk.
 
     Attributes:
+        kind: its type in the words of safetensors.
         start: its first byte in the file.
+        nbytes: how many they are.
     """
 
     name: str
     path: Path
-    dtype: torch.dtype
+    kind: str
     shape: tuple[int, ...]
     start: int
+    nbytes: int
 
-    def read(self, pinned: bool = False) -> torch.Tensor:
-        """The weight in the host's memory. Read, not mapped: mapped pages would count as memory in use."""
-        buffer = torch.empty(prod(self.shape) * self.dtype.itemsize, dtype=torch.uint8, pin_memory=pinned)
+    @property
+    def dtype(self) -> torch.dtype:
+        """Its floating-point type."""
+        return DTYPES_ON_DISK[self.kind]
+
+    def read(self, into: torch.Tensor) -> torch.Tensor:
+        """The weight, read into the beginning of a buffer of bytes.
+
+        It is not mapped: mapped pages would count as memory in use.
+        """
+        view, done = memoryview(into[: self.nbytes].numpy()), 0
         with self.path.open("rb", buffering=0) as file:
             file.seek(self.start)
-            view, done = memoryview(buffer.numpy()), 0
             # one call reads 2 GiB at most
-            while done < len(view):
+            while done < self.nbytes:
                 if not (count := file.readinto(view[done:])):
                     raise BadInput(self.path, "ends early", "use an intact checkpoint")
                 done += count
-        return buffer.view(self.dtype).reshape(self.shape)
+        return into[: self.nbytes].view(self.dtype).view(self.shape)
 
 
 def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
     """All weights of a model folder by name, from the heads of its safetensors files.
 
     Raises:
-        BadInput: a file's head is damaged, or a weight is not stored as floating-point numbers.
+        BadInput: a file's head is damaged.
     """
     found = {}
     for path in model_files(folder, ("*.safetensors",)):
@@ -79,15 +92,22 @@ def stored_tensors(folder: Path) -> dict[str, StoredTensor]:
         for name, entry in head.items():
             if name == "__metadata__":
                 continue
-            if entry["dtype"] not in DTYPES_ON_DISK:
-                raise BadInput(path, f"{name} is stored as {entry['dtype']}", "use weights of 16 bits or more")
-            begin = 8 + size + entry["data_offsets"][0]
-            found[name] = StoredTensor(name, path, DTYPES_ON_DISK[entry["dtype"]], tuple(entry["shape"]), begin)
+            begin, end = entry["data_offsets"]
+            found[name] = StoredTensor(name, path, entry["dtype"], tuple(entry["shape"]), 8 + size + begin, end - begin)
     return found
+
+
+def stored_bytes(folder: Path, dtype: torch.dtype) -> tuple[int, int]:
+    """Bytes of all weights of a model folder: on disk, and as they are held when the model is loaded as `dtype`."""
+    stored = stored_tensors(folder).values()
+    return sum(one.nbytes for one in stored), sum(prod(one.shape) for one in stored) * dtype.itemsize
 
 
 class LayerStream:
     """Keeps the matrices of one decoder layer in memory, and reads those of the next.
+
+    All memory is taken once: two buffers that files are read into by turns, and where the type or the device differs
+    from the file's, a third one for the layer that runs. Otherwise the allocator keeps more than it should.
 
     Args:
         weights: of each layer, its parameters and where they are stored.
@@ -98,9 +118,22 @@ class LayerStream:
         self._checked: set[int] = set()
         self._resident: int | None = None
         self._ahead: tuple[int, Future[list[torch.Tensor]]] | None = None
-        self._step = 1
+        self._step, self._turn = 1, 0
         self._reader = ThreadPoolExecutor(1, "weights")
+        some = next(iter(weights[0]))
+        size = max(sum(_padded(stored.nbytes) for stored in layer.values()) for layer in weights)
+        self._buffers = [torch.empty(size, dtype=torch.uint8, pin_memory=some.is_cuda) for _ in range(2)]
+        converted = some.is_cuda or any(
+            stored.dtype != parameter.dtype for layer in weights for parameter, stored in layer.items()
+        )
+        size = max(sum(parameter.numel() for parameter in layer) for layer in weights) if converted else 0
+        self._converted = torch.empty(size, dtype=some.dtype, device=some.device)
         self.bytes_read = 0
+
+    @property
+    def held(self) -> int:
+        """Bytes of memory that it takes."""
+        return sum(buffer.nbytes for buffer in (*self._buffers, self._converted))
 
     def running(self, index: int, forward: Callable) -> Callable:
         """A layer's forward that has the layer's weights in memory."""
@@ -112,23 +145,29 @@ class LayerStream:
         return run
 
     def load(self, index: int) -> None:
-        """Bring a layer's weights into memory; those of the last one are dropped first.
+        """Bring a layer's weights into memory, in the place of those of the layer before.
 
         Raises:
             BadInput: a weight is NaN or infinite.
         """
         if index == self._resident:
             return
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] != index:
-            ahead[1].result()
-            ahead = None
         self._drop()
-        tensors = ahead[1].result() if ahead is not None else self._read(index)
+        ahead, self._ahead = self._ahead, None
+        tensors = ahead[1].result() if ahead is not None else []
+        if ahead is None or ahead[0] != index:
+            tensors = self._read(index, self._turn)
+        # what is read next must not touch these
+        self._turn = 1 - self._turn
+        first = 0
         for (parameter, stored), tensor in zip(self._weights[index].items(), tensors, strict=True):
-            parameter.data = tensor.to(parameter.device, parameter.dtype)
-            if index not in self._checked and not torch.isfinite(parameter).all():
+            if len(self._converted):
+                weight = self._converted[first : first + tensor.numel()].view(tensor.shape)
+                tensor = weight.copy_(tensor)
+                first += tensor.numel()
+            if index not in self._checked and not _is_finite(tensor):
                 raise BadInput(stored.path, f"{stored.name} holds NaN or infinite weights", "use an intact checkpoint")
+            parameter.data = tensor
         self._checked.add(index)
         self._resident = index
         self._read_ahead(index)
@@ -145,11 +184,14 @@ class LayerStream:
         if index == len(self._weights) - 1:
             self._step = -1
         if 0 <= (following := index + self._step) < len(self._weights):
-            self._ahead = following, self._reader.submit(self._read, following)
+            self._ahead = following, self._reader.submit(self._read, following, self._turn)
 
-    def _read(self, index: int) -> list[torch.Tensor]:
-        tensors = [stored.read(parameter.is_cuda) for parameter, stored in self._weights[index].items()]
-        self.bytes_read += sum(tensor.nbytes for tensor in tensors)
+    def _read(self, index: int, turn: int) -> list[torch.Tensor]:
+        tensors, first = [], 0
+        for stored in self._weights[index].values():
+            tensors.append(stored.read(self._buffers[turn][first:]))
+            first += _padded(stored.nbytes)
+            self.bytes_read += stored.nbytes
         return tensors
 
     def _drop(self) -> None:
@@ -157,6 +199,25 @@ class LayerStream:
             for parameter in self._weights[self._resident]:
                 parameter.data = hollow(parameter)
         self._resident = None
+
+
+def _padded(nbytes: int) -> int:
+    """Bytes up to where the next weight may begin in a buffer."""
+    return -(-nbytes // 64) * 64
+
+
+def _is_finite(weight: torch.Tensor) -> bool:
+    """Whether no entry is NaN or infinite: their sum shows it, and takes no memory; it may overflow by itself."""
+    return bool(torch.isfinite(weight.sum())) or bool(torch.isfinite(weight).all())
+
+
+def _return_memory_at_once() -> None:
+    """Keep glibc from holding freed tensors on its heap, where fragments add up to more than the model.
+
+    By default it does so with ever larger ones. The price is that their pages are cleared again each time.
+    """
+    with suppress(OSError, AttributeError):  # another C library
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, 16 * 1024)
 
 
 def hollow(tensor: torch.Tensor, device: torch.device | None = None) -> torch.Tensor:
@@ -172,6 +233,7 @@ def load_streamed(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.
         BadInput: the folder holds no causal language model, its weights are not stored under the model's own names,
             or one is NaN or infinite.
     """
+    _return_memory_at_once()
     model = _skeleton(folder, dtype, device)
     stored = stored_tensors(folder)
     layers = decoder_layers(model)
@@ -182,9 +244,11 @@ def load_streamed(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.
             continue
         if stored[name].shape != tuple(parameter.shape):
             raise _not_streamable(folder, f"{name} has the shape {stored[name].shape}")
+        if stored[name].kind not in DTYPES_ON_DISK:
+            raise _not_streamable(folder, f"{name} is stored as {stored[name].kind}")
         in_layer = name.startswith(f"{prefix}.") and parameter.dim() > 1
-        weight = hollow(parameter, device) if in_layer else stored[name].read().to(device, dtype)
-        if not in_layer and not torch.isfinite(weight).all():
+        weight = hollow(parameter, device) if in_layer else _whole(stored[name]).to(device, dtype)
+        if not in_layer and not _is_finite(weight):
             raise BadInput(folder, f"{name} holds NaN or infinite weights", "use an intact checkpoint")
         path, _, leaf = name.rpartition(".")
         owner = model.get_submodule(path)
@@ -200,6 +264,10 @@ def load_streamed(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.
         layer.forward = stream.running(index, layer.forward)
     model.weight_stream = stream
     return model
+
+
+def _whole(stored: StoredTensor) -> torch.Tensor:
+    return stored.read(torch.empty(stored.nbytes, dtype=torch.uint8))
 
 
 def _skeleton(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Module:

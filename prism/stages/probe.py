@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -18,18 +18,19 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json, write_json
 from prism.core.progress import counted, say, track
 from prism.core.recipes import setting
-from prism.core.shards import Journal, Shard
+from prism.core.shards import Journal, Shard, journal_fingerprint
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
-from prism.gradients.families import make_prober
 from prism.gradients.forecast import check_complete, forecast, unrendered
-from prism.gradients.models import DTYPES, config_folder, load_model, resolve_model, tokenizer_folder
+from prism.gradients.memory_plan import MemoryPlan
+from prism.gradients.models import config_folder, resolve_model, tokenizer_folder
 from prism.gradients.norm_files import write_norms
-from prism.gradients.packs import Sample, check_samples, plan_packs
+from prism.gradients.packs import Sample, plan_packs
 from prism.gradients.prober import GradientProber, ProbedSample
-from prism.gradients.projections import CHOICES, find_projections, parameter_counts, rule_of
+from prism.gradients.projections import CHOICES
 from prism.gradients.recipe import ProbeRecipe
 from prism.gradients.row_by_row import RowByRowProber
+from prism.gradients.set_up import ModelPlace, set_up
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -51,6 +52,8 @@ class ProbeOptions:
         resume: go on from what an interrupted run of the same probe left beside the output.
         strict: refuse trajectories longer than the context instead of truncating them, and chats of which the chat
             template leaves something out instead of counting what it does.
+        memory: what is settled of how memory is used; the rest is planned from what is free and what a first small pass
+            takes. None: the recipe says it, and nothing is planned.
         loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
             (JSON). The norms hold no times: the same probe gives the same bytes.
     """
@@ -59,6 +62,7 @@ class ProbeOptions:
     resume: bool = False
     strict: bool = False
     loop_path: Path | None = None
+    memory: MemoryPlan | None = None
 
 
 WHOLE, DEFAULTS = Shard(), ProbeOptions()
@@ -92,9 +96,11 @@ def probe_shard(
     recipe = _within_positions(recipe, folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
     torch_device = _pick_device(options.device)
-    network = load_model(folder, DTYPES[recipe.dtype], torch_device)
-    check_samples(network, samples, str(folder))
-    projections = find_projections(network, recipe.matrices)
+    journal_path = Path(f"{out_parquet}.journal")
+    place = ModelPlace(folder, recipe.dtype, torch_device, recipe.matrices)
+    began = journal_fingerprint(journal_path) if options.resume else {}
+    ready = set_up(place, samples, _memory(recipe, options.memory, began))
+    prober = ready.prober
     facts = {
         "dtype": recipe.dtype,
         "device": torch_device.type,
@@ -106,18 +112,16 @@ def probe_shard(
         **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
         "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
         "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
-        "tokens_per_pack": str(recipe.tokens_per_pack),
-        "gradient_checkpointing": str(recipe.gradient_checkpointing).lower(),
+        **ready.plan.facts(),
         "shard": str(shard.number),
         "shards": str(shard.count),
-        "parameter_counts": str(parameter_counts(projections)),
-        **({"matrices": rule} if (rule := rule_of(projections)) else {}),
+        "parameter_counts": str(ready.parameter_counts),
+        **({"matrices": ready.rule} if ready.rule else {}),
         **{f"version_{name}": version(name) for name in LIBRARIES},
         "version_python": platform.python_version(),
     }
-    prober = make_prober(network, projections, recipe.gradient_checkpointing)
-    journal = Journal(Path(f"{out_parquet}.journal"), facts)
-    probed = _probe_journalled(prober, samples, recipe.tokens_per_pack, journal, options.resume)
+    journal = Journal(journal_path, facts)
+    probed = _probe_journalled(prober, samples, ready.plan.tokens_per_pack, journal, options.resume)
     try:
         write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
     except KeyboardInterrupt:
@@ -135,6 +139,14 @@ def _within_positions(recipe: ProbeRecipe, folder: Path) -> ProbeRecipe:
     positions = (config | config.get("text_config", {})).get("max_position_embeddings") or recipe.prompt.context_length
     context = min(recipe.prompt.context_length, positions)
     return replace(recipe, prompt=replace(recipe.prompt, context_length=context))
+
+
+def _memory(recipe: ProbeRecipe, wanted: MemoryPlan | None, began: Mapping[str, str]) -> MemoryPlan:
+    """What is settled of the use of memory before anything is measured."""
+    if wanted is None:
+        return MemoryPlan(recipe.tokens_per_pack, recipe.gradient_checkpointing)
+    # what an interrupted run left goes on as it began, whatever is free now
+    return MemoryPlan.recorded(began).if_it_is(wanted) if "tokens_per_pack" in began else wanted
 
 
 def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Shard, strict: bool) -> list[Sample]:

@@ -119,11 +119,12 @@ def layouts_in(tree: ast.AST, folders: set[str]) -> list[str]:
     return found
 
 
-# paths of other folders: the data sets' own, the repository's, archives; what examples in helps name
+# paths of other folders: the data sets' own, the repository's, the kernel's, archives; what examples in helps name
 OTHER_PATHS = {
     "prism/environments/alfworld/data.py": {"Path(task.game).parent.name"},
     "prism/environments/alfworld/dataset.py": {"trial.parent.name"},
     "prism/core/eto.py": {"path.parent.name"},
+    "prism/core/memory.py": {"memory"},
     "prism/tools/doctor.py": {"backbones", "rl", "sft"},
 }
 
