@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
@@ -68,26 +68,63 @@ class ChatEncoder:
         answers, unrendered = [], Counter(f"{name!r} field" for name in chat.unread)
         for index, message in enumerate(chat.messages):
             if message["role"] == "assistant" and message.get("weight", 1):
-                before, after = self._around(chat, index)
-                answers.append((before, after.rstrip()))
+                before, said, whole = self._around(chat, index)
+                answers.append((before, (before + said).rstrip()))
                 told = chat.messages[: index + 1]
-                unrendered += lost_of_answer(self.template, told, chat, whole=after, said=after[len(before) :])
-        unrendered += lost_of_context(self.template, told, chat, after)
+                unrendered += lost_of_answer(self.template, told, chat, whole=whole, said=said)
+        unrendered += lost_of_context(self.template, told, chat, whole)
         if all(later.startswith(earlier) for (_, earlier), (_, later) in pairwise(answers)):
             return [_spans(answers)], unrendered
         return [_spans([answer]) for answer in answers], unrendered
 
-    def _around(self, chat: Chat, index: int) -> tuple[str, str]:
-        """The text before an answer, up to its generation prompt, and the text with it."""
+    def _around(self, chat: Chat, index: int) -> tuple[str, str, str]:
+        """The text before an answer, up to its generation prompt; the answer's text; and that of the chat with it."""
         if not index:
             problem = "starts with an answer: there is no prompt before it"
             raise BadInput(chat.place, problem, "add the message that it answers, or give it weight 0")
-        before = self.template.render(chat.messages[:index], chat.place, chat.tools, add_generation_prompt=True)
-        after = self.template.render(chat.messages[: index + 1], chat.place, chat.tools, add_generation_prompt=False)
-        if not after.startswith(before):
-            raise _misplaced(chat, index, before, after)
-        check_said(self.template, chat.messages[: index + 1], chat, whole=after, said=after[len(before) :])
-        return before, after
+        told = chat.messages[: index + 1]
+        before = self.template.render(told[:-1], chat.place, chat.tools, add_generation_prompt=True)
+        whole = self._written(chat, told)
+        said = whole.removeprefix(before) if whole.startswith(before) else self._said_behind(chat, told, before, whole)
+        if said is None:
+            raise _misplaced(chat, index, before, whole)
+        check_said(self.template, told, chat, whole=whole, said=said)
+        return before, said, whole
+
+    def _written(self, chat: Chat, told: Sequence[Mapping[str, Any]]) -> str:
+        return self.template.render(told, chat.place, chat.tools, add_generation_prompt=False)
+
+    def _said_behind(self, chat: Chat, told: Sequence[Mapping[str, Any]], before: str, whole: str) -> str | None:
+        """The text of an answer whose template writes the context differently once the answer is there.
+
+        gpt-oss' drops the thoughts before tool calls when the last answer follows. The answer begins behind the last
+        generation prompt that stands after the message before it and before the first character that changes with it.
+        """
+        context = self._written(chat, told[:-1])
+        prompt = before.removeprefix(context) if before.startswith(context) else ""
+        if not prompt.strip():
+            return None
+        changes = _unlike(whole, self._written(chat, [*told[:-1], _altered(told[-1])]))
+        earliest = _unlike(whole, self._written(chat, [*told[:-2], _altered(told[-2]), told[-1]]))
+        place = whole.rfind(prompt, earliest, changes)
+        return None if place < 0 else whole[place + len(prompt) :]
+
+
+def _altered(message: Mapping[str, Any]) -> dict[str, Any]:
+    """A message of the same shape that begins with other words, whichever of its parts is written first."""
+    altered = {key: f"@@{message[key]}" for key in ("content", "reasoning_content") if message.get(key)}
+    if "tool_calls" in message:
+        altered["tool_calls"] = [
+            {**call, "function": {**call["function"], "name": f"@@{call['function']['name']}"}}
+            for call in message["tool_calls"]
+        ]
+    return {**message, **altered}
+
+
+def _unlike(text: str, other: str) -> int:
+    """Place of the first character in which two texts differ."""
+    pairs = enumerate(zip(text, other, strict=False))
+    return next((place for place, (one, another) in pairs if one != another), min(len(text), len(other)))
 
 
 def _misplaced(chat: Chat, index: int, before: str, after: str) -> BadInput:
@@ -95,10 +132,7 @@ def _misplaced(chat: Chat, index: int, before: str, after: str) -> BadInput:
     problem = f"the chat template does not put answer {index + 1} after its generation prompt"
     if chat.messages[index - 1]["role"] == "assistant":
         return BadInput(chat.place, problem, "merge neighbouring answers into one")
-    same = next(
-        (place for place, (one, other) in enumerate(zip(before, after, strict=False)) if one != other), len(after)
-    )
-    unlike = before[same:].strip()
+    unlike = before[_unlike(before, after) :].strip()
     if "think" in unlike or "thought" in unlike:
         problem += f", which goes on with {unlike[-60:]!r}"
         remedy = """give --chat-template-kwargs '{"enable_thinking": true}', the answers their thoughts, or another"""
