@@ -186,7 +186,8 @@ def test_a_profile_has_the_matrices_of_its_model(tmp_path):
     assert json.loads(part(page, "profiles"))["matrices"] == list(grid.matrices)
     assert "layers.10.q_proj" in explain([tmp_path / "n.parquet"], "t3", tmp_path / "p.svg")
     drawn = (tmp_path / "p.svg").read_text()
-    assert all(name in drawn for name in grid.matrices)
+    # figures leave out what all names end with
+    assert all(f">{name.removesuffix('_proj')}<" in drawn for name in grid.matrices)
 
 
 @pytest.mark.slow
