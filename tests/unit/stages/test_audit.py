@@ -11,6 +11,7 @@ from scipy.stats import kurtosis
 
 from prism.core.errors import BadInput
 from prism.core.paper_tables import TASK_TYPES
+from prism.core.study_tables import STUDY_TABLES
 from prism.stages.audit import audit_paper
 from prism.stages.audit.grid import infer_sample, successes_of
 from prism.stages.audit.paper import read_paper
@@ -492,5 +493,5 @@ def test_claims_name_what_the_config_knows(root):
     config = yaml.safe_load((root / "config/config.yaml").read_text())
     for claim in read_paper(root / "resources/paper/v1").claims:
         quantity = claim.quantity
-        assert quantity["table"] in {**config["tables"], **config["figures"]}
+        assert quantity["table"] in {*config["tables"], *config["figures"], *STUDY_TABLES}
         assert {quantity.get("method", "base"), *quantity.get("against", [])} <= set(config["methods"])
