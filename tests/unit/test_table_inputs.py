@@ -116,8 +116,8 @@ def test_a_variant_of_the_probe_names_its_model_and_its_part_of_the_corpus():
     assert inputs.variant_norms("part", "webshop", "tiny-llama") == part
     assert "part" in inputs.variants("tiny-llama")
     assert "part" not in inputs.variants("tiny-qwen3")
-    assert inputs.variant_model("part", "webshop", "tiny-llama") == R / "backbones/tiny-llama"
-    assert inputs.variant_model("after-sft", "webshop", "tiny-llama") == R / "sft/webshop/tiny-llama/all/seed0"
+    assert inputs.probed_model("webshop", "tiny-llama", "part") == R / "backbones/tiny-llama"
+    assert inputs.probed_model("webshop", "tiny-llama", "after-sft") == R / "sft/webshop/tiny-llama/all/seed0"
 
 
 def test_the_scores_of_a_table_are_of_all_its_benchmarks_and_backbones(inputs):
@@ -132,7 +132,7 @@ def test_the_model_after_sft_is_held_against_the_backbone(inputs):
     assert found[8:] == [
         R / f"gradnorms_variants/after-sft/alfworld/Qwen3-8B/shard-{shard}-of-8.parquet" for shard in range(8)
     ]
-    assert inputs.variant_model("after-sft", "alfworld", "Qwen3-8B") == R / "sft/alfworld/Qwen3-8B/all/seed0"
+    assert inputs.probed_model("alfworld", "Qwen3-8B", "after-sft") == R / "sft/alfworld/Qwen3-8B/all/seed0"
 
 
 def test_a_variant_is_laid_over_the_probe_and_the_prompt_of_the_benchmark():
