@@ -12,7 +12,8 @@ from prism.tools.snakemake_plan import Job
 
 # what comes after everything else
 LAST = (
-    *("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "index_page", "crate"),
+    *("all", "total", "benchmark_summary", "figure_forest", "figure_schedule", "comparison", "verify", "index_page"),
+    "crate",
     *("figure_score_correlates", "figure_routing_sensitivity", "figure_halves"),
 )
 
