@@ -65,5 +65,5 @@ rule comparison:
     message:
         "the paper's claims beside this run"
     shell:
-        "PRISM_LOG={log} python -m prism stage compare --paper {params.folder:q} --recipe {params.recipe:q}"
+        "PRISM_LOG={log} python -m prism stage claims --paper {params.folder:q} --recipe {params.recipe:q}"
         " --out {params.out:q} {params.options:q} {input.evaluations:q}"

@@ -147,7 +147,7 @@ def findings(
     write_findings(results, paper, FindingsRecipe(scale, model), out)
 
 
-def compare(
+def claims(
     paper: Annotated[Path, typer.Option(help="Folder of the paper's published numbers.")],
     recipe: Annotated[str, typer.Option(help="JSON: scale, targets, backbones of each target.")],
     out: Annotated[Path, typer.Option(help="Folder that gets comparison.csv, comparison.md and claims.json.")],

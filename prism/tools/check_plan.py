@@ -45,12 +45,12 @@ RECIPES = {
     ("cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
-    ("compare", "recipe"): "prism.stages.comparison:ComparisonRecipe",
+    ("claims", "recipe"): "prism.stages.comparison:ComparisonRecipe",
     ("study-table", "settings"): "prism.core.study_tables:StudySettings",
     ("figure", "settings"): "prism.core.figures:FigureSettings",
 }
 # JSON that is written down as it is
-RECORDED = {("crate", "config")}
+RECORDED = {("crate", "config"), ("probe", "chat_template_kwargs")}
 
 
 @dataclass(frozen=True)

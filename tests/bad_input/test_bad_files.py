@@ -200,7 +200,7 @@ MODELS = [
         "backbone: unknown source",
         lambda folder: ["stage", "backbone", "--source", "web", "--location", "x", "--out", folder / "b"],
         "--source",
-        "local or hub",
+        "local, hub or package",
     ),
     command(
         "backbone: a branch, not a commit",
@@ -401,7 +401,7 @@ def evaluations(text: str) -> Builder:
         path.write_text(text)
         recipe = '{"scale": "demo", "targets": ["table1"], "backbones": {"table1": ["tiny"]}}'
         return [
-            "stage", "compare", "--paper", "resources/paper/v1", "--recipe", recipe, "--out", folder / "out", path,
+            "stage", "claims", "--paper", "resources/paper/v1", "--recipe", recipe, "--out", folder / "out", path,
         ]  # fmt: skip
 
     return build
@@ -430,7 +430,7 @@ EVALUATIONS = [
     command("evaluation: a task twice", evaluations(episodes({}, {})), "seen.json", "twice"),
     command("evaluation: seed is a text", evaluations(evaluation(seed="0")), "seen.json"),
     command("evaluation: path says nothing", lambda folder: [
-        "stage", "compare", "--paper", "resources/paper/v1", "--out", folder / "out",
+        "stage", "claims", "--paper", "resources/paper/v1", "--out", folder / "out",
         "--recipe", '{"scale": "demo", "targets": [], "backbones": {}}', "x.json",
     ], "x.json"),
 ]  # fmt: skip

@@ -80,7 +80,7 @@ def test_every_job_of_the_whole_paper_is_a_command_that_is_checked(plan, command
     assert len(commands) == jobs
     counts = check_commands(commands)
     assert sum(counts.values()) == jobs
-    assert {"fetch", "backbone", "probe", "sft", "rl", "pass-rates", "evaluate", "cells", "compare"} <= set(counts)
+    assert {"fetch", "backbone", "probe", "sft", "rl", "pass-rates", "evaluate", "cells", "claims"} <= set(counts)
     # Tables 1 and 2: eight methods with RL on two backbones and two benchmarks, three seeds, two algorithms
     assert counts["rl"] >= 72
     written = " ".join(word for command in commands for word in command.arguments)

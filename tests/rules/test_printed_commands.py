@@ -16,7 +16,13 @@ from prism.cli import app
 
 ROOT = Path(__file__).parents[2]
 # what stands for something of the reader's own
-STAND_INS = {"TARGET": "results/demo/tables/table1.csv", "/repo/Snakefile": str(ROOT / "Snakefile")}
+STAND_INS = {
+    "TARGET": "results/demo/tables/table1.csv",
+    "/repo/Snakefile": str(ROOT / "Snakefile"),
+    # the figure that CONTRIBUTING adds; tests/rules/test_contributing.py draws it
+    "results/demo/figures/magnitude.svg": "results/demo/figures/figure1.svg",
+    "results/records/figures/magnitude.svg": "results/records/figures/figure1.svg",
+}
 # what the text around the commands puts into overlays of the reader's own
 OVERLAYS = {
     "fresh.yaml": "results: results/fresh\n",

@@ -14,7 +14,7 @@ from prism.core.files import FOLDER_MARK
 
 PRISM = typer.main.get_command(app)
 # these add files to the folder that --out names, and replace nothing else in it
-ADD_TO_A_FOLDER = {"cells", "compare", "pack-records", "plan", "timing-cells"}
+ADD_TO_A_FOLDER = {"cells", "claims", "pack-records", "plan", "timing-cells"}
 OUTPUTS = ("out", "svg", "png", "html", "manifest", "snapshot")
 
 
