@@ -80,4 +80,4 @@ def file_options(files: Mapping[str, Iterable[Any]], times: str) -> list[str]:
         times: the folder of benchmark files.
     """
     files = {**files, "times": [times]} if "times" in files else files
-    return [f"--{kind}={path}" for kind, paths in files.items() for path in paths]
+    return [f"--{kind.replace('_', '-')}={path}" for kind, paths in files.items() for path in paths]
