@@ -81,16 +81,19 @@ class DataInputs:
         """The training panel lists the tasks that have a trajectory."""
         return [self.results.trajectories(benchmark)] if panel == "train" else []
 
-    def games_options(self, benchmark: str, catalog: Any) -> str:
-        """What games are made from, a catalog or released data, and the settings that they are made by.
-
-        Released games that are taken as they are have no settings. A run can be planned without the released data.
-        """
-        own, made = self.benchmarks[benchmark], self.recipes.games(benchmark)
+    def games_files(self, benchmark: str, catalog: Any) -> str:
+        """What games are made from, a catalog or released data; a run can be planned without the latter."""
+        own = self.benchmarks[benchmark]
         files = own["data_dir"] if own["source"] == DATASET else str(catalog or "")
-        recipe = json_text(result_settings(made)) if made else ""
-        given = {"--files": files, "--recipe": recipe}
-        return " ".join(f"{option} {shlex.quote(value)}" for option, value in given.items() if value)
+        return f"--files {shlex.quote(files)}" if files else ""
+
+    def games_recipe(self, benchmark: str) -> str:
+        """The settings that games are made by; released games that are taken as they are have none.
+
+        Apart from the files, since Snakemake does not compare a param that is made from a rule's inputs.
+        """
+        made = self.recipes.games(benchmark)
+        return f"--recipe {shlex.quote(json_text(result_settings(made)))}" if made else ""
 
     def eto_file(self, benchmark: str) -> str:
         """ETO's conversations in a benchmark."""

@@ -35,14 +35,15 @@ rule games:
     conda:
         "../envs/cpu.yaml"
     params:
-        options=lambda wildcards, input: DATA.games_options(
+        files=lambda wildcards, input: DATA.games_files(
             wildcards.benchmark, input.catalog
         ),
+        recipe=lambda wildcards: DATA.games_recipe(wildcards.benchmark),
         version=STAGE_VERSIONS["games"],
     message:
         "games of {wildcards.benchmark}"
     shell:
-        "PRISM_LOG={log} python -m prism stage games {wildcards.benchmark} {params.options} --out {output}"
+        "PRISM_LOG={log} python -m prism stage games {wildcards.benchmark} {params.files} {params.recipe} --out {output}"
 
 
 rule panel:

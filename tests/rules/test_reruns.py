@@ -38,7 +38,8 @@ AFTER_TABLE = [
     "summary: seconds by rule",
     "paired tests of table 1",
     "table 1",
-    "forest plot: all methods with their intervals",
+    "All methods with intervals",
+    "verify: does this run agree with the recorded one?",
     "index page: results/demo/index.html",
     "provenance: results/demo/ro-crate-metadata.json",
 ]
@@ -94,7 +95,7 @@ def test_a_deleted_split(finished):
             "split: 50% to RL by gini",
             "SFT: tiny-qwen3 on gini-low50, seed 0",
             "RL: grpo on gini-high50 from gini-low50, seed 0",
-            "training curves",
+            "Training curves",
             *(f"evaluate: prism-gini on {panel}, seed 0" for panel in ("seen", "unseen")),
             *(f"cells of table 1: {panel}, prism-gini" for panel in ("seen", "unseen")),
             COMPARISON,

@@ -28,8 +28,8 @@ def test_generated_games_rest_on_settings_and_a_store_on_its_catalog():
     assert data.catalogs() == ["webshop"]
     assert data.catalog("webshop") == [R / "data/webshop/catalog"]
     assert data.catalog("alfworld") == data.fetched("alfworld") == data.fetched("webshop") == []
-    assert data.games_options("alfworld", []).startswith("""--recipe '{"seed":0,""")
-    assert data.games_options("webshop", R / "data/webshop/catalog").startswith("--files '<results>/data/webshop/cat")
+    assert data.games_recipe("alfworld").startswith("""--recipe '{"seed":0,""")
+    assert data.games_files("webshop", R / "data/webshop/catalog") == "--files '<results>/data/webshop/catalog'"
 
 
 def test_released_games_rest_on_their_download():
@@ -41,9 +41,11 @@ def test_released_games_rest_on_their_download():
         "webshop-small": "a folder",
         "eto": "resources/eto",
     }
-    assert data.games_options("webshop", []).startswith("--files 'a folder' --recipe ")
+    assert data.games_files("webshop", []) == "--files 'a folder'"
+    assert data.games_recipe("webshop").startswith("--recipe ")
     # taken as they are
-    assert data.games_options("alfworld", []) == "--files resources/alfworld"
+    assert data.games_files("alfworld", []) == "--files resources/alfworld"
+    assert data.games_recipe("alfworld") == ""
 
 
 @pytest.mark.parametrize(
