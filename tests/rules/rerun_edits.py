@@ -397,7 +397,7 @@ UNUSED = {
         "split": 4, "sft": 10, "rl": 10, "evaluate": 20, "figure_inverse_ablation": 1,
     }),
     "figures.figure3.backbones": (["tiny-qwen3"], {"figure_inverse_ablation": 1}),
-    "figures.figure3.pairs": ({"cv": ["prism-cv", "inverse-cv"]}, {"figure_inverse_ablation": 1}),
+    "figures.figure3.pairs": ({"cv": ["prism-gini", "inverse-gini"]}, {"figure_inverse_ablation": 1}),
     "figures.figure3.reference": ("prism-cv", {"figure_inverse_ablation": 1}),
     "figures.figure4.benchmark": ("alfworld", new_splits(4, figure_ratio_sweep=1) | {"evaluate": 8}),
     "figures.figure4.backbones": (["tiny-llama"], new_splits(4, figure_ratio_sweep=1)),

@@ -20,6 +20,7 @@ from rerun_edits import (
     SAME,
     SETTINGS,
     SPLIT_METHODS,
+    STUDIES,
     TABLE,
     UNUSED,
     config_keys,
@@ -183,7 +184,9 @@ SOURCES = {
     ("prism/core/concentration.py",): FROM_SCORES | {
         "figure_consensus": 1, "study_sensitivity": 1, "compare_probes": 1,
     },
-    ("prism/core/splits.py",): SPLIT_METHODS | {"sensitivity": 1, "compare_probes": 1},
+    ("prism/core/splits.py",): SPLIT_METHODS | STUDIES | {
+        "sensitivity": 1, "compare_probes": 1, "figure_consensus": 1,
+    },
     # heavy stages, what they rest on, and how every stage reads and writes
     (
         "prism/stages/games.py", "prism/stages/trajectories.py", "prism/stages/probe.py", "prism/gradients/prober.py",
@@ -219,13 +222,18 @@ def test_replaced_weights_rerun_all_that_rests_on_them(finished, name):
 def test_an_edit_that_changes_no_split_costs_no_training(finished):
     """What comes after a light stage is planned with it; made first, and made of the same bytes, it ends there."""
     light = [f"{RESULTS}/splits/alfworld/tiny-qwen3/{name}.csv" for name in ("gini-50", "random-seed0-50")]
-    light += [f"{RESULTS}/tables/{name}.csv" for name in ("appendix_g", "reprobe")]
+    tables = ("appendix_b", "appendix_g", "reprobe", "routing_sensitivity", "score_correlates")
+    light += [f"{RESULTS}/tables/{name}.csv" for name in tables]
+    # planned together with the splits it would train
+    later = [f"{RESULTS}/tables/table1.csv", f"{RESULTS}/figures/figure5.svg"]
     try:
         with edited(finished, "EDITED = True", "prism/core/splits.py"):
             assert run_snakemake(finished, *light).returncode == 0
+            assert run_snakemake(finished, *later).returncode == 0
             assert counts_with(finished, "{}") == NOTHING
     finally:
         run_snakemake(finished, *light)
+        run_snakemake(finished, *later)
 
 
 def test_comments_and_the_order_of_keys_do_not_matter(finished):

@@ -127,6 +127,6 @@ def test_every_rule_has_an_image(root, tmp_path, overlay):
     result = run_snakemake(root, "-n", "-s", str(outer), "--configfile", f"config/{overlay}.yaml", "--", AUDIT)
     images = dict(line.split("=") for line in result.stderr.splitlines() if re.fullmatch(r"\w+=\S+", line))
     assert len(images) > 30
-    own = {"sft": "sft"} | dict.fromkeys(("rl", "probe", "probe_variant", "evaluate", "pass_rates"), "rl")
+    own = {"sft": "sft"} | dict.fromkeys(("rl", "probe", "probe_variant", "memory", "evaluate", "pass_rates"), "rl")
     roles = {name: own.get(name, "cpu") if overlay == "paper" else "cpu" for name in images}
     assert images == {name: f"containers/{role}.sif" for name, role in roles.items()}
