@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from prism.core.benchmarks import find_benchmark
 from prism.core.csv_files import read_frame
@@ -19,6 +18,7 @@ from prism.core.study_tables import STUDY_TABLES
 from prism.stages.audit.paper import read_claims, read_version
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
+from prism.stages.page_templates import render_page
 from prism.stages.score_study.frames import METRIC_NAMES, METRICS, by_place, halves_text, interval_text
 from prism.stages.tables.notes import scale_note
 
@@ -72,15 +72,7 @@ def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecip
         "memory": _markdown(_memory(frames["memory"])) if "memory" in frames else "",
         "claims": _markdown(_claims(outcomes)),
     }
-    environment = Environment(
-        loader=PackageLoader("prism.stages", "templates"),
-        autoescape=False,  # Markdown
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    write_text(out, environment.get_template("findings.md.jinja").render(page))
+    write_text(out, render_page("findings.md.jinja", page))
 
 
 def _of_model(path: Path, model: str) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import prism
 from prism.core.csv_files import SIZES, is_numeric, read_table, rounded, size_in_words
@@ -23,6 +22,7 @@ from prism.core.progress import say
 from prism.core.results import PATTERNS, Results
 from prism.core.run_times import duration
 from prism.core.study_tables import STUDY_TABLES
+from prism.stages.page_templates import render_page
 from prism.stages.tables import scale_note
 
 PACKAGES = ("torch", "transformers", "llamafactory", "verl", "ray", "textworld", "alfworld", "snakemake")
@@ -128,14 +128,7 @@ def build_index_page(results: Path, shown: Shown, captions: Path, out: Path) -> 
         "files": [(name, what) for name, what in MORE_FILES.items() if (results / name).exists()],
         "results": Path(results).as_posix(),
     }
-    environment = Environment(
-        loader=PackageLoader("prism.stages", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(out, environment.get_template("index.html.jinja").render(page))
+    write_text(out, render_page("index.html.jinja", page))
     say(f"index page: {len(shown.tables)} tables, {len(shown.figures)} figures")
 
 

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
-from jinja2 import Environment, PackageLoader, StrictUndefined
 
 import prism
 from prism.core.csv_files import missing_column
@@ -21,6 +20,7 @@ from prism.core.progress import counted, say
 from prism.core.splits import RL, SFT, Split, split_by_quantile
 from prism.gradients.norm_files import FIXED_COLUMNS, NormFile, open_norms, read_shards
 from prism.gradients.profiles import ProfileGrid
+from prism.stages.page_templates import render_page
 from prism.stages.scores import score_probe
 from prism.tools.report.findings import FACTORS, SCORES, correlations, findings
 from prism.tools.report.packing import packed_array, packed_texts
@@ -89,14 +89,7 @@ def build_report(
         "profiles": _profiles(files),
         "texts": packed_texts(read_texts(files[0], data, ids)) if texts else "",
     }
-    environment = Environment(
-        loader=PackageLoader("prism.stages", "templates"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    write_text(out, environment.get_template("report.html.jinja").render(page))
+    write_text(out, render_page("report.html.jinja", page))
     say(f"{out}: {counted(len(ids), 'trajectory', 'trajectories')}")
 
 
