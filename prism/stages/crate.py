@@ -9,9 +9,8 @@ from __future__ import annotations
 import json
 import mimetypes
 import shutil
-from contextlib import suppress
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
 from pathlib import Path
 
 from rocrate.model.contextentity import ContextEntity
@@ -24,6 +23,7 @@ from prism.core.files import FOLDER_MARK, atomic_folder, sha256_file, write_json
 from prism.core.progress import say
 from prism.core.results import Results
 from prism.core.run_times import read_run
+from prism.core.versions import installed_version
 from prism.stages.tables import scale_note
 
 PROFILES = {
@@ -155,9 +155,8 @@ def _add_licences(rocrate: ROCrate, table: Path) -> None:
         if row["url"]:
             properties["url"] = row["url"]
         # an environment for RL alone has no LLaMA-Factory, and the other way round
-        with suppress(PackageNotFoundError):
-            if row["package"]:
-                properties["softwareVersion"] = version(row["package"])
+        if row["package"] and (found := installed_version(row["package"])):
+            properties["softwareVersion"] = found
         identifier = row["url"] or "#" + "-".join(row["name"].lower().split())
         rocrate.root_dataset.append_to("mentions", rocrate.add(ContextEntity(rocrate, identifier, properties)))
 

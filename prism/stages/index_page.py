@@ -6,7 +6,6 @@ import platform
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from prism.core.progress import say
 from prism.core.results import PATTERNS, Results
 from prism.core.run_times import duration
 from prism.core.study_tables import STUDY_TABLES
+from prism.core.versions import installed_version
 from prism.stages.page_templates import render_page
 from prism.stages.tables import scale_note
 
@@ -258,10 +258,5 @@ def _cost(summary: Path) -> dict[str, Any]:
 
 def _versions() -> list[tuple[str, str]]:
     """Versions of what the run rests on, as installed where the page is made; nothing of it is imported."""
-    found = [("Python", platform.python_version())]
-    for package in PACKAGES:
-        try:
-            found.append((package, version(package)))
-        except PackageNotFoundError:
-            continue
-    return found
+    installed = ((package, installed_version(package)) for package in PACKAGES)
+    return [("Python", platform.python_version()), *(found for found in installed if found[1])]

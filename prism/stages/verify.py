@@ -5,7 +5,6 @@ from __future__ import annotations
 import platform
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +12,7 @@ import numpy as np
 import prism
 from prism.core.agreement import Agreement, Compared, same_losses, same_norms, same_ranks, same_sides
 from prism.core.comparisons import ALPHA, Comparison, compare, holm
+from prism.core.concentration import PAPER_METRICS
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.evaluations import read_evaluation
@@ -21,13 +21,13 @@ from prism.core.paper_tables import success_of
 from prism.core.progress import say
 from prism.core.results import Results
 from prism.core.splits import read_split
+from prism.core.versions import installed_version
 from prism.gradients.norm_files import open_norms, read_shards
 from prism.stages.scores import score_probe
 
 IDENTICAL, REPRODUCED, NOT_REPRODUCED = "identical", "reproduced", "not reproduced"
 # in the order in which one rests on the other
 STAGES = ("data", "norms", "scores", "splits", "SFT", "evaluations")
-ROUTED_BY = ("gini", "kurtosis", "cv")
 DATA = ("trajectories", "panels")
 LIBRARIES = ("torch", "transformers", "llamafactory", "verl", "alfworld", "numpy", "snakemake")
 # what decides which kernels a CPU runs
@@ -154,7 +154,7 @@ def _compare_probes(run: Results, recorded: Results, benchmark: str, backbone: s
     ids, expected = score_probe([open_norms(path) for path in theirs])
     table = read_table(run.scores(benchmark, backbone))
     rows = {name: row for row, name in enumerate(table.column("id"))}
-    for score in ROUTED_BY:
+    for score in PAPER_METRICS:
         numbers = table.numbers(score)
         if rows.keys() != set(ids):
             yield Finding("scores", f"{place}: {score}", str(Agreement.differs), "scores of other trajectories")
@@ -199,11 +199,7 @@ def _compare_evaluations(run: Results, recorded: Results) -> Iterator[Finding]:
 def machine_facts() -> dict[str, object]:
     """What a number may depend on: CPU with its instruction sets, system, versions."""
     versions = {"python": platform.python_version(), "prism": prism.__version__}
-    for name in LIBRARIES:
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "not installed"
+    versions |= {name: installed_version(name) or "not installed" for name in LIBRARIES}
     cpu = {"model": platform.processor() or platform.machine(), "flags": []}
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()

@@ -12,10 +12,10 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from prism.core.progress import say
+from prism.core.versions import installed_version
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 TOKENIZER = REPOSITORY / "resources" / "backbones" / "tiny-qwen3"
@@ -79,10 +79,8 @@ def examine() -> list[Finding]:
 
 
 def _package(name: str, purpose: str, *, required: bool = False) -> Finding:
-    try:
-        return Finding(name, OK, f"{version(name)}, {purpose}", required)
-    except PackageNotFoundError:
-        return Finding(name, MISSING, purpose, required)
+    found = installed_version(name)
+    return Finding(name, OK if found else MISSING, f"{found}, {purpose}" if found else purpose, required)
 
 
 def _program(name: str, purpose: str, instead: str = "") -> Finding:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import platform
-from importlib.metadata import PackageNotFoundError, version
 
 import prism
+from prism.core.versions import installed_version
 
 # the packages by which a part is known; each stands in the part's list in pyproject.toml
 PARTS = {
@@ -28,17 +28,10 @@ def describe() -> list[str]:
 
 
 def _found(part: str, packages: tuple[str, ...]) -> str:
-    versions = {package: _version(package) for package in packages}
+    versions = {package: installed_version(package) for package in packages}
     here = ", ".join(f"{package} {found}" for package, found in versions.items() if found)
     missing = [package for package, found in versions.items() if not found]
     if not missing:
         return here
     remedy = f"no {', '.join(missing)}: pip install '.[{part}]' in the repository"
     return f"{here}; {remedy}" if here else remedy
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return ""
