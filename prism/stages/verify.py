@@ -46,7 +46,7 @@ class Finding:
 
     stage: str
     result: str
-    agreement: str
+    agreement: Agreement
     detail: str
 
 
@@ -85,7 +85,8 @@ def verify(results: Path, against: Path, out_json: Path, out_md: Path) -> str:
     run, record = Results(results), Record(Path(against))
     if not run.find("norms", "evaluations"):
         raise BadInput(results, "holds no finished run", "run the workflow first")
-    findings = list(compare_runs(run, record))
+    data = data_hashes(run)
+    findings = list(compare_runs(run, data, record))
     verdict, departure = judge(findings)
     certificate = {
         "run": str(results),
@@ -94,8 +95,7 @@ def verify(results: Path, against: Path, out_json: Path, out_md: Path) -> str:
         "departs_at": departure,
         "findings": [asdict(finding) for finding in findings],
         "machine": machine_facts(),
-        "hashes": data_hashes(run)
-        | {run.relative(path): sha256_file(path) for path in run.find("norms", "splits", "evaluations")},
+        "hashes": data | {run.relative(path): sha256_file(path) for path in run.find("norms", "splits", "evaluations")},
     }
     write_json(out_json, certificate)
     write_text(out_md, "\n".join(_page(certificate, findings)))
@@ -112,12 +112,19 @@ def judge(findings: list[Finding]) -> tuple[str, str]:
     return IDENTICAL, ""
 
 
-def compare_runs(run: Results, record: Record) -> Iterator[Finding]:
-    """Every recorded result beside the run's, stage by stage. What the run has beyond it is not looked at."""
+def compare_runs(run: Results, data: Mapping[str, str], record: Record) -> Iterator[Finding]:
+    """Every recorded result beside the run's, stage by stage. What the run has beyond it is not looked at.
+
+    Args:
+        data: the run's `data_hashes`.
+    """
     for name, digest in record.data.items():
-        path = run.root / name
-        same = path.is_file() and sha256_file(path) == digest
-        yield _finding("data", name, Compared(Agreement.equal if same else Agreement.differs, float(same), "same hash"))
+        if name not in data:
+            yield _missing("data", name)
+        elif data[name] == digest:
+            yield Finding("data", name, Agreement.equal, "same hash")
+        else:
+            yield Finding("data", name, Agreement.differs, "another hash")
     probes = {record.results.probed(path) for path in record.results.find("norms")}
     for benchmark, backbone in sorted(probes):
         yield from _compare_probes(run, record.results, benchmark, backbone)
@@ -135,12 +142,12 @@ def compare_runs(run: Results, record: Record) -> Iterator[Finding]:
     yield from _compare_evaluations(run, record.results)
 
 
-def _finding(stage: str, result: object, found: Compared) -> Finding:
-    return Finding(stage, str(result), str(found.agreement), f"{found.what} {found.value:.3g}")
+def _finding(stage: str, result: str, found: Compared) -> Finding:
+    return Finding(stage, result, found.agreement, f"{found.what} {found.value:.3g}")
 
 
-def _missing(stage: str, result: object) -> Finding:
-    return Finding(stage, str(result), str(Agreement.differs), "the run has no such file")
+def _missing(stage: str, result: str) -> Finding:
+    return Finding(stage, result, Agreement.differs, "the run has no such file")
 
 
 def _compare_probes(run: Results, recorded: Results, benchmark: str, backbone: str) -> Iterator[Finding]:
@@ -153,14 +160,12 @@ def _compare_probes(run: Results, recorded: Results, benchmark: str, backbone: s
     yield _finding("norms", place, same_norms(read_shards(mine), read_shards(theirs)))
     ids, expected = score_probe([open_norms(path) for path in theirs])
     table = read_table(run.scores(benchmark, backbone))
-    rows = {name: row for row, name in enumerate(table.column("id"))}
+    # both are sorted by id
+    if table.column("id") != ids:
+        yield Finding("scores", place, Agreement.differs, "scores of other trajectories")
+        return
     for score in PAPER_METRICS:
-        numbers = table.numbers(score)
-        if rows.keys() != set(ids):
-            yield Finding("scores", f"{place}: {score}", str(Agreement.differs), "scores of other trajectories")
-        else:
-            values = np.array([numbers[rows[name]] for name in ids])
-            yield _finding("scores", f"{place}: {score}", same_ranks(values, expected[score]))
+        yield _finding("scores", f"{place}: {score}", same_ranks(np.array(table.numbers(score)), expected[score]))
 
 
 def _compare_evaluations(run: Results, recorded: Results) -> Iterator[Finding]:
@@ -173,14 +178,12 @@ def _compare_evaluations(run: Results, recorded: Results) -> Iterator[Finding]:
             continue
         mine, theirs = read_evaluation(run.root / name), read_evaluation(path)
         if (mine.panel_sha256, mine.task_ids) != (theirs.panel_sha256, theirs.task_ids):
-            yield Finding("evaluations", str(name), str(Agreement.differs), "another panel")
+            yield Finding("evaluations", name, Agreement.differs, "another panel")
         elif mine.recipe != theirs.recipe:
             keys = [key for key in {**mine.recipe, **theirs.recipe} if mine.recipe.get(key) != theirs.recipe.get(key)]
-            yield Finding("evaluations", str(name), str(Agreement.differs), f"other settings: {', '.join(keys)}")
+            yield Finding("evaluations", name, Agreement.differs, f"other settings: {', '.join(keys)}")
         elif read_json(mine.path)["episodes"] == read_json(path)["episodes"]:
-            yield Finding(
-                "evaluations", str(name), str(Agreement.equal), f"{len(mine.task_ids)} episodes, the same actions"
-            )
+            yield Finding("evaluations", name, Agreement.equal, f"{len(mine.task_ids)} episodes, the same actions")
         else:
             measure = success_of(mine.benchmark)
             tested.append((name, compare(mine.values(measure)[None], theirs.values(measure)[None])))
@@ -189,8 +192,8 @@ def _compare_evaluations(run: Results, recorded: Results) -> Iterator[Finding]:
         low, high = 100 * found.low, 100 * found.high
         yield Finding(
             "evaluations",
-            str(name),
-            str(agreement),
+            name,
+            agreement,
             f"{100 * found.difference:+.1f} points [{low:.1f}, {high:.1f}], "
             f"{found.better} tasks won, {found.worse} lost, corrected p {p:.2g}",
         )
