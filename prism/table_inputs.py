@@ -76,6 +76,10 @@ class TableInputs:
     def _behind(self, table: str) -> list[Path]:
         return [*self.splits(table), *self.evaluations(table), *self.cells(table)]
 
+    def certificate(self, records: str) -> list[Path]:
+        """The certificate of this run, where a run of its scale is recorded."""
+        return [self.results.certificate("json")] if Path(records, "manifest.json").is_file() else []
+
     def whole_run(self) -> list[Path]:
         """Everything that a plain `snakemake` makes."""
         results = self.results

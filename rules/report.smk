@@ -60,9 +60,7 @@ rule verify:
 rule crate:
     input:
         "<results>/index.html",
-        ["<results>/certificate.json"]
-        if Path(RECORDED, "manifest.json").is_file()
-        else [],
+        INPUTS.certificate(RECORDED),
         licences=shipped("resources/licences.csv"),
     output:
         metadata="<results>/ro-crate-metadata.json",

@@ -9,12 +9,14 @@ def unpacked(source):
     cached = source.hosted_repo.repo
     commit = cached.commit(source.ref).hexsha
     folder = Path(".snakemake/prism", commit).absolute()
+    if folder.is_dir():
+        return folder
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as temporary:
         with Path(temporary, "all.tar").open("wb") as stream:
             cached.archive(stream, commit)
         shutil.unpack_archive(stream.name, f"{temporary}/files", filter="data")
-        # it may be there already
+        # another process may have been quicker
         with suppress(OSError):
             Path(temporary, "files").rename(folder)
     return folder
