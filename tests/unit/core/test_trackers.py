@@ -1,7 +1,5 @@
 """Trackers: off unless wanted, offline unless the user says more."""
 
-from pathlib import Path
-
 import pytest
 
 from prism.core.results import Results
@@ -36,5 +34,5 @@ def test_verl_writes_tensorboards_files_there(tmp_path, monkeypatch):
 
 
 def test_a_run_is_called_by_its_place():
-    work = Path("results/demo/work/rl/alfworld/tiny/base--grpo--all/seed0")
+    work = Results("results/demo").work_of("results/demo/rl/alfworld/tiny/base--grpo--all/seed0")
     assert Results.training_name(work) == "rl/alfworld/tiny/base--grpo--all/seed0"
