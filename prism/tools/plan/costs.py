@@ -2,7 +2,8 @@
 
 The model, per job (all constants in ``resources/plan/assumptions.yaml``):
 
-- probe: Table 3's probing time, divided by the number of shards, on one GPU instead of eight, plus the start.
+- probe, also of a variant: Table 3's probing time, divided by the number of shards, on one GPU instead of eight, plus
+  the start.
 - SFT: Table 3's time on half of the corpus, times the share of the corpus over one half.
 - both are for one sequence a trajectory; step rows have more tokens and take that many times longer.
 - RL: the row of Table 3 that is this very run, else linear in the share of the corpus; runs from an SFT checkpoint have
@@ -75,12 +76,13 @@ class CostModel:
         hours, basis = measured_hours(job), "measured"
         if hours is None:
             hours, basis = self._modelled(job)
-        storage, work = self._assumptions["storage_gb"], self._assumptions["work_gb"]
-        return Cost(hours, basis, storage.get(job.rule, storage["default"]), work.get(job.rule, 0.0))
+        work_gb = self._assumptions["work_gb"].get(job.rule, 0.0)
+        return Cost(hours, basis, _of_job(self._assumptions["storage_gb"], job), work_gb)
 
     def _modelled(self, job: Job) -> tuple[float, str]:
         stages = {
             "probe": self._probe,
+            "probe_variant": self._probe,
             "sft": self._sft,
             "rl": self._rl,
             "evaluate": self._evaluation,
@@ -89,8 +91,7 @@ class CostModel:
         if job.rule in stages:
             hours, basis = stages[job.rule](job)
             return hours + self._model["start_hours"][job.rule], basis
-        hours = self._model["cpu_hours"]
-        return hours.get(job.rule, hours["default"]), "model"
+        return _of_job(self._model["cpu_hours"], job), "model"
 
     def _probe(self, job: Job) -> tuple[float, str]:
         whole, rows = self._table3[job.wildcards["benchmark"]]["probe"], self._tokens(job)
@@ -159,6 +160,12 @@ class CostModel:
     def co2_kg(self, gpu_hours: float) -> float:
         """CO2 of that electricity."""
         return self.energy_kwh(gpu_hours) * self._assumptions["energy"]["kilogram_co2_per_kwh"]
+
+
+def _of_job(assumed: Mapping[str, Any], job: Job) -> float:
+    """What is assumed of a job's rule, or of the rule's jobs of one benchmark; else the default."""
+    value = assumed.get(job.rule, assumed["default"])
+    return value.get(job.wildcards["benchmark"], assumed["default"]) if isinstance(value, Mapping) else value
 
 
 def _basis(is_row: bool) -> str:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 
 import pytest
 import yaml
@@ -108,6 +109,39 @@ def test_the_shards_of_a_probe_add_up_to_table_3(model):
     shards = [job(number, "probe", 1, benchmark="webshop", shard=str(number), shards="8") for number in range(8)]
     hours = [model.cost(one).hours - model._model["start_hours"]["probe"] for one in shards]
     assert sum(hours) == pytest.approx(8 * 108 / 3600)
+
+
+def test_a_variant_of_the_probe_costs_what_a_probe_does(model):
+    settings = {
+        "gpus": 1,
+        "benchmark": "alfworld",
+        "shards": "8",
+        "command": """prism probe --recipe '{"layout":"steps"}'""",
+    }
+    assert model.cost(job(1, "probe_variant", **settings)) == model.cost(job(1, "probe", **settings))
+
+
+def test_a_small_job_takes_what_is_assumed_of_its_rule_and_benchmark(model):
+    known = {
+        ("games", "alfworld"): (0.5, 3.0),
+        ("games", "webshop"): (0.02, 6.0),
+        ("games", "drawers"): (0.02, 0.001),
+        ("eto_trajectories", "alfworld"): (1.0, 0.001),
+        ("expert_trajectories", "webshop"): (0.5, 0.001),
+        ("split", "alfworld"): (0.02, 0.001),
+    }
+    for (rule, benchmark), expected in known.items():
+        cost = model.cost(job(1, rule, 0, benchmark=benchmark))
+        assert (cost.hours, cost.storage_gb) == expected, (rule, benchmark)
+    assert model.cost(job(1, "backbone", 0, backbone="Qwen3-8B")).hours == 0.3
+
+
+def test_what_is_assumed_of_rules_names_rules_that_there_are(root, model):
+    rules = "\n".join(path.read_text() for path in (root / "rules").glob("*.smk"))
+    known = set(re.findall(r"^rule (\w+):", rules, re.MULTILINE)) | {"probe", "probe_variant", "default"}
+    assumed = model._assumptions
+    for by_rule in (model._model["start_hours"], model._model["cpu_hours"], assumed["storage_gb"], assumed["work_gb"]):
+        assert set(by_rule) <= known
 
 
 def test_the_shards_of_the_pass_rates_add_up_whatever_their_number(model):
