@@ -56,11 +56,6 @@ def kind_of_data(data: str | Path | DataSource) -> str:
     return TRAJECTORIES if expert else CHATS
 
 
-def holds_trajectories(data: str | Path | DataSource) -> bool:
-    """Whether a data set holds expert trajectories, not what people bring."""
-    return kind_of_data(data) == TRAJECTORIES
-
-
 def read_chats(data: str | Path | DataSource) -> list[Chat]:
     """All chats of a data set, checked."""
     return list(stream_chats(data))
@@ -133,36 +128,20 @@ def parse_id(record: Mapping[str, Any], number: int | str, place: str) -> str:
 
 
 def parse_chat(record: Mapping[str, Any], number: int | str, place: str) -> Chat:
-    """A record of any format as a chat.
+    """A record of any format as a chat, checked.
 
     Args:
         number: of the line or record, the id of a chat without one.
         place: file and line, for errors.
-    """
-    record = to_openai(record, place)
-    system = record.get("system")
-    return make_chat(
-        parse_id(record, number, place),
-        record["messages"],
-        record.get("tools"),
-        place,
-        system if isinstance(system, str) else "",
-    )
-
-
-def make_chat(identifier: str, turns: Any, tools: Any, place: str, system: str = "") -> Chat:
-    """A chat of OpenAI messages, checked; what readers of any format end in.
-
-    Args:
-        turns: messages with role, content and whatever else `prism.core.messages` knows, as a file has them.
-        tools: a list of tool schemas, a text that holds one, or None.
-        system: the system message, where the messages do not start with one.
 
     Raises:
         BadInput: names the message that cannot be used.
     """
-    messages = parse_messages(turns, place, system)
-    return Chat(identifier, tuple(messages), _parse_tools(tools, place), place, tuple(unread_fields(turns)))
+    record = to_openai(record, place)
+    identifier, turns, system = parse_id(record, number, place), record["messages"], record.get("system")
+    messages = parse_messages(turns, place, system if isinstance(system, str) else "")
+    tools = _parse_tools(record.get("tools"), place)
+    return Chat(identifier, tuple(messages), tools, place, tuple(unread_fields(turns)))
 
 
 def _parse_tools(tools: Any, place: str) -> list[dict] | None:
