@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from prism.core.chats import TOKENS, TRAJECTORIES, Chat, kind_of_data, read_chats
-from prism.core.csv_files import read_table
+from prism.core.csv_files import Table, read_table
 from prism.core.data_source import DataSource
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, check_apart, check_folder_output, write_json, write_text
@@ -62,7 +62,9 @@ def route(
     parent = Path(out_csv).parent
     halves = {}
     if emit:
-        chats, source = _scored_corpus(Path(scores_csv), data)
+        # the table of a random score has no head
+        scored = read_table(scores_csv)
+        chats, source = _scored_corpus(scored, data)
         regimes = dict(zip(table.column("id"), split.regimes, strict=True))
         for name in emit:
             check_folder_output(parent / name)
@@ -71,7 +73,7 @@ def route(
             regime, files = EMITTERS[name]
             half = _half(chats, regimes, regime)
             if name == RENDERED and kind_of_data(source) != TRAJECTORIES:
-                halves[parent / name] = rendered_files(half, probed_encoder(table))
+                halves[parent / name] = rendered_files(half, probed_encoder(scored))
             else:
                 halves[parent / name] = files(half)
     # nothing was written so far, and all of it appears together
@@ -87,16 +89,15 @@ def route(
         say(f"wrote {folder}: {', '.join(files)}")
 
 
-def _scored_corpus(scores_csv: Path, data: str | Path | None) -> tuple[list[Chat], DataSource]:
+def _scored_corpus(table: Table, data: str | Path | None) -> tuple[list[Chat], DataSource]:
     """The corpus that was scored, as chats, and where it is."""
-    table = read_table(scores_csv)
     path = data or table.note("data")
     if path is None:
-        raise BadInput(scores_csv, "does not name the corpus it was made from", "name it with --data")
+        raise BadInput(table.path, "does not name the corpus it was made from", "name it with --data")
     source = DataSource.with_options(str(path), table.note("data_options"))
     chats = _read_corpus(source)
     if source.sha256() != table.note("data_sha256"):
-        raise BadInput(path, f"is not the corpus that {scores_csv} was made from", "probe and score it again")
+        raise BadInput(path, f"is not the corpus that {table.path} was made from", "probe and score it again")
     return chats, source
 
 

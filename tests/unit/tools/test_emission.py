@@ -18,6 +18,7 @@ from prism.core.chats import read_chats
 from prism.core.csv_files import write_table
 from prism.core.errors import BadInput
 from prism.core.files import sha256_file
+from prism.core.splits import read_split
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import chat_facts
 from prism.tools.route import route
@@ -150,6 +151,15 @@ def test_another_rendering_is_emitted_as_it_was_probed(tmp_path, llamafactory, m
     _, ((ids, _),) = what_llamafactory_makes(folder, model, settings)
     encoder = ChatEncoder(load_tokenizer(model), CONTEXT, form)
     assert [ids] == [row.input_ids for row in encoder.encode(read_chats(tmp_path / "my.jsonl")[0]).rows]
+
+
+def test_the_halves_of_a_random_split_are_emitted_as_they_were_probed_too(tmp_path, model):
+    scores = scored(tmp_path, model, [{"id": name, **CASES["plain"]} for name in "abcd"])
+    route(scores, "random-seed0", 50, tmp_path / "split.csv", ["llamafactory"])
+    emitted = json.loads((tmp_path / "llamafactory/prism_sft.json").read_text())
+    to_sft = {name for name, side in read_split(tmp_path / "split.csv").items() if side == "sft"}
+    assert {one["id"] for one in emitted} == to_sft
+    assert len(to_sft) == 2
 
 
 def test_another_template_than_was_probed_is_refused(tmp_path, model):
