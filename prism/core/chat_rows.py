@@ -47,6 +47,14 @@ class ChatEncoder:
         Raises:
             BadInput: the template refuses the chat or writes nothing of an answer.
         """
+        return self.encode_with_texts(chat)[0]
+
+    def encode_with_texts(self, chat: Chat) -> tuple[Encoded, list[list[TextSpan]]]:
+        """As `encode`, with the rows as text, prompts and answers in turn; each text is tokenized by itself.
+
+        Raises:
+            BadInput: as `encode`.
+        """
         tokenizer, context_length, loss_on = self.settings
         rows, unrendered = self._render(chat)
         spans = [[self._tokenize(span) for span in row] for row in rows]
@@ -54,11 +62,7 @@ class ChatEncoder:
         if any(row[:1] and row[0][0][:2] == [start, start] for row in spans):
             raise BadInput(chat.place, "its tokens begin with two beginning-of-text tokens",
                            "take the token out of the chat or the chat template")  # fmt: skip
-        return join_spans(spans, context_length, loss_on, unrendered)
-
-    def texts(self, chat: Chat) -> list[list[TextSpan]]:
-        """The rows of a chat as text, prompts and answers in turn; each text is tokenized by itself."""
-        return self._render(chat)[0]
+        return join_spans(spans, context_length, loss_on, unrendered), rows
 
     def _tokenize(self, span: TextSpan) -> Span:
         text, is_response = span

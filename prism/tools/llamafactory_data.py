@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from prism.core.chat_rows import ChatEncoder
+from prism.core.chat_rows import ChatEncoder, TextSpan
 from prism.core.chats import Chat
 from prism.core.errors import BadInput
 from prism.core.progress import say
@@ -34,8 +34,11 @@ def rendered_files(chats: Sequence[Chat], encoder: ChatEncoder) -> dict[str, Any
     Raises:
         BadInput: a text would not reach the tokenizer as it is.
     """
-    records = [record for chat in chats for record in _rendered_records(chat, encoder)]
-    cut = sum(encoder.encode(chat).truncated > 0 for chat in chats)
+    records, cut = [], 0
+    for chat in chats:
+        encoded, rows = encoder.encode_with_texts(chat)
+        records += _rendered_records(chat, rows)
+        cut += encoded.truncated > 0
     _, context_length, loss_on = encoder.settings
     if cut:
         say(f"llamafactory: {cut} chats are longer than {context_length} tokens; LLaMA-Factory cuts them its own way")
@@ -48,8 +51,8 @@ def rendered_files(chats: Sequence[Chat], encoder: ChatEncoder) -> dict[str, Any
     return {**_dataset(records, {"messages": "messages"}), f"{DATASET}.yaml": yaml.safe_dump(settings)}
 
 
-def _rendered_records(chat: Chat, encoder: ChatEncoder) -> Iterator[dict[str, Any]]:
-    for number, row in enumerate(encoder.texts(chat), 1):
+def _rendered_records(chat: Chat, rows: Sequence[Sequence[TextSpan]]) -> Iterator[dict[str, Any]]:
+    for number, row in enumerate(rows, 1):
         for text, is_response in row:
             if not is_response and _FILLED_IN in text:
                 raise BadInput(
