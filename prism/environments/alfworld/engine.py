@@ -14,9 +14,6 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json
 from prism.environments.alfworld import memo, packages
 
-NOTHING_HAPPENS = "Nothing happens."
-"""The engine's answer to every action that is not admissible."""
-
 _BANNER = "-= Welcome to TextWorld, ALFRED! =-"
 _TASK = re.compile(r"Your task is to: (.*)")
 _GAME_KEYS = ("pddl_domain", "grammar", "pddl_problem")

@@ -8,6 +8,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prism.cli import app
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
 from prism.core.trajectories import Trajectory, read_trajectories
@@ -20,7 +21,7 @@ from prism.environments.alfworld.data import (
     think,
 )
 from prism.environments.alfworld.dataset import GamesRecipe, generate_games, read_games
-from prism.environments.alfworld.engine import NOTHING_HAPPENS, AlfworldEnvironment
+from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, corrupt, play
 from prism.environments.alfworld.games import TASK_TYPES
 from prism.environments.base import read_panel
@@ -61,7 +62,7 @@ def test_trajectories_win_when_they_are_replayed(games_dir: Path, corpus: list[T
             assert not feedback.done
             assert step.demonstrated == (step.action in step.admissible)
             feedback = environment.step(step.action)
-            assert step.demonstrated or feedback.observation == NOTHING_HAPPENS
+            assert step.demonstrated or feedback.observation == BENCHMARKS["alfworld"].refusal
         assert feedback.success
 
 

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from prism.core.benchmarks import BENCHMARKS
 from prism.core.errors import BadInput
-from prism.environments.alfworld.engine import NOTHING_HAPPENS, AlfworldEnvironment, clean_observation, task_of
+from prism.environments.alfworld.engine import AlfworldEnvironment, clean_observation, task_of
 from prism.environments.alfworld.game_files import write_game
 from prism.environments.alfworld.games import GameSize, generate_split
 
@@ -99,7 +100,7 @@ def test_unknown_actions_change_nothing(games: list[str], action: str) -> None:
     environment = AlfworldEnvironment(games[0])
     before = environment.reset()
     after = environment.step(action)
-    assert after.observation == NOTHING_HAPPENS
+    assert after.observation == BENCHMARKS["alfworld"].refusal
     assert after.admissible == before.admissible
     assert not after.done
 
@@ -155,7 +156,7 @@ def test_an_endless_search_is_cut_off(games: list[str], monkeypatch: pytest.Monk
 
     monkeypatch.setattr(environment._engine.unwrapped._pddl_state, "replan", search_forever)
     assert environment.plan(cpu_seconds=1) == []
-    assert environment.step("dance").observation == NOTHING_HAPPENS
+    assert environment.step("dance").observation == BENCHMARKS["alfworld"].refusal
 
 
 def test_loading_leaves_the_command_line_arguments_alone(games: list[str], tmp_path: Path) -> None:
