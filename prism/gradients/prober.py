@@ -9,18 +9,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import TypeVar
 
 import torch
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from prism.core.errors import NotFinite, PrismError
 from prism.core.progress import say
 from prism.gradients.attention import IMPLEMENTATION
 from prism.gradients.collecting import AtPredictors, Collector, ProbedLinear, share_inputs
 from prism.gradients.loss import backward_of_losses
+from prism.gradients.memory_plan import checkpoint_layers
 from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import frobenius
 from prism.gradients.packs import Pack, Sample, build_pack, plan_packs, useful_length
@@ -91,16 +90,14 @@ class GradientProber:
         self.model = model.eval().requires_grad_(False)
         self.model.set_attn_implementation(IMPLEMENTATION)
         self.device = next(model.parameters()).device
-        layers = decoder_layers(model)
         projections = find_projections(model) if projections is None else projections
         self.names = [projection.name for projection in projections]
         self._collector = Collector(len(projections))
         places = self._install(projections)
         replace_rms_norms(model)
-        self._restrict_last_layer(layers[-1], places)
+        self._restrict_last_layer(decoder_layers(model)[-1], places)
         if gradient_checkpointing:
-            for layer in layers:
-                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            checkpoint_layers(model)
 
     def probe(self, packs: Sequence[Sequence[Sample]]) -> Iterator[list[ProbedSample]]:
         """Probe samples pack by pack (see `plan_packs`); norms do not depend on the packing beyond rounding.

@@ -9,19 +9,18 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator, Sequence
-from functools import partial
 
 import torch
 import torch.nn.functional as F
 from torch import nn
-from torch.utils.checkpoint import checkpoint
 
 from prism.core.errors import PrismError
 from prism.core.prompts import Row
+from prism.gradients.memory_plan import checkpoint_layers
 from prism.gradients.norms import frobenius
 from prism.gradients.packs import Sample, useful_length
 from prism.gradients.prober import ProbedSample, checked, unless_out_of_memory
-from prism.gradients.projections import Part, Projection, decoder_layers
+from prism.gradients.projections import Part, Projection
 
 
 class RowByRowProber:
@@ -46,8 +45,7 @@ class RowByRowProber:
         _use_exact_kernels(model)
         self._keeps_logits = "logits_to_keep" in inspect.signature(model.forward).parameters
         if gradient_checkpointing:
-            for layer in decoder_layers(model):
-                layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+            checkpoint_layers(model)
         self._sums: dict[nn.Parameter, torch.Tensor] = {}
         self._squares = torch.zeros(0)
         self._is_last_row = True
