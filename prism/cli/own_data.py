@@ -21,7 +21,7 @@ def probe(
     out: Annotated[Path, typer.Option(parser=output_file, help="parquet file to write")],
     columns: Annotated[str, typer.Option(help="names of the data's columns: messages=dialog,id=uid")] = "",
     split: Annotated[str | None, typer.Option(help="of a folder or a Hub data set, instead of train")] = None,
-    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next ten options")] = None,
+    recipe: Annotated[str | None, typer.Option(help="settings as JSON; replaces the next twelve options")] = None,
     context_length: Annotated[int, typer.Option(help="tokens a row may have; longer ones are truncated")] = 4096,
     layout: Annotated[
         str, typer.Option(help="of expert trajectories: steps (a row a step) or conversation (one row)")
