@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -177,8 +178,6 @@ def test_layout_and_loss_change_norms_and_the_hash_of_the_prompts(whole, model, 
 
 def broken_model(model, folder, change):
     """A copy of the model folder after `change`, which gets its weights and its path."""
-    import shutil
-
     shutil.copytree(model, folder)
     weights = load_file(folder / "model.safetensors")
     change(weights, folder)
@@ -270,22 +269,11 @@ def test_an_interrupted_probe_says_how_to_go_on(model, corpus, tmp_path, monkeyp
 def test_a_file_gets_lines_and_no_bars(root, model, tmp_path):
     data = tmp_path / "chat.jsonl"
     data.write_text('{"messages": [{"role": "user", "content": "look"}, {"role": "assistant", "content": "look"}]}\n')
-    command = [
-        sys.executable,
-        "-m",
-        "prism",
-        "probe",
-        "--model",
-        model,
-        "--data",
-        data,
-        "--out",
-        tmp_path / "n.parquet",
-    ]
+    out = tmp_path / "n.parquet"
+    command = [sys.executable, "-m", "prism", "probe", "--model", model, "--data", data, "--out", out]
     printed = subprocess.run(command, cwd=root, capture_output=True, check=True).stderr
-    assert (
-        b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 1024 tokens" in printed
-    )  # the model's
+    # the context is the model's
+    assert b"probe: 1 trajectory -> 1 row, 8 tokens (2 with loss), 0 cut at the context of 1024 tokens" in printed
     assert b"\r" not in printed
     assert b"\x1b" not in printed
 

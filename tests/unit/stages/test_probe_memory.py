@@ -109,18 +109,8 @@ def test_a_model_that_is_probed_row_by_row_cannot_be_streamed(model, tmp_path):
 
 def test_the_command_knows_two_ways(root, model, tmp_path):
     data = write(tmp_path / "c.jsonl", {"id": "x", "messages": OPENAI})
-    command = [
-        sys.executable,
-        "-m",
-        "prism",
-        "probe",
-        "--model",
-        model,
-        "--data",
-        data,
-        "--out",
-        tmp_path / "n.parquet",
-    ]
+    out = tmp_path / "n.parquet"
+    command = [sys.executable, "-m", "prism", "probe", "--model", model, "--data", data, "--out", out]
     wrong = subprocess.run([*command, "--memory", "some"], cwd=root, capture_output=True, text=True)
     assert wrong.returncode == 2
     assert "'some' is neither auto nor fixed" in wrong.stderr
