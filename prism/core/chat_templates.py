@@ -159,10 +159,15 @@ class ChatTemplate:
                 raise refusal from None
             self._calls_as_text = True
             return text
-        if any(str(arguments) in text for message in shaped for arguments in _arguments(message) if arguments):
-            self._calls_as_text = True
-            return self._render(spelt, place, wanted)
-        return text
+        printed = [str(arguments) for message in shaped for arguments in _arguments(message) if arguments]
+        if not any(arguments in text for arguments in printed):
+            return text
+        # a message may hold them too, as Python prints them: what it says stands in both texts
+        as_text = self._render(spelt, place, wanted)
+        if all(as_text.count(arguments) >= text.count(arguments) for arguments in printed):
+            return text
+        self._calls_as_text = True
+        return as_text
 
     def _shape(self, message: Mapping[str, Any]) -> dict[str, Any]:
         return {self._thoughts if key == _THOUGHTS[0] else key: value

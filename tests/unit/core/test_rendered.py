@@ -97,6 +97,13 @@ def test_arguments_as_text_are_not_encoded_twice(name, request):
     assert "\\" not in tokenizer.decode(as_text.rows[0].input_ids)
 
 
+def test_arguments_that_a_message_quotes_as_python_prints_them_are_not_encoded_twice(llama):
+    template, calling = ChatTemplate(llama), {**ANSWER, "content": "", "tool_calls": [call({"place": "desk 1"})]}
+    for asked in ("go to {'place': 'desk 1'}", "go to desk 1"):
+        text = template.render([{**USER, "content": asked}, calling], "here", add_generation_prompt=False)
+        assert text.endswith('{"name": "look", "parameters": {"place": "desk 1"}}<|eot_id|>')
+
+
 @pytest.mark.parametrize(
     "written", ["c.function.name + c.function.arguments", "c.function.name ~ '(' ~ c.function.arguments ~ ')'"]
 )
