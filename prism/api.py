@@ -40,8 +40,9 @@ class Norms:
 
     Attributes:
         frame: a row a chat, in the order given, by id: loss (mean over the response tokens, nats), response_tokens,
-            truncated (rows cut at the context length), then 7L Frobenius norms ``layers.{l}.{module}``.
-        parameter_counts: number of weights of each of the 7L matrices.
+            truncated (rows cut at the context length), then the Frobenius norms, a column a matrix: 7L, named
+            ``layers.{l}.{module}``, where layers have just the seven.
+        parameter_counts: number of weights of each of these matrices.
     """
 
     frame: pd.DataFrame
