@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pyarrow.parquet as pq
 import pytest
@@ -45,6 +46,7 @@ def test_five_commands(tmp_path, style):
     model = save_toy_model(tmp_path / "model")
     data = write(tmp_path / "my.jsonl", *chats(style))
     norms, scores, split, picture = (tmp_path / name for name in ("n.parquet", "s.csv", "out/split.csv", "p.svg"))
+    told = {}
     for command in (
         ["probe", "--model", model, "--data", data, "--out", norms, "--context-length", "256"],
         ["score", norms, "--out", scores],
@@ -54,6 +56,7 @@ def test_five_commands(tmp_path, style):
     ):
         result = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
         assert result.exit_code == 0, result.output
+        told[command[0]] = result.output
     regimes = dict(zip(read_table(split).column("id"), read_table(split).column("regime"), strict=True))
     assert sorted(regimes.values()) == ["rl"] * 10 + ["sft"] * 10
     sft = json.loads((tmp_path / "out/llamafactory/prism_sft.json").read_text())
@@ -62,7 +65,8 @@ def test_five_commands(tmp_path, style):
     assert {record["extra_info"]["id"] for record in rl} == {name for name, one in regimes.items() if one == "rl"}
     assert rl[0]["prompt"][0] == OPENAI[0]
     assert rl[0]["reward_model"]["ground_truth"] == "go to bed 1"
-    assert "layers.1.v_proj" in result.output or picture.read_text().startswith("<?xml")
+    assert re.search(r"\n  layers\.[01]\.\w+_proj +\d+\.\d%  norm \d", told["explain"])
+    assert picture.read_text().startswith("<?xml")
 
 
 def test_llamafactory_reads_the_dataset(tmp_path, routed, root, monkeypatch):
