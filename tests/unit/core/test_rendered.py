@@ -327,7 +327,7 @@ def test_a_second_beginning_of_text_is_refused():
 
 
 def test_a_chat_of_many_turns_is_rendered_in_time(qwen3, monkeypatch):
-    """Two renderings an answer, one more where a part is short: no more than four."""
+    """Two renderings an answer, one more for each of its parts that may be there by chance: no more than five."""
     counted = []
     monkeypatch.setattr(chat_templates, "_bounded", lambda: counted.append(1) or __import__("contextlib").nullcontext())
     encode_chat(qwen3, [USER, {**ANSWER, "tool_calls": [call({"place": "desk 1"})]}, RESULT] * 20 + [ANSWER], 9999)
