@@ -6,6 +6,7 @@ lie below ``logs`` as the outputs lie below the results, run times below ``bench
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
@@ -265,6 +266,18 @@ class Results:
         if len(places) < 2:
             problem = "is neither .../{benchmark}/{backbone}/{shard}.parquet nor .../{benchmark}/{backbone}.csv"
             raise BadInput(path, problem, "check the path")
+        return places
+
+    @staticmethod
+    def by_place(paths: Iterable[str | Path]) -> dict[tuple[str, str], list[Path]]:
+        """Files by (benchmark, backbone), which their paths name; in the order given.
+
+        Raises:
+            BadInput: as `probed`.
+        """
+        places: dict[tuple[str, str], list[Path]] = {}
+        for path in map(Path, paths):
+            places.setdefault(Results.probed(path), []).append(path)
         return places
 
     @staticmethod

@@ -19,7 +19,7 @@ from prism.stages.audit.paper import read_claims, read_version
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
 from prism.stages.page_templates import render_page
-from prism.stages.score_study.frames import METRIC_NAMES, METRICS, by_place, halves_text, interval_text
+from prism.stages.score_study.frames import METRIC_NAMES, METRICS, halves_text, interval_text
 from prism.stages.tables.notes import scale_note
 
 NEEDED = ("score_correlates", "routing_sensitivity", "consensus", "appendix_b", "appendix_g")
@@ -88,7 +88,7 @@ def _of_model(path: Path, model: str) -> pd.DataFrame:
 def _outcomes(paths: dict[str, Path], norms: Sequence[Path], paper: str | Path, scale: str) -> list[Outcome]:
     """The claims about the scores, estimated as the comparison of a run does."""
     names = ("figure5", *paths)
-    run = Run(ComparisonRecipe(scale, names, {}), {}, paths, by_place(norms))
+    run = Run(ComparisonRecipe(scale, names, {}), {}, paths, Results.by_place(norms))
     about_scores = ("figure5", "appendix_g", *STUDY_TABLES)
     claims = read_claims(Path(paper) / "claims.yaml")
     return [assess(claim, run) for claim in claims if claim.quantity["table"] in about_scores]

@@ -43,7 +43,7 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
     """
     version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
     tables = {path.stem: path for path in map(Path, files.tables)}
-    run = Run(recipe, _by_cell(files.evaluations), tables, _by_model(files.norms))
+    run = Run(recipe, _by_cell(files.evaluations), tables, Results.by_place(files.norms))
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
     write_csv(out / "comparison.csv", outcomes, recipe.scale, version)
@@ -60,11 +60,3 @@ def _by_cell(paths: Sequence[Path]) -> dict[tuple[str, str, str, str], list[Path
         played = Results.played(path)
         by_cell.setdefault((played.benchmark, played.backbone, played.method, played.panel), []).append(path)
     return by_cell
-
-
-def _by_model(paths: Sequence[Path]) -> dict[tuple[str, str], list[Path]]:
-    """Shards of gradient norms by (benchmark, backbone), which their path names."""
-    by_model: dict[tuple[str, str], list[Path]] = {}
-    for path in map(Path, paths):
-        by_model.setdefault(Results.probed(path), []).append(path)
-    return by_model

@@ -45,9 +45,7 @@ def draw(norms: Sequence[Path], out: FigureFiles) -> None:
     Args:
         norms: shards of one or several probes, ``.../{benchmark}/{backbone}/{shard}.parquet``.
     """
-    shards: dict[tuple[str, str], list[Path]] = {}
-    for path in norms:
-        shards.setdefault(Results.probed(path), []).append(path)
+    shards = Results.by_place(norms)
     figure, axes = new_figure(
         PAGE, LEGEND_INCHES + ROW_INCHES * len(shards), len(shards), 2, gridspec_kw={"width_ratios": (1, 1.7)}
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from prism.core.results import Results
 from prism.stages.score_study.frames import (
     HALVES,
     INTERVALS,
@@ -15,7 +16,6 @@ from prism.stages.score_study.frames import (
     METRICS,
     Study,
     by_benchmark,
-    by_place,
     halves,
     halves_text,
     pivot,
@@ -51,7 +51,7 @@ def study(scores: Sequence[Path], facts: Sequence[Path]) -> Study:
     """
     corpora = by_benchmark(facts)
     rows, left_out = [], []
-    for (benchmark, backbone), (path,) in by_place(scores).items():
+    for (benchmark, backbone), (path,) in Results.by_place(scores).items():
         table = read_scores(path)
         behaviours = _behaviours(read_facts(corpora[benchmark], list(table.index)))
         for name, values in behaviours.items():

@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from prism.core.consensus import measure_consensus, permutation_null
+from prism.core.results import Results
 from prism.gradients.norm_files import read_shards
-from prism.stages.score_study.frames import Study, by_place
+from prism.stages.score_study.frames import Study
 
 COLUMNS = (
     *("benchmark", "backbone", "matrices", "trajectories", "common", "half", "union", "of_half", "of_union"),
@@ -29,7 +30,7 @@ NOTES = [
 def study(norms: Sequence[Path]) -> Study:
     """One row a (benchmark, backbone)."""
     rows = []
-    for place, paths in by_place(norms).items():
+    for place, paths in Results.by_place(norms).items():
         matrix = read_shards(paths)
         found = measure_consensus(matrix)
         union = int(found.halves.any(axis=0).sum())

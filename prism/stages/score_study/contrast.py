@@ -10,13 +10,13 @@ import pandas as pd
 
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
+from prism.core.results import Results
 from prism.stages.score_study.frames import (
     HALVES,
     INTERVALS,
     METRIC_NAMES,
     METRICS,
     Study,
-    by_place,
     halves,
     halves_text,
     of_ids,
@@ -43,9 +43,9 @@ def study(scores: Sequence[Path], pass_rates: Sequence[Path]) -> Study:
         scores: score tables.
         pass_rates: counted rollouts, of as many of the same (benchmark, backbone) as have them.
     """
-    counted = by_place(pass_rates)
+    counted = Results.by_place(pass_rates)
     rows, left_out = [], []
-    for place, (path,) in by_place(scores).items():
+    for place, (path,) in Results.by_place(scores).items():
         where = "/".join(place)
         if place not in counted:
             left_out.append(f"left out, {where}: pass rates were not counted in this run")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from prism.core.associations import correlations, distinct_factors, explained_by_groups, share_in_upper_half
 from prism.core.csv_files import read_frame
+from prism.core.results import Results
 from prism.gradients.norm_files import open_norms
 from prism.stages.score_study.frames import (
     INTERVALS,
@@ -19,7 +20,6 @@ from prism.stages.score_study.frames import (
     Study,
     bounds,
     by_benchmark,
-    by_place,
     interval_text,
     of_ids,
     pivot,
@@ -55,9 +55,9 @@ def study(scores: Sequence[Path], norms: Sequence[Path], facts: Sequence[Path], 
         facts: counts of the corpora.
         pass_rates: of those (benchmark, backbone) for which they were counted.
     """
-    shards, counted, corpora = by_place(norms), by_place(pass_rates), by_benchmark(facts)
+    shards, counted, corpora = Results.by_place(norms), Results.by_place(pass_rates), by_benchmark(facts)
     rows, left_out = [], []
-    for place, (path,) in by_place(scores).items():
+    for place, (path,) in Results.by_place(scores).items():
         table = read_scores(path)
         ids = list(table.index)
         described = read_facts(corpora[place[0]], ids)

@@ -82,14 +82,6 @@ def halves_text(numbers: Sequence[float], digits: int) -> str:
     return f"{numbers[0]:.{digits}f} -> {numbers[3]:.{digits}f}: {interval_text(*numbers[6:9], digits)}"
 
 
-def by_place(paths: Iterable[Path]) -> dict[Place, list[Path]]:
-    """Files by (benchmark, backbone), which their paths name; in the order given."""
-    places: dict[Place, list[Path]] = {}
-    for path in paths:
-        places.setdefault(Results.probed(path), []).append(path)
-    return places
-
-
 def by_benchmark(paths: Iterable[Path]) -> dict[str, Path]:
     """Facts of corpora by benchmark."""
     return {Results.corpus_of(path): path for path in paths}

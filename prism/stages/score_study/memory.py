@@ -9,7 +9,8 @@ import pandas as pd
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
-from prism.stages.score_study.frames import Study, by_place
+from prism.core.results import Results
+from prism.stages.score_study.frames import Study
 
 COLUMNS = ("benchmark", "backbone", "device", "dtype", "tokens", "weights_mib", "pass", "peak_mib", "times_forward")
 PASSES = {
@@ -29,7 +30,7 @@ NOTES = [
 def study(memory: Sequence[Path]) -> Study:
     """One row a backbone and pass."""
     rows, lines = [], []
-    for place, (path,) in by_place(memory).items():
+    for place, (path,) in Results.by_place(memory).items():
         found = read_json(path)
         try:
             shared = [*place, *(found[key] for key in ("device", "dtype", "tokens")), float(found["weights_mib"])]

@@ -23,7 +23,6 @@ from prism.stages.score_study.frames import (
     Place,
     Study,
     bounds,
-    by_place,
     interval_text,
     pivot,
     varies,
@@ -67,7 +66,7 @@ def study(norms: Sequence[Path], variants: Sequence[Path], changes: Mapping[str,
         variants: shards of its variants, ``.../{variant}/{benchmark}/{backbone}/{shard}.parquet``.
         changes: what each variant changes on each benchmark: aspect, first, second.
     """
-    tables = {place: score_shards(paths) for place, paths in by_place(norms).items()}
+    tables = {place: score_shards(paths) for place, paths in Results.by_place(norms).items()}
     probed: dict[tuple[str, Place], list[Path]] = {}
     for path in variants:
         probed.setdefault((Results.variant_of(path), Results.probed(path)), []).append(path)
