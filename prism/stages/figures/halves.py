@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prism.core.csv_files import read_frame
-from prism.core.errors import BadInput
 from prism.stages.figures.style import (
     METRIC_NAMES,
     ORANGE,
@@ -20,6 +18,8 @@ from prism.stages.figures.style import (
     draw_intervals,
     finish,
     new_figure,
+    read_rows,
+    rows_axis,
 )
 
 ROW_INCHES = 1.05
@@ -45,10 +45,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
     Raises:
         BadInput: the table has no row.
     """
-    (path,) = tables
-    _, table = read_frame(path)
-    if table.empty:
-        raise BadInput(path, "has no row", "score a corpus whose trajectories differ")
+    table = read_rows(tables, "score a corpus whose trajectories differ")
     places = list(table.groupby(["benchmark", "backbone"], sort=False))
     figure, axes = new_figure(PAGE, 0.35 + ROW_INCHES * len(places), len(places), len(UNITS))
     for row, ((benchmark, backbone), block) in zip(axes, places, strict=True):
@@ -65,8 +62,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
 
 def _draw_panel(axes: Axes, rows: pd.DataFrame, metrics: Sequence[str]) -> None:
     """One behaviour in one corpus: the scores from top to bottom, both halves of each."""
-    axes.set_yticks(range(len(metrics)), [METRIC_NAMES[metric] for metric in metrics])
-    axes.set_ylim(len(metrics) - 0.5, -0.5)
+    rows_axis(axes, [METRIC_NAMES[metric] for metric in metrics])
     if rows.empty:
         axes.text(0.5, 0.5, "in none", ha="center", transform=axes.transAxes)
         axes.set_xticks([])
@@ -76,5 +72,3 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame, metrics: Sequence[str]) -> None:
         ends = {half: "value", f"{half}_low": "value_low", f"{half}_high": "value_high"}
         found = rows[list(ends)].rename(columns=ends)
         draw_intervals(axes, found, np.arange(len(rows)) + shift, label=label, color=colour, marker="o")
-    axes.grid(axis="x", color="0.92", linewidth=0.5)
-    axes.set_axisbelow(True)

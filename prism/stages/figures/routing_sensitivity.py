@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prism.core.csv_files import read_frame
-from prism.core.errors import BadInput
 from prism.stages.figures.style import (
     GREY,
     MARKERS,
@@ -22,6 +20,8 @@ from prism.stages.figures.style import (
     finish,
     new_figure,
     panel_title,
+    read_rows,
+    rows_axis,
 )
 
 ROW_INCHES, PANEL_INCHES = 0.27, 0.45
@@ -42,10 +42,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
     Raises:
         BadInput: the table has no row.
     """
-    (path,) = tables
-    _, table = read_frame(path)
-    if table.empty:
-        raise BadInput(path, "has no row", "score more trajectories")
+    table = read_rows(tables)
     # where the backbones are what is compared, their names stand below anyway
     names = np.where(table["aspect"] == "backbone", "", table["backbone"] + ", ")
     table["pair"] = names + table["aspect"] + "\n" + table["first"] + " | " + table["second"]
@@ -70,8 +67,5 @@ def _draw_panel(axes: Axes, block: pd.DataFrame) -> None:
         places = np.arange(len(pairs)) + 0.22 * (number - (len(metrics) - 1) / 2)
         style = {"label": METRIC_NAMES[metric], "color": SERIES[number], "marker": MARKERS[number]}
         draw_intervals(axes, found, places, **style)
-    axes.set_yticks(range(len(pairs)), pairs, fontsize=5.5)
-    axes.set_ylim(len(pairs) - 0.5, -0.5)
+    rows_axis(axes, pairs, fontsize=5.5)
     axes.set_xlim(-1, 71)
-    axes.grid(axis="x", color="0.92", linewidth=0.5)
-    axes.set_axisbelow(True)

@@ -9,8 +9,6 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
-from prism.core.csv_files import read_frame
-from prism.core.errors import BadInput
 from prism.stages.figures.style import (
     BLUE,
     GREY,
@@ -21,6 +19,8 @@ from prism.stages.figures.style import (
     draw_intervals,
     finish,
     new_figure,
+    read_rows,
+    rows_axis,
 )
 
 FACTOR_INCHES, PANEL_INCHES = 0.19, 0.62
@@ -41,10 +41,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
     Raises:
         BadInput: the table has no row.
     """
-    (path,) = tables
-    _, table = read_frame(path)
-    if table.empty:
-        raise BadInput(path, "has no row", "score more trajectories")
+    table = read_rows(tables)
     places = list(table.groupby(["benchmark", "backbone"], sort=False))
     metrics = list(dict.fromkeys(table["score"]))
     shown = table[table["measure"].isin(MEASURES)]
@@ -73,11 +70,8 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     for measure, (label, colour, marker, shift) in MEASURES.items():
         found = rows[rows["measure"] == measure].set_index("factor").loc[factors]
         draw_intervals(axes, found, np.arange(len(factors)) + shift, label=label, color=colour, marker=marker)
-    axes.set_yticks(range(len(factors)), factors)
-    axes.set_ylim(len(factors) - 0.5, -0.5)
+    rows_axis(axes, factors)
     axes.set_xlim(-1.05, 1.05)
-    axes.grid(axis="x", color="0.92", linewidth=0.5)
-    axes.set_axisbelow(True)
 
 
 def _explained(block: pd.DataFrame, metric: str) -> str:

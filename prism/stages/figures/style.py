@@ -17,6 +17,8 @@ import matplotlib.pyplot as plt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from prism.core.csv_files import read_frame
+from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 from prism.stages.tables.notes import scale_note
 
@@ -116,6 +118,19 @@ def save(figure: Figure, path: Path, form: str = "svg", dpi: int = PNG_DPI) -> N
             figure.savefig(temporary, format=form, dpi=dpi, metadata={"Software": None})
 
 
+def read_rows(tables: Sequence[Path], remedy: str = "score more trajectories") -> pd.DataFrame:
+    """The table that a figure is drawn from, a single file.
+
+    Raises:
+        BadInput: it cannot be read, or has no row.
+    """
+    (path,) = tables
+    _, table = read_frame(path)
+    if table.empty:
+        raise BadInput(path, "has no row", remedy)
+    return table
+
+
 def draw_intervals(axes: Axes, rows: pd.DataFrame, places: np.ndarray, **style: Any) -> None:
     """Estimates as marks with horizontal 95% intervals.
 
@@ -132,6 +147,14 @@ def draw_intervals(axes: Axes, rows: pd.DataFrame, places: np.ndarray, **style: 
 def panel_title(axes: Axes, text: str) -> None:
     """A bold title over the left edge."""
     axes.set_title(text, loc="left", fontweight="bold", fontsize=TEXT_SIZE)
+
+
+def rows_axis(axes: Axes, names: Sequence[str], **text: Any) -> None:
+    """A vertical axis of named rows from top to bottom, over light lines of the horizontal one."""
+    axes.set_yticks(range(len(names)), names, **text)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.grid(axis="x", color="0.92", linewidth=0.5)
+    axes.set_axisbelow(True)
 
 
 def percent_axis(axes: Axes, label: str) -> None:
