@@ -19,7 +19,7 @@ from prism.stages.audit.paper import read_claims, read_version
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
 from prism.stages.page_templates import render_page
-from prism.stages.score_study.frames import METRIC_NAMES, METRICS, halves_text, interval_text
+from prism.stages.score_study.frames import HALVES, METRIC_NAMES, METRICS, halves_text, interval_text
 from prism.stages.tables.notes import scale_note
 
 NEEDED = ("score_correlates", "routing_sensitivity", "consensus", "appendix_b", "appendix_g")
@@ -192,9 +192,12 @@ def _changes(table: pd.DataFrame) -> Iterator[str]:
 def _halves(table: pd.DataFrame) -> pd.DataFrame:
     """A row a benchmark and behaviour: means of both halves and their difference, by score."""
     found = table.set_index(["benchmark", "behaviour", "score"])
-    names = [f"{half}{end}" for half in ("sft_half", "rl_half", "difference") for end in ("", "_low", "_high")]
     lines = [
-        [_title(key[0]), key[1], *(halves_text(found.loc[(*key, metric), names].tolist(), 1) for metric in METRICS)]
+        [
+            _title(key[0]),
+            key[1],
+            *(halves_text(found.loc[(*key, metric), list(HALVES)].tolist(), 1) for metric in METRICS),
+        ]
         for key in dict.fromkeys(zip(table["benchmark"], table["behaviour"], strict=True))
     ]
     return pd.DataFrame(lines, columns=["benchmark", "behaviour", *(METRIC_NAMES[metric] for metric in METRICS)])
