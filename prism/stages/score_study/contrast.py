@@ -8,8 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prism.core.csv_files import read_frame
-from prism.core.errors import BadInput
 from prism.core.results import Results
 from prism.stages.score_study.frames import (
     HALVES,
@@ -19,8 +17,8 @@ from prism.stages.score_study.frames import (
     Study,
     halves,
     halves_text,
-    of_ids,
     pivot,
+    read_pass_rates,
     read_scores,
     varies,
 )
@@ -64,10 +62,7 @@ def study(scores: Sequence[Path], pass_rates: Sequence[Path]) -> Study:
 
 def _contrast(path: Path, ids: Sequence[str]) -> tuple[int, dict[str, np.ndarray]]:
     """Rollouts a task, and each task's measures."""
-    _, table = read_frame(path, texts=["id"])
-    if missing := [name for name in ("id", "solved", "rollouts") if name not in table]:
-        raise BadInput(path, f"has no column {missing[0]!r}", "make it with prism stage pass-rate-table")
-    counts = of_ids(path, table.set_index("id"), ids)
+    counts = read_pass_rates(path, ids)
     solved, rollouts = counts["solved"].to_numpy(float), counts["rollouts"].to_numpy(float)
     contrast = 4 * solved * (rollouts - solved) / rollouts**2
     return int(rollouts[0]), {CONTRAST: contrast, MIXED: 100.0 * (contrast > 0)}

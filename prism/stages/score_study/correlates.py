@@ -9,7 +9,6 @@ import numpy as np
 import pandas as pd
 
 from prism.core.associations import correlations, distinct_factors, explained_by_groups, share_in_upper_half
-from prism.core.csv_files import read_frame
 from prism.core.results import Results
 from prism.gradients.norm_files import open_norms
 from prism.stages.score_study.frames import (
@@ -21,9 +20,9 @@ from prism.stages.score_study.frames import (
     bounds,
     by_benchmark,
     interval_text,
-    of_ids,
     pivot,
     read_facts,
+    read_pass_rates,
     read_scores,
     varies,
 )
@@ -63,7 +62,7 @@ def study(scores: Sequence[Path], norms: Sequence[Path], facts: Sequence[Path], 
         described = read_facts(corpora[place[0]], ids)
         factors = _factors(table, described, _row_counts(shards[place]).loc[ids].to_numpy())
         if place in counted:
-            factors[PASS_RATE] = _pass_rates(counted[place][0], ids)
+            factors[PASS_RATE] = read_pass_rates(counted[place][0], ids)["pass_rate"].to_numpy(float)
         kept, dropped = distinct_factors(factors)
         if place not in counted:
             dropped[PASS_RATE] = "was not counted in this run"
@@ -95,11 +94,6 @@ def _row_counts(paths: Sequence[Path]) -> pd.Series:
     return pd.concat(
         [pd.Series(file.column("rows"), [name for ids, _ in file.batches() for name in ids]) for file in files]
     )
-
-
-def _pass_rates(path: Path, ids: Sequence[str]) -> np.ndarray:
-    _, table = read_frame(path, texts=["id"])
-    return of_ids(path, table.set_index("id"), ids)["pass_rate"].to_numpy(float)
 
 
 def _rows(place: Place, metric: str, score: np.ndarray, factors: Mapping[str, np.ndarray]) -> list[list]:

@@ -111,6 +111,18 @@ def read_facts(path: Path, ids: Sequence[str]) -> pd.DataFrame:
     return of_ids(path, table.set_index("id"), ids)
 
 
+def read_pass_rates(path: Path, ids: Sequence[str]) -> pd.DataFrame:
+    """Counted rollouts of these trajectories' tasks, in their order.
+
+    Raises:
+        BadInput: it lacks a column, or one of the tasks.
+    """
+    _, table = read_frame(path, texts=["id"])
+    if missing := [name for name in ("id", "pass_rate", "solved", "rollouts") if name not in table]:
+        raise BadInput(path, f"has no column {missing[0]!r}", "make it with prism stage pass-rate-table")
+    return of_ids(path, table.set_index("id"), ids)
+
+
 def of_ids(path: Path, table: pd.DataFrame, ids: Sequence[str]) -> pd.DataFrame:
     """Rows of a table in the order of these ids.
 
