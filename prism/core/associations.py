@@ -111,9 +111,13 @@ def distinct_factors(factors: dict[str, np.ndarray]) -> tuple[list[str], dict[st
     return list(kept), left_out
 
 
-def upper_side(scores: np.ndarray, axis: int = -1) -> np.ndarray:
-    """Which trajectories a median split sends to RL (eq. 3)."""
-    return scores > np.median(scores, axis=axis, keepdims=True)
+def upper_side(scores: np.ndarray) -> np.ndarray:
+    """Which trajectories a median split sends to RL (eq. 3).
+
+    Args:
+        scores: shape (..., trajectories).
+    """
+    return scores > np.median(scores, axis=-1, keepdims=True)
 
 
 def compare_orders(first: np.ndarray, second: np.ndarray, seed: int = 0) -> tuple[Estimate, Estimate]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from prism.core.associations import upper_side
 from prism.core.concentration import PAPER_METRICS, SHAPE_METRICS
 from prism.core.statistics import CONFIDENCE
 
@@ -42,6 +43,11 @@ class Consensus:
         return int(self.halves.sum(axis=1).max())
 
     @property
+    def union(self) -> int:
+        """Number of trajectories in any half."""
+        return int(self.halves.any(axis=0).sum())
+
+    @property
     def of_half(self) -> float:
         """What is common, in percent of a half."""
         return common_share(self.halves)
@@ -49,8 +55,7 @@ class Consensus:
     @property
     def of_union(self) -> float:
         """What is common, in percent of the trajectories that any metric places above its median."""
-        union = int(self.halves.any(axis=0).sum())
-        return 100 * self.common / union if union else 0.0
+        return 100 * self.common / self.union if self.union else 0.0
 
     @property
     def p(self) -> float:
@@ -99,8 +104,7 @@ def permutation_null(norms: np.ndarray, permutations: int = PERMUTATIONS, seed: 
 
 def upper_halves(norms: np.ndarray) -> np.ndarray:
     """Which trajectories each metric places above its median: shape (metrics, trajectories)."""
-    scores = np.array([metric(norms) for metric in METRICS.values()])
-    return scores > np.median(scores, axis=1, keepdims=True)
+    return upper_side(np.array([metric(norms) for metric in METRICS.values()]))
 
 
 def common_share(halves: np.ndarray) -> float:

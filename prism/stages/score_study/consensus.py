@@ -33,9 +33,8 @@ def study(norms: Sequence[Path]) -> Study:
     for place, paths in Results.by_place(norms).items():
         matrix = read_shards(paths)
         found = measure_consensus(matrix)
-        union = int(found.halves.any(axis=0).sum())
         count, matrices = matrix.shape
-        sizes = [matrices, count, found.common, found.half, union, found.of_half, found.of_union]
+        sizes = [matrices, count, found.common, found.half, found.union, found.of_half, found.of_union]
         rows.append([*place, *sizes, *_range(found.null), found.p, *_range(permutation_null(matrix))])
     return Study(COLUMNS, rows, NOTES, {"": _shown(rows)})
 
