@@ -9,7 +9,7 @@ from typing import Any
 
 from prism.core.figures import FIGURES, compared_methods
 from prism.core.recipes import json_text
-from prism.table_inputs import TableInputs
+from prism.table_inputs import TableInputs, benchmarks_of
 
 
 class FigureInputs:
@@ -43,8 +43,8 @@ class FigureInputs:
         return list(product(methods, self.run.config["seeds"]))
 
     def _norms(self) -> list[Path]:
-        benchmarks = self.target["benchmarks"] if "benchmarks" in self.target else [self.target["benchmark"]]
-        return [path for place in product(benchmarks, self.target["backbones"]) for path in self.run.norms(*place)]
+        places = product(benchmarks_of(self.target), self.target["backbones"])
+        return [path for place in places for path in self.run.norms(*place)]
 
     def _scores(self) -> list[Path]:
         return [self.run.results.scores(self.target["benchmark"], name) for name in self.target["backbones"]]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import product
 from pathlib import Path
 
-from prism.core.methods import COUNTED, parse_slice
+from prism.core.methods import COUNTED
 from prism.core.recipes import json_text
 from prism.core.study_tables import STUDY_TABLES
 from prism.table_inputs import TableInputs
@@ -81,17 +81,14 @@ class StudyInputs:
 
     def _pass_rates(self) -> list[Path]:
         """Of the places for which a table of this run has them counted."""
-        return [self.run.results.pass_rates(*place) for place in self._places() if place in self._counted()]
+        counted = self._counted()
+        return [self.run.results.pass_rates(*place) for place in self._places() if place in counted]
 
     def _counted(self) -> set[tuple[str, str]]:
         """Every (benchmark, backbone) with a method, in a table of this run, that is routed by pass rates."""
         config, found = self.run.config, set()
         for name in config["targets"]["tables"]:
             target = self.run.target(name)
-            if any(self._counts(method) for method in target.get("methods", [])):
+            if any(self.run.scores_of(method) & {*COUNTED} for method in target.get("methods", [])):
                 found |= set(product(self.run.benchmarks(name), target["backbones"]))
         return found
-
-    def _counts(self, method: str) -> bool:
-        subsets = filter(None, (self.run.methods[method].sft, self.run.methods[method].rl))
-        return any(part and part.score in COUNTED for part in map(parse_slice, subsets))

@@ -36,6 +36,11 @@ def cell_patterns(table: str) -> list[str]:
     return [f"{row_pattern(table)}{column}.json" for column in columns]
 
 
+def benchmarks_of(target: Mapping[str, Any]) -> list[str]:
+    """The benchmarks of a table or figure, from its section of the config: several, or a single one."""
+    return target["benchmarks"] if "benchmarks" in target else [target["benchmark"]]
+
+
 class TableInputs:
     """Files behind the tables of a config.
 
@@ -53,8 +58,7 @@ class TableInputs:
 
     def benchmarks(self, table: str) -> list[str]:
         """The benchmarks of a table."""
-        target = self.target(table)
-        return target["benchmarks"] if "benchmarks" in target else [target["benchmark"]]
+        return benchmarks_of(self.target(table))
 
     def target(self, table: str) -> Mapping[str, Any]:
         """The section of a table; the tables about the scores share one."""
@@ -217,10 +221,14 @@ class TableInputs:
         """All shards of the counted rollouts."""
         return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])
 
+    def scores_of(self, method: str) -> set[str]:
+        """The scores that a method's subsets of the corpus are made by; none where it trains on the whole corpus."""
+        subsets = filter(None, (self.methods[method].sft, self.methods[method].rl))
+        return {part.score for part in map(parse_slice, subsets) if part}
+
     def _probed(self, benchmark: str, backbone: str, method: str) -> tuple[list[Path], list[Path]]:
         """What makes a method's split before any training: gradient norms, or pass rates, or neither."""
-        subsets = filter(None, (self.methods[method].sft, self.methods[method].rl))
-        scores = {part.score for part in map(parse_slice, subsets) if part}
+        scores = self.scores_of(method)
         return (
             self.norms(benchmark, backbone) if scores - {RANDOM, *COUNTED} else [],
             self.pass_rate_shards(benchmark, backbone) if scores & {*COUNTED} else [],
@@ -275,7 +283,7 @@ class TableInputs:
         """Every evaluation that a claim may compare methods in: those of this run's tables and figures."""
         found = set()
         for name, target in self._compared().items():
-            for benchmark in target.get("benchmarks", [target.get("benchmark")]):
+            for benchmark in benchmarks_of(target):
                 panels = BENCHMARKS[benchmark].panels
                 methods = compared_methods(target)
                 cases = product(target["backbones"], methods, panels[:1] if name == "table4" else panels)
