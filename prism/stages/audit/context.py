@@ -101,7 +101,7 @@ def _memory(paper: Paper) -> Finding:
     plain, checkpointed = paper.outside["probe-memory"], paper.outside["probe-memory-checkpointed"]
     meaning = (
         "near a forward pass with gradient checkpointing, which the paper does not mention, and several times as much "
-        "without; no claim of claims.yaml tests it, because no target of the workflow measures memory yet"
+        "without; what a run measures is in its table memory, which a claim of claims.yaml is about"
     )
     return Finding(
         "probe-memory",
@@ -141,8 +141,8 @@ def _difficulty(paper: Paper) -> Finding:
     rows = names([row.method for row in paper.magnitude])
     meaning = (
         "two routings that end differently can still rank trajectories alike; correlations of the score with loss, "
-        "length, size and pass rate would answer, and no claim of claims.yaml tests them: no target of the workflow "
-        "measures them yet"
+        "length, size and pass rate would answer: a run's table score_correlates has them, and a claim of claims.yaml "
+        "is about the one with size"
     )
     return Finding(
         "proxy-difficulty",
