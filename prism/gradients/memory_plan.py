@@ -19,7 +19,6 @@ from torch.utils.checkpoint import checkpoint
 from prism.core.errors import BadInput
 from prism.core.memory import free_host_memory, readable
 from prism.core.prompts import Row
-from prism.gradients.loss import LOGITS_AT_ONCE
 from prism.gradients.packs import Sample, useful_length
 from prism.gradients.projections import decoder_layers
 
@@ -186,9 +185,7 @@ def measure_need(prober: Any, samples: Sequence[Sample], measured: int) -> Need:
     largest = max((parameter.numel() for parameter in layers.parameters()), default=0)
     width = model.get_input_embeddings().weight.shape[-1]
     itemsize = next(model.parameters()).element_size()
-    # logits are formed a part at a time
-    responses = max(sample.response_tokens for sample in samples)
-    logits = COPIES_OF_LOGITS * 4 * min(LOGITS_AT_ONCE, responses * vocabulary)
+    logits = COPIES_OF_LOGITS * 4 * prober.logits_at_once(samples, vocabulary)
     # weight gradients, in float32 or better, are formed one at a time
     return Need(
         kept / useful_length(small.rows[0]),

@@ -18,7 +18,7 @@ from prism.core.errors import NotFinite, PrismError
 from prism.core.progress import say
 from prism.gradients.attention import IMPLEMENTATION
 from prism.gradients.collecting import AtPredictors, Collector, ProbedLinear, share_inputs
-from prism.gradients.loss import backward_of_losses
+from prism.gradients.loss import LOGITS_AT_ONCE, backward_of_losses
 from prism.gradients.memory_plan import checkpoint_layers
 from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import frobenius
@@ -127,6 +127,10 @@ class GradientProber:
                 waiting.append(pack)
                 continue
             yield probed if probed is not None else [self._probe_in_parts(pack[0])]
+
+    def logits_at_once(self, samples: Sequence[Sample], vocabulary: int) -> int:
+        """How many logits exist at once at the most: they are formed a part at a time."""
+        return min(LOGITS_AT_ONCE, max(sample.response_tokens for sample in samples) * vocabulary)
 
     def probe_pack(self, samples: Sequence[Sample]) -> list[ProbedSample]:
         """Probe some trajectories in one forward and one backward pass."""

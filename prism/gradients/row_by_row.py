@@ -65,6 +65,12 @@ class RowByRowProber:
             for hook in hooks:
                 hook.remove()
 
+    def logits_at_once(self, samples: Sequence[Sample], vocabulary: int) -> int:
+        """How many logits exist at once at the most: all of a row that the model forms."""
+        rows = [row for sample in samples for row in sample.rows]
+        formed = (sum(row.response_mask[1:]) if self._keeps_logits else len(row.input_ids) for row in rows)
+        return max(formed) * vocabulary
+
     def _probe_sample(self, sample: Sample) -> ProbedSample:
         rows = [row for row in sample.rows if useful_length(row)]
         self._sums = {}

@@ -14,9 +14,12 @@ from probe_models import random_model, random_row, random_samples, reference_nor
 
 from prism.core.errors import BadInput
 from prism.gradients import memory_plan
+from prism.gradients import prober as in_packs
 from prism.gradients.memory_plan import MemoryPlan, Need, measure_need, must_stream, plan_memory
 from prism.gradients.packs import Sample, plan_packs
 from prism.gradients.prober import GradientProber
+from prism.gradients.projections import find_projections
+from prism.gradients.row_by_row import RowByRowProber
 
 GB = 10**9
 OPEN = MemoryPlan(0, settled=False)
@@ -82,6 +85,19 @@ def test_need_grows_with_the_layers_and_checkpointing_lowers_it():
     assert needs[1].a_token(True) < needs[1].a_token(False)
     # at the least: input and output of attention and MLP, queries, keys, values, three of the MLP's width, in float64
     assert needs[0].kept > 2 * 8 * (4 * 32 + 32 + 2 * 16 + 3 * 80)
+
+
+def test_a_row_by_itself_needs_room_for_all_its_logits(monkeypatch):
+    """In packs they are formed a part at a time."""
+    monkeypatch.setattr(in_packs, "LOGITS_AT_ONCE", 5 * 97)
+    samples = random_samples(3, rows=(2,))
+    packs, rows = (random_model("llama", num_hidden_layers=2) for _ in range(2))
+    fixed = [
+        measure_need(kind(model, False, find_projections(model)), samples, 10).fixed
+        for kind, model in ((GradientProber, packs), (RowByRowProber, rows))
+    ]
+    responses = max(sum(row.response_mask[1:]) for sample in samples for row in sample.rows)
+    assert fixed[1] - fixed[0] == 4 * 4 * 97 * (responses - 5) > 0
 
 
 def test_measuring_leaves_the_prober_as_it_was():
