@@ -13,10 +13,11 @@ from prism.core.files import write_json
 from prism.core.progress import say
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import load_corpus
+from prism.gradients.families import make_prober
 from prism.gradients.memory import peak_memory
 from prism.gradients.models import DTYPES, load_model, resolve_model
 from prism.gradients.packs import Pack, Sample, build_pack, check_samples, useful_length
-from prism.gradients.prober import GradientProber
+from prism.gradients.projections import find_projections
 from prism.gradients.recipe import ProbeRecipe
 
 # trajectories that are looked at for the longest row
@@ -71,8 +72,8 @@ def _ordinary_passes(network: nn.Module, pack: Pack) -> dict[str, int]:
 
 
 def _probe_pass(network: nn.Module, sample: Sample, device: torch.device, checkpointing: bool) -> int:
-    prober = GradientProber(network, checkpointing)
-    return _peak(lambda: prober.probe_pack([sample]), device)
+    prober = make_prober(network, find_projections(network), checkpointing)
+    return _peak(lambda: list(prober.probe([[sample]])), device)
 
 
 def _longest_row(data: str | Path, folder: Path, recipe: ProbeRecipe) -> Sample:

@@ -4,9 +4,11 @@ import json
 
 import pytest
 import torch
+from families import tiny_model
 from toy_corpus import FORM, save_toy_model, toy_corpus
 
 from prism.core.errors import BadInput
+from prism.core.tokenizers import load_tokenizer
 from prism.core.trajectories import write_trajectories
 from prism.gradients.memory import peak_memory
 from prism.gradients.recipe import ProbeRecipe
@@ -44,3 +46,14 @@ def test_all_passes_are_measured_and_tabled(tmp_path):
     out.write_text(json.dumps(found))
     with pytest.raises(BadInput, match="lacks 'naive'"):
         memory.study([out])
+
+
+def test_a_model_that_is_probed_row_by_row_is_measured_so(tmp_path):
+    """Gemma 2's soft caps are no attention of packs."""
+    tokenizer = load_tokenizer(save_toy_model(tmp_path / "toy"))
+    settings = {"vocab_size": len(tokenizer), "max_position_embeddings": FORM.context_length}
+    tiny_model("gemma2", torch.float32, **settings).save_pretrained(tmp_path / "gemma2")
+    tokenizer.save_pretrained(tmp_path / "gemma2")
+    write_trajectories(tmp_path / "t.jsonl", toy_corpus(2))
+    measure_memory(tmp_path / "gemma2", tmp_path / "t.jsonl", tmp_path / "out.json", ProbeRecipe(FORM))
+    assert set(json.loads((tmp_path / "out.json").read_text())["peak_mib"]) == set(memory.PASSES)
