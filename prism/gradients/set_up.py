@@ -20,7 +20,7 @@ from prism.gradients.memory_plan import (
     must_stream,
     plan_memory,
 )
-from prism.gradients.models import DTYPES, load_model
+from prism.gradients.models import DTYPES, config_folder, load_model
 from prism.gradients.packs import Sample, check_samples
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import AUTO, find_projections, parameter_counts, rule_of
@@ -59,7 +59,7 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
     """
     dtype, device = DTYPES[place.dtype], place.device
     if not memory.settled and not memory.streaming:
-        stored, weights = stored_bytes(place.folder, dtype)
+        stored, weights = stored_bytes(config_folder(place.folder), dtype)
         memory = replace(memory, streaming=must_stream(weights, stored, device))
     network = (load_streamed if memory.streaming else load_model)(place.folder, dtype, device)
     check_samples(network, samples, str(place.folder))

@@ -24,6 +24,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 
 from prism.core.errors import BadInput, first_line
 from prism.core.model_folder import model_files
+from prism.gradients.adapters import is_adapter
 from prism.gradients.projections import decoder_layers
 
 _M_MMAP_THRESHOLD = -3  # of malloc.h
@@ -233,6 +234,8 @@ def load_streamed(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.
         BadInput: the folder holds no causal language model, its weights are not stored under the model's own names,
             or one is NaN or infinite.
     """
+    if is_adapter(folder):
+        raise _not_streamable(folder, "it is an adapter, which is merged into its whole base")
     _return_memory_at_once()
     model = _skeleton(folder, dtype, device)
     stored = stored_tensors(folder)
@@ -292,4 +295,4 @@ def _skeleton(folder: Path, dtype: torch.dtype, device: torch.device) -> nn.Modu
 
 
 def _not_streamable(folder: Path, problem: str) -> BadInput:
-    return BadInput(folder, f"cannot be streamed: {problem}", "probe it without --stream")
+    return BadInput(folder, f"cannot be streamed: {problem}", "probe it without --stream, on a machine that holds it")

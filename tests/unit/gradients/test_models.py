@@ -8,7 +8,7 @@ from importlib.util import find_spec
 
 import pytest
 import torch
-from families import TINY, tiny_model
+from families import FAMILIES, TINY, tiny_model
 from probe_models import random_samples
 from safetensors.torch import load_file, save_file
 from test_families import expected_norms, reference
@@ -17,7 +17,9 @@ from transformers import AutoModelForMultimodalLM
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from prism.core.errors import BadInput
-from prism.gradients.families import make_prober
+from prism.gradients import set_up
+from prism.gradients.families import PACKED_WITH_SENSES, make_prober
+from prism.gradients.memory_plan import MemoryPlan
 from prism.gradients.models import load_model, resolve_model, tokenizer_folder
 from prism.gradients.norm_files import MODULES
 from prism.gradients.prober import GradientProber
@@ -99,6 +101,14 @@ def test_an_adapter_that_cannot_be_merged_is_refused_in_one_line(adapter):
         resolve_model(adapter)
 
 
+def test_an_adapter_takes_the_memory_of_its_base_and_is_not_streamed(adapter, monkeypatch):
+    planned = []
+    monkeypatch.setattr(set_up, "must_stream", lambda weights, stored, device: planned.append(weights) or True)
+    with pytest.raises(BadInput, match=r"it is an adapter.*probe it without --stream"):
+        set_up.set_up(set_up.ModelPlace(adapter, "float64", CPU), SAMPLES, MemoryPlan(0, settled=False))
+    assert planned == [sum(one.nbytes for one in load(adapter.parent / "base").parameters())]
+
+
 # ------------------------------------------------------------------------------------------------ quantised weights
 
 
@@ -164,6 +174,11 @@ VISION = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 5, "n
 TEXT = TINY | {"sliding_window": 8, "layer_types": ["sliding_attention", "full_attention"]}
 WITH_VISION = {
     "gemma3": {"text_config": TEXT, "vision_config": VISION | {"image_size": 28, "patch_size": 14}},
+    "gemma4": {
+        "text_config": TINY | FAMILIES["gemma4_text"] | {"hidden_size_per_layer_input": 0},
+        "vision_config": VISION | {"num_key_value_heads": 2, "head_dim": 8, "patch_size": 4},
+        "audio_config": None,
+    },
     "mistral3": {
         "text_config": TINY | {"model_type": "mistral"},
         "vision_config": VISION | {"model_type": "pixtral", "image_size": 28, "patch_size": 14, "head_dim": 8},
@@ -187,7 +202,10 @@ WITH_VISION = {
 
 
 @pytest.mark.parametrize("family", WITH_VISION)
-def test_the_language_tower_is_found_and_exact(family, tmp_path):
+def test_the_language_tower_is_found_and_exact(family, tmp_path, monkeypatch):
+    if family == "gemma4":
+        # it normalises in float32 whatever the model's type
+        monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
     torch.manual_seed(0)
     config = CONFIG_MAPPING[family](**WITH_VISION[family])
     AutoModelForMultimodalLM.from_config(config, dtype=torch.float32).save_pretrained(tmp_path)
@@ -195,7 +213,11 @@ def test_the_language_tower_is_found_and_exact(family, tmp_path):
     assert [one.name for one in find_projections(model)] == [
         f"layers.{layer}.{module}" for layer in range(2) for module in MODULES
     ]
-    assert isinstance(assert_exact(model), GradientProber) == (family in ("gemma3", "mistral3"))
+    assert isinstance(assert_exact(model), GradientProber) == (family in ("gemma3", "gemma4", "mistral3"))
+
+
+def test_every_packed_family_behind_a_tower_is_tested():
+    assert WITH_VISION.keys() >= PACKED_WITH_SENSES
 
 
 # ------------------------------------------------------------------------------------------------ the rule, in words
