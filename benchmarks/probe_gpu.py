@@ -24,7 +24,7 @@ from pathlib import Path
 
 import torch
 from probe import encode, floor_flops, spread, write_report
-from probe_variants import BATCH, Size, bergson_norms, hooks, naive, ours
+from probe_variants import LABELS, Size, bergson_norms, hooks, naive, ours
 from torch import nn
 from transformers import AutoModelForCausalLM, LlamaConfig, Qwen3Config
 
@@ -119,7 +119,7 @@ def plain_variants(name: str, samples: list[Sample], size: Size, runs: int) -> d
         ),
     }
     if find_spec("bergson"):
-        variants[f"bergson, norms of each example, batch {BATCH}"] = timed(
+        variants[LABELS["bergson"]] = timed(
             lambda chosen: bergson_norms(model, projections, chosen, size), samples, runs
         )
     else:
