@@ -16,7 +16,7 @@ class ProbeRecipe:
 
     Attributes:
         prompt: how trajectories become tokens; of chats only the context length counts.
-        chat: how people's own chats are rendered ; the workflow has none.
+        chat: how people's own chats are rendered; the workflow has none.
         matrices: which matrices are measured (`find_projections`); people say it of their own models.
     """
 
@@ -39,7 +39,7 @@ class ProbeRecipe:
         "tokens of one forward pass; halved when memory runs out", 4096, at_least=1, machine=True
     )
     gradient_checkpointing: bool = setting(
-        "recompute each layer in the backward pass: less memory, a quarter more time", False, machine=True
+        "recompute each layer in the backward pass: less memory, a third more time", False, machine=True
     )
     chat: ClassVar[ChatForm] = ChatForm()
     matrices: ClassVar[str] = "auto"
