@@ -32,8 +32,22 @@ def readable(size: float) -> str:
     return f"{size / 1e3:.1f} kB"
 
 
+def byte_fields(path: Path) -> dict[str, int]:
+    """Numbers by name of a file of the kernel's, in bytes: plain, or in kB where it says so. Empty where there is none."""
+    found = {}
+    try:
+        lines = path.read_text().splitlines()
+    except OSError:
+        return {}
+    for line in lines:
+        words = line.replace(":", " ").split()
+        if len(words) > 1 and words[1].isdigit():
+            found[words[0]] = int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
+    return found
+
+
 def _machine(proc: Path) -> Iterator[int]:
-    fields = _fields(proc / "meminfo")
+    fields = byte_fields(proc / "meminfo")
     if "MemAvailable" in fields:
         yield fields["MemAvailable"]
     else:  # no Linux
@@ -65,26 +79,12 @@ def _cgroup_room(folder: Path, limit: str, usage: str, cache: str) -> Iterator[i
         most, used = (int((folder / name).read_text()) for name in (limit, usage))
     except (OSError, ValueError):  # no such cgroup, or "max"
         return
-    yield most - used + _fields(folder / "memory.stat").get(cache, 0)
+    yield most - used + byte_fields(folder / "memory.stat").get(cache, 0)
 
 
 def _resource_limits(proc: Path) -> Iterator[int]:
-    fields = _fields(proc / "self" / "status")
+    fields = byte_fields(proc / "self" / "status")
     for kind, name in ((resource.RLIMIT_AS, "VmSize"), (resource.RLIMIT_DATA, "VmData")):
         most, _ = resource.getrlimit(kind)
         if most != resource.RLIM_INFINITY:
             yield most - fields.get(name, 0)
-
-
-def _fields(path: Path) -> dict[str, int]:
-    """Lines of a name and a number of bytes, or of kB where it says so."""
-    found = {}
-    try:
-        lines = path.read_text().splitlines()
-    except OSError:
-        return {}
-    for line in lines:
-        words = line.replace(":", " ").split()
-        if len(words) > 1 and words[1].isdigit():
-            found[words[0]] = int(words[1]) * (1024 if words[2:] == ["kB"] else 1)
-    return found

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import ctypes
 import gc
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from pathlib import Path
 import torch
 
 from prism.core.errors import BadInput
+from prism.core.memory import byte_fields
 
 _STATUS, _CLEAR = Path("/proc/self/status"), Path("/proc/self/clear_refs")
 # what resets the kernel's record of the peak (man 5 proc)
@@ -49,10 +49,6 @@ def peak_memory(device: torch.device) -> Iterator[Peak]:
         _CLEAR.write_text(_RESET_PEAK)
     except OSError as error:
         raise BadInput(_CLEAR, f"cannot be written ({error.strerror})", "measure on Linux outside a sandbox") from error
-    before = _kibibytes("VmRSS")
+    before = byte_fields(_STATUS)["VmRSS"]
     yield measured
-    measured.size = 1024 * max(_kibibytes("VmHWM") - before, 0)
-
-
-def _kibibytes(field: str) -> int:
-    return int(re.search(rf"^{field}:\s+(\d+) kB$", _STATUS.read_text(), re.MULTILINE)[1])
+    measured.size = max(byte_fields(_STATUS)["VmHWM"] - before, 0)
