@@ -1,9 +1,7 @@
 # Gradient norms of every trajectory over the 7L matrices (eq. 1), a parquet a shard; also under variants of the settings.
-NORMS = {"probe": "gradnorms", "probe_variant": "gradnorms_variants/{variant}"}
-VARIED = {"probe": "", "probe_variant": ", {wildcards.variant}"}
-for probe_name, norms_folder in NORMS.items():
-    shard_place = "{benchmark}/{backbone}/shard-{shard}-of-{shards}"
-    times_place = f"{probe_name}{norms_folder.removeprefix('gradnorms').removeprefix('_variants')}/{shard_place}"
+for probe_name, variant in {"probe": "", "probe_variant": "{variant}/"}.items():
+    norms_folder = "gradnorms_variants" if variant else "gradnorms"
+    shard_place = f"{variant}{{benchmark}}/{{backbone}}/shard-{{shard}}-of-{{shards}}"
 
     rule:
         name:
@@ -18,7 +16,7 @@ for probe_name, norms_folder in NORMS.items():
         log:
             f"<logs>/{norms_folder}/{shard_place}.log",
         benchmark:
-            f"<benchmarks>/{times_place}.tsv"
+            f"<benchmarks>/{probe_name}/{shard_place}.tsv"
         wildcard_constraints:
             variant=only(config["probe"]["variants"]),
         conda:
@@ -33,10 +31,10 @@ for probe_name, norms_folder in NORMS.items():
                 "probe", wildcards.benchmark, wildcards.get("variant", "")
             ),
             version=STAGE_VERSIONS["probe"],
-            loop=f"{config['results']}/benchmarks/{times_place}.loop.json",
+            loop=f"{config['results']}/benchmarks/{probe_name}/{shard_place}.loop.json",
         message:
             "probe: gradient norms of {wildcards.benchmark} under {wildcards.backbone}"
-            + VARIED[probe_name]
+            + (", {wildcards.variant}" if variant else "")
             + ", shard {wildcards.shard}"
         shell:
             "PRISM_LOG={log} python -m prism probe --model {input.model} --data {input.trajectories}"
