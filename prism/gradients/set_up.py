@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from prism.core.errors import BadInput
 from prism.core.progress import say
@@ -22,7 +23,7 @@ from prism.gradients.memory_plan import (
 )
 from prism.gradients.models import DTYPES, config_folder, load_model
 from prism.gradients.packs import Sample, check_samples
-from prism.gradients.prober import GradientProber
+from prism.gradients.prober import GradientProber, unless_out_of_memory
 from prism.gradients.projections import AUTO, find_projections, parameter_counts, rule_of
 from prism.gradients.row_by_row import RowByRowProber
 from prism.gradients.streaming import load_streamed, stored_bytes
@@ -61,7 +62,7 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
     if not memory.settled and not memory.streaming:
         stored, weights = stored_bytes(config_folder(place.folder), dtype)
         memory = replace(memory, streaming=must_stream(weights, stored, device))
-    network = (load_streamed if memory.streaming else load_model)(place.folder, dtype, device)
+    network = _load(place.folder, dtype, device, streaming=memory.streaming)
     check_samples(network, samples, str(place.folder))
     projections = find_projections(network, place.matrices)
     counts = parameter_counts(projections)
@@ -75,6 +76,19 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
         checkpoint_layers(network)
     prober.tokens_per_pass = memory.tokens_per_pass
     return Ready(prober, memory, counts, rule_of(projections))
+
+
+def _load(folder: Path, dtype: torch.dtype, device: torch.device, *, streaming: bool) -> nn.Module:
+    load = load_streamed if streaming else load_model
+    model = unless_out_of_memory(lambda: load(folder, dtype, device))
+    if model is None:
+        problem = (
+            "two layers' weights and the embeddings do not fit into memory" if streaming else "does not fit into memory"
+        )
+        raise BadInput(
+            folder, problem, "take a larger machine" if streaming else "give --stream, or take a larger machine"
+        )
+    return model
 
 
 def _planned(
