@@ -33,7 +33,7 @@ def readable(size: float) -> str:
 
 
 def byte_fields(path: Path) -> dict[str, int]:
-    """Numbers by name of a file of the kernel's, in bytes: plain, or in kB where it says so. Empty where there is none."""
+    """Numbers by name of a kernel file, in bytes: plain, or in kB where it says so. Empty where there is none."""
     found = {}
     try:
         lines = path.read_text().splitlines()

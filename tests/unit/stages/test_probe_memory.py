@@ -138,7 +138,7 @@ def test_the_command_knows_two_ways(root, model, tmp_path):
 
 # ------------------------------------------------------------------------------------- a model larger than the memory
 
-# Python with torch, transformers and scipy, which transformers' own modelling code imports, takes 450 MB of it by itself
+# Python with torch, transformers and scipy (which transformers imports for its models) takes 450 MB of it by itself
 LIMIT = 640 << 20
 LAYERS = 104
 
