@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Protocol, TypeVar
 
+from prism.core.detours import DETOURS
 from prism.core.episodes import Feedback
 from prism.core.errors import BadInput
 from prism.core.eto import Conversation
@@ -94,10 +95,15 @@ def _check_tasks(path: str | Path, tasks: tuple[Task, ...]) -> None:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One task that an expert played: a trajectory, or the reason why there is none."""
+    """One task that an expert played: a trajectory, or the reason why there is none.
+
+    Attributes:
+        detour: whether the expert wasted steps on purpose; None where a corpus has no such trajectories.
+    """
 
     trajectory: Trajectory | None
     reason: str = ""
+    detour: bool | None = None
 
 
 class BenchmarkData:
@@ -156,7 +162,11 @@ class BenchmarkData:
             for task, attempt in played
             if attempt.trajectory is None
         ]
-        return {**corpus_facts(corpus), "games": len(played), "dropped": sorted(dropped, key=lambda entry: entry["id"])}
+        # here and not in the corpus: whoever scores or routes reads the corpus alone
+        marked = {task.id: attempt.detour for task, attempt in played if attempt.detour is not None}
+        labels = {DETOURS: {one.id: marked[one.id] for one in corpus}} if marked else {}
+        dropped.sort(key=lambda entry: entry["id"])
+        return {**corpus_facts(corpus), "games": len(played), "dropped": dropped, **labels}
 
     def words(self) -> set[str]:
         """Every word that the benchmark and its experts can say: the vocabulary of a tiny backbone."""

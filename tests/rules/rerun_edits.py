@@ -68,6 +68,8 @@ NOTHING: dict[str, int] = {}
 CORPUS = "resources/records/demo/records/data/alfworld/trajectories.jsonl"
 COMMIT = "0" * 40
 
+DETOURS = {"benchmarks.alfworld.expert.detours.share": 0.5, "benchmarks.alfworld.expert.detours.noise": 0.6}
+
 # a key, or several that go together: (edit, what runs again)
 EDITS = {
     "scale": (
@@ -94,6 +96,10 @@ EDITS = {
     "benchmarks.alfworld.expert.noise": (0.07, FROM_TRAJECTORIES),
     "benchmarks.alfworld.expert.max_steps": (19, FROM_TRAJECTORIES),
     "benchmarks.alfworld.expert.max_games": (600, FROM_TRAJECTORIES),
+    "benchmarks.alfworld.expert.detours.share": (DETOURS, FROM_TRAJECTORIES),
+    "benchmarks.alfworld.expert.detours.noise": (DETOURS, FROM_TRAJECTORIES),
+    # no game is one yet
+    "benchmarks.alfworld.expert.detours.seed": (1, NOTHING),
     "benchmarks.alfworld.panels.seen": (47, ONE_PANEL),
     "benchmarks.alfworld.panels.unseen": (47, ONE_PANEL),
     "benchmarks.alfworld.max_steps": (19, RL_METHODS | ALL_METHODS),

@@ -14,10 +14,12 @@ from prism.core.benchmarks import DATASET
 from prism.core.errors import BadInput
 from prism.core.eto import EXPERT, NO_TASK, REPEATED, Conversation
 from prism.core.files import read_json
+from prism.core.recipes import setting
 from prism.core.trajectories import Step, Trajectory
 from prism.environments.alfworld.dataset import GamesRecipe, generate_games, index_dataset, read_games
+from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
-from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, Play, play
+from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, Play, play
 from prism.environments.base import Attempt, BenchmarkData, Environment, Task, in_parallel
 
 NAME = "alfworld"
@@ -43,18 +45,25 @@ class TrajectoriesRecipe:
         noise: share of steps before which a failed action is executed and recorded with ``demonstrated=False``.
         seed: of the noise and of the handcoded expert's own random choices.
         max_games: use this many games of the training split (task types in turn); 0 uses all.
+        detours: trajectories that waste steps. A recipe without them has no such key.
     """
 
     max_steps: int
     noise: float
     seed: int
     max_games: int = 0
+    detours: Detours = setting("the positive control", default_factory=Detours, only={"has_detours": (True,)})
 
     def __post_init__(self) -> None:
         if not 0 <= self.noise < 1:
             raise BadInput("noise", f"{self.noise} is not a share", "give a number in [0, 1)")
         if self.max_steps < 1:
             raise BadInput("max_steps", f"{self.max_steps} leaves no step", "give at least 1")
+
+    @property
+    def has_detours(self) -> bool:
+        """Whether a part of the corpus is made of detours."""
+        return self.detours.share > 0
 
     @property
     def tasks(self) -> int:
@@ -166,17 +175,21 @@ class AlfworldData(BenchmarkData):
     def play_expert(self, data_dir: Path, recipe: TrajectoriesRecipe, tasks: Sequence[Task]) -> list[Attempt]:
         """A won episode of each game, or why neither expert won within the steps."""
         results: list[Attempt] = []
+        # of all tasks: a worker has only some of them
+        wasteful = recipe.detours.choose(self.training_tasks(data_dir, recipe)) if recipe.has_detours else None
         for task, environment in environments(data_dir, tasks, facts=True):
             reason = ""
+            detour = task.id in wasteful if wasteful is not None else None
+            noise = Noise(recipe.noise, recipe.detours.noise if detour else 0.0)
             for expert in (HandcodedExpert, PlannerExpert):
                 rng = random.Random(f"{recipe.seed}/{task.id}/{expert.name}")
-                episode = play(environment, expert, recipe.max_steps, recipe.noise, rng)
+                episode = play(environment, expert, recipe.max_steps, noise, rng)
                 if episode.success:
-                    results.append(Attempt(_expert_trajectory(data_dir, task, episode)))
+                    results.append(Attempt(_expert_trajectory(data_dir, task, episode), detour=detour))
                     break
                 reason = episode.error or f"not won within {recipe.max_steps} steps"
             else:
-                results.append(Attempt(None, reason))
+                results.append(Attempt(None, reason, detour))
         return results
 
     def play_random(

@@ -10,6 +10,7 @@ from typing import Any
 
 from prism.core.episodes import Feedback
 from prism.environments.alfworld import packages
+from prism.environments.alfworld.detours import wander
 from prism.environments.alfworld.engine import AlfworldEnvironment
 
 PLANNER_CPU_SECONDS = 20
@@ -90,14 +91,27 @@ class Play:
     error: str = ""
 
 
+@dataclass(frozen=True)
+class Noise:
+    """What an expert does besides its own actions.
+
+    Attributes:
+        failed: share of steps before which an inadmissible action is executed; it changes nothing in the game, the
+            expert repeats its intention after it, and nobody imitates it.
+        aimless: share of steps before which an admissible action is executed that brings the task no further; it is
+            demonstrated as the others are.
+    """
+
+    failed: float
+    aimless: float = 0.0
+
+
 def play(
-    environment: AlfworldEnvironment, expert_type: type[Any], max_steps: int, noise: float, rng: random.Random
+    environment: AlfworldEnvironment, expert_type: type[Any], max_steps: int, noise: Noise, rng: random.Random
 ) -> Play:
     """Play the loaded game with an expert.
 
     Args:
-        noise: share of steps before which an inadmissible action is executed; it changes nothing in the game, and the
-            expert repeats its intention after it.
         rng: decides about noise; also seeds the expert's own choices.
     """
     feedback = environment.reset()
@@ -108,15 +122,24 @@ def play(
             expert = expert_type(environment)
             while not feedback.done and len(steps) < max_steps:
                 action = expert.act()
-                wrong = corrupt(action, feedback.admissible, rng) if rng.random() < noise else None
-                if wrong is not None and len(steps) + 1 < max_steps:
-                    steps.append(Executed(feedback, wrong, demonstrated=False))
-                    feedback = environment.step(wrong)
+                for extra, demonstrated in _extra_actions(action, feedback.admissible, noise, rng):
+                    if len(steps) + 1 < max_steps:
+                        steps.append(Executed(feedback, extra, demonstrated))
+                        feedback = environment.step(extra)
                 steps.append(Executed(feedback, action, demonstrated=True))
                 feedback = environment.step(action)
         except Exception as failure:  # the package's expert raises NameErrors and IndexErrors when it is lost
             error = f"{type(failure).__name__}: {failure}"
     return Play(expert_type.name, environment.task, tuple(steps), feedback.success, error)
+
+
+def _extra_actions(
+    action: str, admissible: tuple[str, ...], noise: Noise, rng: random.Random
+) -> list[tuple[str, bool]]:
+    """What is done before an action, and whether it is demonstrated; nothing is drawn for a kind that is off."""
+    wrong = corrupt(action, admissible, rng) if rng.random() < noise.failed else None
+    aimless = wander(action, admissible, rng) if noise.aimless and rng.random() < noise.aimless else None
+    return [(extra, extra is aimless) for extra in (wrong, aimless) if extra is not None]
 
 
 def corrupt(action: str, admissible: tuple[str, ...], rng: random.Random) -> str | None:

@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -9,8 +10,10 @@ from typer.testing import CliRunner
 
 from prism.cli import app
 from prism.core.benchmarks import BENCHMARKS
+from prism.core.detours import read_detours
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
+from prism.core.recipes import result_settings
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.alfworld.data import (
     PanelRecipe,
@@ -21,14 +24,16 @@ from prism.environments.alfworld.data import (
     think,
 )
 from prism.environments.alfworld.dataset import GamesRecipe, generate_games, read_games
+from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
-from prism.environments.alfworld.expert import HandcodedExpert, PlannerExpert, corrupt, play
+from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, corrupt, play
 from prism.environments.alfworld.games import TASK_TYPES
 from prism.environments.base import read_panel
 from prism.stages.panels import make_panel
 from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
 
 RECIPE = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0)
+WITH_DETOURS = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0, detours=Detours(share=0.5, noise=0.6))
 
 
 @pytest.fixture(scope="module")
@@ -44,6 +49,13 @@ def corpus_file(games_dir: Path) -> Path:
     collect_trajectories(
         "alfworld", games_dir, CorpusFiles(path, games_dir.parent / "trajectories.json"), RECIPE, workers=1
     )
+    return path
+
+
+@pytest.fixture(scope="module")
+def detours_file(games_dir: Path) -> Path:
+    path = games_dir.parent / "detours.jsonl"
+    collect_trajectories("alfworld", games_dir, CorpusFiles(path, path.with_suffix(".json")), WITH_DETOURS)
     return path
 
 
@@ -101,6 +113,51 @@ def test_games_that_cannot_be_won_in_time_are_dropped_with_the_reason(games_dir:
     assert not (tmp_path / "none.jsonl").exists()
 
 
+def test_detours_are_half_of_every_task_type_and_waste_steps_that_are_imitated(
+    games_dir: Path, detours_file: Path, corpus: list[Trajectory]
+) -> None:
+    labels = read_detours(detours_file.with_suffix(".json"))
+    played = {trajectory.id: trajectory for trajectory in read_trajectories(detours_file)}
+    assert labels.keys() == played.keys()
+    by_type = Counter(played[name].task_type for name, detour in labels.items() if detour)
+    manifest = read_json(detours_file.with_suffix(".json"))
+    assert manifest["dropped"] == [], "the counts below are of all games"
+    assert "detour" not in detours_file.read_text(), "who reads the corpus alone cannot tell"
+    # 18 games: of the three of a type round(1.5) = 2
+    assert by_type == dict.fromkeys(TASK_TYPES.values(), 2)
+    plain = {trajectory.id: trajectory for trajectory in corpus}
+    for name, trajectory in played.items():
+        assert labels[name] or trajectory == plain[name], "the others are as they would be without any"
+    # the planner takes over where the first expert wastes too many steps
+    both = [name for name in labels if labels[name] and played[name].expert == plain[name].expert]
+    assert sum(len(played[name].steps) - len(plain[name].steps) for name in both) > len(both) > 3
+    for name in filter(labels.get, labels):
+        known = {step.action for step in plain[name].steps}
+        wasted = [step for step in played[name].steps if step.demonstrated and step.action not in known]
+        assert all(step.thought for step in wasted)
+    test_trajectories_win_when_they_are_replayed(games_dir, [played[name] for name in labels if labels[name]])
+
+
+def test_without_detours_neither_recipe_nor_manifest_know_of_them(corpus_file: Path) -> None:
+    assert result_settings(RECIPE) == {"max_steps": 24, "noise": 0.3, "seed": 0, "max_games": 0}
+    assert result_settings(WITH_DETOURS)["detours"] == {"share": 0.5, "noise": 0.6, "seed": 0}
+    with pytest.raises(BadInput, match="has no labels: the corpus was made without detours"):
+        read_detours(corpus_file.with_suffix(".json"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"share": 1.0, "noise": 0.5}, "detours.share: 1.0 is not a share"),
+        ({"share": 0.5, "noise": -0.1}, "detours.noise: -0.1 is not a share"),
+        ({"share": 0.5}, "share and noise go together"),
+    ],
+)
+def test_detours_that_no_expert_could_play_are_refused(settings: dict, problem: str) -> None:
+    with pytest.raises(BadInput, match=problem):
+        Detours(**settings)
+
+
 @pytest.mark.slow
 def test_the_corpus_does_not_depend_on_the_number_of_workers(
     games_dir: Path, corpus_file: Path, tmp_path: Path
@@ -115,7 +172,9 @@ def test_both_experts_win_tasks_with_two_objects(games_dir: Path) -> None:
     pairs = [task for task in read_games(games_dir, "train") if task.task_type == "pick2"]
     for expert in (HandcodedExpert, PlannerExpert):
         won = [
-            play(AlfworldEnvironment(games_dir / task.game, facts=True), expert, 40, 0.0, random.Random(0)).success
+            play(
+                AlfworldEnvironment(games_dir / task.game, facts=True), expert, 40, Noise(0.0), random.Random(0)
+            ).success
             for task in pairs
         ]
         assert len(won) == 3
@@ -127,7 +186,7 @@ def test_playing_leaves_the_global_random_state_alone(games_dir: Path) -> None:
     random.seed(7)
     expected = random.random()
     random.seed(7)
-    play(environment, HandcodedExpert, 20, 0.5, random.Random(1))
+    play(environment, HandcodedExpert, 20, Noise(0.5), random.Random(1))
     assert random.random() == expected
 
 
