@@ -31,7 +31,7 @@ FOR_PEOPLE = {
 FOR_RULES = {
     "Data": (
         *(stage_data.fetch, stage_data.catalog, stage_data.games, stage_data.trajectories),
-        *(stage_data.import_trajectories, stage_data.eto_trajectories, stage_data.random_transcripts),
+        *(stage_data.import_trajectories, stage_data.eto_trajectories, stage_data.transcripts),
         *(stage_data.panel, stage_data.prompt_lengths, stage_data.facts),
     ),
     "Models": (

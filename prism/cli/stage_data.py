@@ -120,19 +120,20 @@ def eto_trajectories(
     play_conversations(benchmark, source, games, CorpusFiles(out, manifest), settings, workers)
 
 
-def random_transcripts(
+def transcripts(
     benchmark: BenchmarkName,
     games: GamesDir,
     out: OutFile,
     recipe: Annotated[
-        str, typer.Option(help="JSON: episodes, max_steps, seed; ALFWorld: games; WebShop: goals, tasks, split.")
+        str,
+        typer.Option(help="JSON: episodes, max_steps, seed, expert; ALFWorld: games; WebShop: goals, tasks, split."),
     ],
     workers: Workers = 1,
 ) -> None:
-    """Play training tasks with random actions, for pre-training the tiny backbones."""
-    from prism.stages.trajectories import collect_random_transcripts
+    """Play training tasks at random, or with an expert that errs, for pre-training the tiny backbones."""
+    from prism.stages.trajectories import collect_transcripts
 
-    collect_random_transcripts(benchmark, games, out, _recipe(benchmark, "random-transcripts", recipe), workers)
+    collect_transcripts(benchmark, games, out, _recipe(benchmark, "transcripts", recipe), workers)
 
 
 def panel(

@@ -1,8 +1,9 @@
 """Tiny backbones: pre-training on random play, and the check of the shipped ones.
 
-The base model shall speak the benchmark's language and keep the reply format, but not solve tasks: it is pre-trained
-on transcripts of a random policy whose thought names its action. (A base pre-trained on expert play is itself a weak
-SFT model, and fine-tuning it on a hundred trajectories only memorises them.)
+The base model shall speak the benchmark's language and keep the reply format: it is pre-trained on transcripts of a
+random policy whose thought names its action. What it shall know of the tasks it has from the episodes among them that
+an erring expert plays. (A base pre-trained on expert play of all types of task is itself a weak SFT model, and
+fine-tuning it on a hundred trajectories only memorises them.)
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import random
 import string
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,9 @@ from prism.core.benchmarks import find_benchmark
 from prism.core.errors import BadInput, NotFinite
 from prism.core.files import atomic_folder, sha256_file, sha256_json, write_json
 from prism.core.progress import say, track
-from prism.core.prompts import PromptEncoder, PromptFormat, Row
-from prism.core.tiny import CONTINUED, Family, Shape, build_model, build_tokenizer, find_family
+from prism.core.prompts import LAYOUTS, PromptEncoder, PromptFormat, Row
+from prism.core.recipes import setting
+from prism.core.tiny import CONTEXT_LENGTH, CONTINUED, Family, Shape, build_model, build_tokenizer, find_family
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments import load_data
 
@@ -36,6 +38,7 @@ class BackboneRecipe:
 
     Attributes:
         prompts: prompt format of each benchmark's rows.
+        layouts: what a transcript is read as, each of them in turn: ``steps``, ``conversation``.
         shape: size of the model.
         epochs: passes over the rows.
         batch_tokens: tokens of a batch, padding included; rows of like length share a batch.
@@ -56,6 +59,7 @@ class BackboneRecipe:
     max_grad_norm: float
     seed: int
     threads: int
+    layouts: tuple[str, ...] = setting("what a transcript is read as", ("steps",), choices=LAYOUTS)
 
     def prompt_of(self, benchmark: str) -> PromptFormat:
         """The prompt format of a benchmark.
@@ -76,7 +80,7 @@ def build_benchmark_tokenizer(family: Family) -> Any:
 def train_tiny_backbone(
     recipe: BackboneRecipe, family_name: str, transcripts: Sequence[str | Path], out: str | Path
 ) -> None:
-    """Pre-train a tiny backbone on random-policy transcripts and write it as a Hugging Face folder.
+    """Pre-train a tiny backbone on transcripts and write it as a Hugging Face folder.
 
     Deterministic for one recipe, corpus, machine type and library version.
 
@@ -101,7 +105,8 @@ def train_tiny_backbone(
         played = read_trajectories(path)
         _check_training_games(played, path)
         corpus += played
-        rows += encode_corpus(played, tokenizer, recipe.prompt_of(played[0].benchmark), path)
+        form = recipe.prompt_of(played[0].benchmark)
+        rows += [row for layout in recipe.layouts for row in encode_corpus(played, tokenizer, form, path, layout)]
     model = build_model(family, recipe.shape, tokenizer, recipe.seed)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     say(f"tiny-{family_name}: {parameters} parameters, {len(tokenizer)} words, {len(rows)} rows")
@@ -147,18 +152,21 @@ def library_versions(*names: str) -> dict[str, str]:
     return {"python": platform.python_version(), **{name: version(name) for name in names}}
 
 
-def encode_corpus(corpus: Sequence[Trajectory], tokenizer: Any, form: PromptFormat, place: object) -> list[Row]:
-    """All rows of a corpus.
+def encode_corpus(
+    corpus: Sequence[Trajectory], tokenizer: Any, form: PromptFormat, place: object, layout: str = "steps"
+) -> list[Row]:
+    """All rows of a corpus in one layout; a conversation ends where the model's positions do.
 
     Raises:
-        BadInput: a row holds an unknown word, or is longer than the context: the backbone must read the corpus whole.
+        BadInput: a row holds an unknown word, or a step is longer than the context: steps must be read whole.
     """
-    encoder = PromptEncoder(tokenizer, form)
+    whole = layout == "steps"
+    encoder = PromptEncoder(tokenizer, form if whole else replace(form, context_length=CONTEXT_LENGTH))
     strange = _spelling_ids(tokenizer)
     rows = []
     for trajectory in corpus:
-        encoded = encoder.encode_trajectory(trajectory)
-        if encoded.truncated:
+        encoded = encoder.encode_trajectory(trajectory, layout)
+        if whole and encoded.truncated:
             raise BadInput(f"{place}: {trajectory.id}", "does not fit the context", "raise prompt.context_length")
         if any(not strange.isdisjoint(row.input_ids) for row in encoded.rows):
             words = ", ".join(unknown_words([trajectory], tokenizer)[:5])

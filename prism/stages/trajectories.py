@@ -1,4 +1,4 @@
-"""Stages: expert trajectories, and transcripts of a random policy, played in a benchmark's real engine."""
+"""Stages: expert trajectories, and transcripts for pre-training, played in a benchmark's real engine."""
 
 from __future__ import annotations
 
@@ -60,18 +60,18 @@ def import_trajectories(source: Path, out: CorpusFiles) -> None:
     say(f"{len(corpus)} trajectories")
 
 
-def collect_random_transcripts(benchmark: str, data_dir: Path, out_jsonl: Path, recipe: Any, workers: int = 1) -> None:
-    """Play training tasks with random actions.
+def collect_transcripts(benchmark: str, data_dir: Path, out_jsonl: Path, recipe: Any, workers: int = 1) -> None:
+    """Play training tasks at random, and, where the recipe has an expert's share, with an expert that errs.
 
-    The transcripts teach a tiny backbone the language of the environment and of the prompt, but not how tasks are
-    solved.
+    The transcripts teach a tiny backbone the language of the environment and of the prompt, and what the expert's
+    share shows of how tasks are solved.
 
     Raises:
         BadInput: a game does not load.
     """
     data = load_data(benchmark)
     tasks = data.training_tasks(data_dir, recipe)
-    played = in_parallel(partial(data.play_random, data_dir, recipe), tasks, workers, "random transcripts")
+    played = in_parallel(partial(data.play_transcripts, data_dir, recipe), tasks, workers, "transcripts")
     _write_sorted(out_jsonl, [trajectory for _, episodes in played for trajectory in episodes])
 
 

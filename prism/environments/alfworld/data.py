@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,7 @@ from prism.environments.alfworld.dataset import GamesRecipe, generate_games, ind
 from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, Play, play
-from prism.environments.base import Attempt, BenchmarkData, Environment, Task, in_parallel
+from prism.environments.base import Attempt, BenchmarkData, Environment, NoisyExpert, Task, in_parallel
 
 NAME = "alfworld"
 _PUT = re.compile(r"put (?P<thing>.+?) (?:in/on|in|on) (?P<place>.+)")
@@ -72,19 +72,21 @@ class TrajectoriesRecipe:
 
 
 @dataclass(frozen=True)
-class RandomTranscriptsRecipe:
-    """How transcripts of a random policy are collected.
+class TranscriptsRecipe:
+    """How transcripts for pre-training are collected.
 
     Attributes:
         games: number of training games used.
         episodes: episodes played in each.
         max_steps: environment steps of an episode.
+        expert: what is not random play; its `noise` is the share of steps before which it wastes one.
     """
 
     games: int
     episodes: int
     max_steps: int
     seed: int
+    expert: NoisyExpert = field(default_factory=NoisyExpert)
 
     @property
     def tasks(self) -> int:
@@ -131,7 +133,7 @@ class AlfworldData(BenchmarkData):
     recipes: Mapping[str, type] = {
         "games": GamesRecipe,
         "trajectories": TrajectoriesRecipe,
-        "random-transcripts": RandomTranscriptsRecipe,
+        "transcripts": TranscriptsRecipe,
         "panel": PanelRecipe,
         "eto-trajectories": EtoRecipe,
     }
@@ -150,7 +152,7 @@ class AlfworldData(BenchmarkData):
             generate_games(out_dir, recipe)
 
     def training_tasks(
-        self, data_dir: Path, recipe: TrajectoriesRecipe | RandomTranscriptsRecipe | PanelRecipe
+        self, data_dir: Path, recipe: TrajectoriesRecipe | TranscriptsRecipe | PanelRecipe
     ) -> list[Task]:
         """Games of the training split, task types in turn."""
         return spread(read_games(data_dir, "train"), recipe.tasks)
@@ -185,23 +187,28 @@ class AlfworldData(BenchmarkData):
                 rng = random.Random(f"{recipe.seed}/{task.id}/{expert.name}")
                 episode = play(environment, expert, recipe.max_steps, noise, rng)
                 if episode.success:
-                    results.append(Attempt(_expert_trajectory(data_dir, task, episode), detour=detour))
+                    results.append(Attempt(_expert_trajectory(data_dir, task, task.id, episode), detour=detour))
                     break
                 reason = episode.error or f"not won within {recipe.max_steps} steps"
             else:
                 results.append(Attempt(None, reason, detour))
         return results
 
-    def play_random(
-        self, data_dir: Path, recipe: RandomTranscriptsRecipe, tasks: Sequence[Task]
+    def play_transcripts(
+        self, data_dir: Path, recipe: TranscriptsRecipe, tasks: Sequence[Task]
     ) -> list[list[Trajectory]]:
-        """Admissible actions drawn at random, verbs first; thoughts name the action."""
+        """Admissible actions drawn at random, verbs first, with thoughts that name the action; or an erring expert."""
         results = []
-        for task, environment in environments(data_dir, tasks, facts=False):
+        for task, environment in environments(data_dir, tasks, facts=bool(recipe.expert.share)):
             episodes = []
             for number in range(recipe.episodes):
-                rng = random.Random(f"{recipe.seed}/{task.id}/{number}")
-                episodes.append(_random_episode(environment, task, number, recipe.max_steps, rng))
+                name, rng = f"{task.id}#{number}", random.Random(f"{recipe.seed}/{task.id}/{number}")
+                if recipe.expert.plays(task.task_type, rng):
+                    noise = Noise(failed=0.0, aimless=recipe.expert.noise)
+                    episode = play(environment, HandcodedExpert, recipe.max_steps, noise, rng)
+                    episodes.append(_expert_trajectory(data_dir, task, name, episode))
+                else:
+                    episodes.append(_random_episode(environment, task, name, recipe.max_steps, rng))
             results.append(episodes)
         return results
 
@@ -265,7 +272,7 @@ def environments(games_dir: Path, tasks: Sequence[Task], *, facts: bool) -> Iter
         yield task, environment
 
 
-def _expert_trajectory(games_dir: Path, task: Task, episode: Play) -> Trajectory:
+def _expert_trajectory(games_dir: Path, task: Task, name: str, episode: Play) -> Trajectory:
     target = read_json(games_dir / Path(task.game).parent / "traj_data.json")["pddl_params"]["object_target"].lower()
     steps, held = [], ""
     for step in episode.steps:
@@ -274,13 +281,13 @@ def _expert_trajectory(games_dir: Path, task: Task, episode: Play) -> Trajectory
         if step.demonstrated:
             held = _held_after(step.action, held)
     return Trajectory(
-        id=task.id,
+        id=name,
         benchmark=NAME,
         game=task.game,
         task=episode.task,
         task_type=task.task_type,
         expert=episode.expert,
-        success=True,
+        success=episode.success,
         steps=tuple(steps),
     )
 
@@ -320,7 +327,7 @@ def think(action: str, held: str, target: str) -> str:
 
 
 def _random_episode(
-    environment: AlfworldEnvironment, task: Task, number: int, max_steps: int, rng: random.Random
+    environment: AlfworldEnvironment, task: Task, name: str, max_steps: int, rng: random.Random
 ) -> Trajectory:
     feedback = environment.reset()
     steps = []
@@ -329,7 +336,7 @@ def _random_episode(
         steps.append(Step(feedback.observation, feedback.admissible, f"{action.capitalize()}.", action))
         feedback = environment.step(action)
     return Trajectory(
-        id=f"{task.id}#{number}",
+        id=name,
         benchmark=NAME,
         game=task.game,
         task=environment.task,

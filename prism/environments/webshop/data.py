@@ -17,7 +17,7 @@ from prism.core.files import read_json
 from prism.core.progress import say, track
 from prism.core.tiny import CONTINUED
 from prism.core.trajectories import Step, Trajectory
-from prism.environments.base import Attempt, BenchmarkData, Environment, Task
+from prism.environments.base import Attempt, BenchmarkData, Environment, NoisyExpert, Task
 from prism.environments.webshop import shopper
 from prism.environments.webshop.environment import SEARCH_CHOICE, SPLITS, GoalSplit, WebshopEnvironment, goal_task
 from prism.environments.webshop.generator import ASIN_PREFIX, CatalogRecipe, catalog_texts, generate_catalog
@@ -97,12 +97,13 @@ class WebshopTrajectoriesRecipe:
 
 @dataclass(frozen=True)
 class WebshopTranscriptsRecipe:
-    """How a random shopper plays.
+    """How transcripts for pre-training are collected.
 
     Attributes:
         goals: the goal list, ``human`` or ``synthetic``.
         tasks: training goals played.
         episodes: episodes of each.
+        expert: what is not random play; its `noise` is the chance to misjudge a product and to pass over an option.
     """
 
     goals: str
@@ -111,6 +112,7 @@ class WebshopTranscriptsRecipe:
     max_steps: int
     seed: int
     split: GoalSplit = field(default_factory=GoalSplit)
+    expert: NoisyExpert = field(default_factory=NoisyExpert)
 
 
 @dataclass(frozen=True)
@@ -158,7 +160,7 @@ class WebshopData(BenchmarkData):
         "catalog": CatalogRecipe,
         "games": StoreRecipe,
         "trajectories": WebshopTrajectoriesRecipe,
-        "random-transcripts": WebshopTranscriptsRecipe,
+        "transcripts": WebshopTranscriptsRecipe,
         "panel": WebshopPanelRecipe,
         "eto-trajectories": WebshopEtoRecipe,
     }
@@ -212,10 +214,10 @@ class WebshopData(BenchmarkData):
                 results.append(Attempt(_trajectory(store, index, task.id, shopper.NAME, True, played)))
         return results
 
-    def play_random(
+    def play_transcripts(
         self, data_dir: Path, recipe: WebshopTranscriptsRecipe, tasks: Sequence[Task]
     ) -> list[list[Trajectory]]:
-        """Actions drawn at random, searching with words of the instruction."""
+        """Actions drawn at random, searching with words of the instruction; or a hasty shopper."""
         store = _store(data_dir, recipe.goals)
         results = []
         for task in tasks:
@@ -223,8 +225,14 @@ class WebshopData(BenchmarkData):
             for episode in range(recipe.episodes):
                 identifier = f"{task.id}-{RANDOM_EXPERT}{episode}"
                 rng = random.Random(f"{recipe.seed}/{identifier}")
-                steps, success = _random_episode(environment, recipe.max_steps, rng)
-                episodes.append(_trajectory(store, _index(task), identifier, RANDOM_EXPERT, success, steps))
+                if recipe.expert.plays(task.task_type, rng):
+                    goal, noise = store.goals[_index(task)], recipe.expert.noise
+                    steps, success = shopper.shop_hastily(environment, goal, recipe.max_steps, noise, rng)
+                    player = shopper.NAME
+                else:
+                    steps, success = _random_episode(environment, recipe.max_steps, rng)
+                    player = RANDOM_EXPERT
+                episodes.append(_trajectory(store, _index(task), identifier, player, success, steps))
             results.append(episodes)
         return results
 

@@ -7,6 +7,7 @@ way does not reach with full score within the steps are rejected, with the reaso
 
 from __future__ import annotations
 
+import random
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -53,6 +54,23 @@ def shop(environment: WebshopEnvironment, goal: Goal, max_steps: int) -> tuple[S
     return shopper.play()
 
 
+def shop_hastily(
+    environment: WebshopEnvironment, goal: Goal, max_steps: int, noise: float, rng: random.Random
+) -> tuple[tuple[Step, ...], bool]:
+    """Play one episode as a shopper that errs: what a backbone is pre-trained on need not be bought right.
+
+    Args:
+        noise: chance to misjudge a listed product, and to pass over an option that was asked for.
+
+    Returns:
+        At most `max_steps` steps, and whether the purchase had a score of exactly 1.
+    """
+    shopper = _HastyShopper(environment, goal, max_steps, noise, rng)
+    shopper.play()
+    steps = tuple(shopper.steps[:max_steps])
+    return steps, shopper.feedback.success and len(shopper.steps) <= max_steps
+
+
 class _Shopper:
     def __init__(self, environment: WebshopEnvironment, goal: Goal, max_steps: int):
         self.environment, self.goal, self.max_steps = environment, goal, max_steps
@@ -88,6 +106,10 @@ class _Shopper:
         self._act(f"click[{right}]", f"I open {right.upper()}, it fits.")
         return True
 
+    def _errs(self) -> bool:
+        """Whether it makes a mistake now."""
+        return False
+
     def _is_right(self, asin: str) -> bool:
         """Whether the product, with the options chosen that were asked for, is worth a full score."""
         store = self.environment.store
@@ -117,8 +139,21 @@ class _Shopper:
             if clickable.kind == "option"
         }
         for choice in self._choices(offered):
-            self._act(f"click[{choice}]", f"I choose {offered[choice]} {choice}.")
+            if not self._errs():
+                self._act(f"click[{choice}]", f"I choose {offered[choice]} {choice}.")
 
     def _act(self, action: str, thought: str) -> None:
         self.steps.append(Step(self.feedback.observation, self.feedback.admissible, thought, action))
         self.feedback = self.environment.step(action)
+
+
+class _HastyShopper(_Shopper):
+    def __init__(self, environment: WebshopEnvironment, goal: Goal, max_steps: int, noise: float, rng: random.Random):
+        super().__init__(environment, goal, max_steps)
+        self._noise, self._rng = noise, rng
+
+    def _errs(self) -> bool:
+        return self._rng.random() < self._noise
+
+    def _is_right(self, asin: str) -> bool:
+        return super()._is_right(asin) != self._errs()

@@ -3,6 +3,7 @@
 import json
 import random
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,8 +18,8 @@ from prism.core.recipes import result_settings
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.alfworld.data import (
     PanelRecipe,
-    RandomTranscriptsRecipe,
     TrajectoriesRecipe,
+    TranscriptsRecipe,
     draw_action,
     spread,
     think,
@@ -28,9 +29,9 @@ from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, corrupt, play
 from prism.environments.alfworld.games import TASK_TYPES
-from prism.environments.base import read_panel
+from prism.environments.base import NoisyExpert, read_panel
 from prism.stages.panels import make_panel
-from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_trajectories, collect_transcripts
 
 RECIPE = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0)
 WITH_DETOURS = TrajectoriesRecipe(max_steps=24, noise=0.3, seed=0, detours=Detours(share=0.5, noise=0.6))
@@ -217,9 +218,9 @@ def test_thoughts(action: str, held: str, thought: str) -> None:
 
 
 def test_random_transcripts_take_admissible_actions_and_repeat(games_dir: Path, tmp_path: Path) -> None:
-    recipe = RandomTranscriptsRecipe(games=6, episodes=2, max_steps=10, seed=0)
+    recipe = TranscriptsRecipe(games=6, episodes=2, max_steps=10, seed=0)
     for name in ("one", "two"):
-        collect_random_transcripts("alfworld", games_dir, tmp_path / name, recipe)
+        collect_transcripts("alfworld", games_dir, tmp_path / name, recipe)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
     transcripts = read_trajectories(tmp_path / "one")
     assert len(transcripts) == 12
@@ -313,7 +314,7 @@ def test_command_line_end_to_end(tmp_path: Path) -> None:
     )
     assert len(read_panel(tmp_path / "p.json").tasks) == 2
     recipe = json.dumps({"games": 1, "episodes": 1, "max_steps": 3, "seed": 0})
-    run("stage", "random-transcripts", "alfworld", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
+    run("stage", "transcripts", "alfworld", "--games", games, "--out", tmp_path / "r.jsonl", "--recipe", recipe)
 
 
 def test_a_corpus_of_ones_own_is_checked_and_sorted(corpus_file: Path, tmp_path: Path) -> None:
@@ -345,3 +346,39 @@ def test_unknown_recipe_keys_and_splits_are_refused(games_dir: Path, tmp_path: P
         make_panel("alfworld", games_dir, "test", tmp_path / "p.json", PanelRecipe())
     with pytest.raises(BadInput, match="noise"):
         TrajectoriesRecipe(max_steps=5, noise=1.5, seed=0)
+
+
+def test_an_erring_expert_plays_its_share_of_its_task_types(games_dir: Path, tmp_path: Path) -> None:
+    plain = TranscriptsRecipe(games=18, episodes=2, max_steps=16, seed=0)
+    mixed = replace(plain, expert=NoisyExpert(share=0.7, noise=0.3, task_types=("pick", "look")))
+    for name, recipe in (("plain", plain), ("one", mixed), ("two", mixed)):
+        collect_transcripts("alfworld", games_dir, tmp_path / name, recipe)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    random_play = {transcript.id: transcript for transcript in read_trajectories(tmp_path / "plain")}
+    transcripts = read_trajectories(tmp_path / "one")
+    played = [transcript for transcript in transcripts if transcript.expert == HandcodedExpert.name]
+    assert {transcript.task_type for transcript in played} == {"pick", "look"}
+    # 12 episodes of these types, 8.4 expected
+    assert 4 <= len(played) < 12
+    # it solves what it plays more often than not, and what it does not solve is kept and said to be unsolved
+    assert {transcript.success for transcript in played} == {True, False}
+    for transcript in transcripts:
+        assert all(step.demonstrated and step.action in step.admissible for step in transcript.steps)
+        if transcript.task_type not in ("pick", "look"):
+            assert transcript == random_play[transcript.id]
+
+
+def test_an_expert_without_noise_plays_as_in_the_demonstrations(games_dir: Path, tmp_path: Path) -> None:
+    """Where it wins, that is: it has no planner to fall back on."""
+    clean = TrajectoriesRecipe(max_steps=24, noise=0.0, seed=0)
+    shown = CorpusFiles(tmp_path / "shown.jsonl", tmp_path / "shown.json")
+    collect_trajectories("alfworld", games_dir, shown, clean)
+    recipe = TranscriptsRecipe(games=18, episodes=1, max_steps=24, seed=0, expert=NoisyExpert(share=1.0))
+    collect_transcripts("alfworld", games_dir, tmp_path / "played.jsonl", recipe)
+    played = {transcript.game: transcript for transcript in read_trajectories(tmp_path / "played.jsonl")}
+    assert len(played) == 18
+    assert sum(transcript.success for transcript in played.values()) >= 16
+    first = {transcript.game: transcript.steps[0] for transcript in read_trajectories(shown.corpus)}
+    # the expert looks for things in an order of its own: the thoughts are alike, their places may differ
+    for game, step in first.items():
+        assert played[game].steps[0].thought.split(",")[0] == step.thought.split(",")[0]

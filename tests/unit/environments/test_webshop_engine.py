@@ -2,6 +2,8 @@
 
 import itertools
 import json
+import random
+from dataclasses import replace
 
 import pytest
 
@@ -11,7 +13,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_file
 from prism.core.recipes import build_recipe
 from prism.core.trajectories import read_trajectories
-from prism.environments.base import read_panel
+from prism.environments.base import NoisyExpert, read_panel
 from prism.environments.webshop import pages, rewards
 from prism.environments.webshop.data import (
     StoreRecipe,
@@ -24,11 +26,11 @@ from prism.environments.webshop.generator import CatalogRecipe
 from prism.environments.webshop.goals import Goal
 from prism.environments.webshop.products import Product
 from prism.environments.webshop.rewards import score_purchase
-from prism.environments.webshop.shopper import Rejection, query_of, shop
+from prism.environments.webshop.shopper import Rejection, query_of, shop, shop_hastily
 from prism.environments.webshop.store import Store
 from prism.stages.games import make_catalog, make_games
 from prism.stages.panels import make_panel
-from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_trajectories, collect_transcripts
 
 SPLIT = GoalSplit(test=20, dev=10)
 
@@ -345,10 +347,36 @@ def test_benchmark_division_by_default():
 
 def test_random_transcripts(folder, tmp_path):
     recipe = WebshopTranscriptsRecipe("human", tasks=5, episodes=2, max_steps=6, seed=1, split=SPLIT)
-    collect_random_transcripts("webshop", folder / "store", tmp_path / "r.jsonl", recipe)
+    collect_transcripts("webshop", folder / "store", tmp_path / "r.jsonl", recipe)
     corpus = read_trajectories(tmp_path / "r.jsonl")
     assert len(corpus) == 10
     assert all(len(trajectory.steps) <= 6 for trajectory in corpus)
+
+
+def test_a_hasty_shopper_plays_its_share_of_its_departments(folder, tmp_path):
+    expert = NoisyExpert(share=0.6, noise=0.4, task_types=("fashion", "tools"))
+    plain = WebshopTranscriptsRecipe("human", tasks=60, episodes=1, max_steps=6, seed=1, split=SPLIT)
+    for name, recipe in (("plain", plain), ("mixed", replace(plain, expert=expert))):
+        collect_transcripts("webshop", folder / "store", tmp_path / name, recipe)
+    shopped = {trajectory.game: trajectory for trajectory in read_trajectories(tmp_path / "mixed")}
+    hasty = [trajectory for trajectory in shopped.values() if trajectory.expert == "oracle"]
+    assert {trajectory.task_type for trajectory in hasty} == {"fashion", "tools"}
+    assert {trajectory.success for trajectory in hasty} == {True, False}
+    assert all(len(trajectory.steps) <= 6 for trajectory in hasty)
+    for trajectory in read_trajectories(tmp_path / "plain"):
+        if trajectory.task_type not in ("fashion", "tools"):
+            assert shopped[trajectory.game] == trajectory
+
+
+def test_a_hasty_shopper_without_noise_is_the_expert(store):
+    for index, goal in enumerate(store.goals[:30]):
+        environment = WebshopEnvironment(store, index)
+        shown = shop(environment, goal, 8)
+        steps, success = shop_hastily(environment, goal, 8, 0.0, random.Random(0))
+        if isinstance(shown, Rejection):
+            assert not success
+        else:
+            assert (steps, success) == (shown, True)
 
 
 @pytest.mark.parametrize(

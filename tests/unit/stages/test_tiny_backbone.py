@@ -7,12 +7,12 @@ from pathlib import Path
 from string import ascii_lowercase
 
 import pytest
-from toy_corpus import FORM, SHAPE, toy_corpus
+from toy_corpus import FORM, SHAPE, toy_corpus, toy_trajectory
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
 from prism.core.prompts import PromptEncoder, parse_reply, render_response
-from prism.core.tiny import FAMILIES, build_tokenizer, find_family
+from prism.core.tiny import CONTEXT_LENGTH, FAMILIES, build_tokenizer, find_family
 from prism.core.trajectories import read_trajectories, write_trajectories
 from prism.environments import load_data
 from prism.environments.webshop import rewards
@@ -21,7 +21,7 @@ from prism.environments.webshop.environment import GoalSplit
 from prism.environments.webshop.generator import CatalogRecipe
 from prism.stages import tiny_backbone as backbones
 from prism.stages.games import make_catalog, make_games
-from prism.stages.trajectories import CorpusFiles, collect_random_transcripts, collect_trajectories
+from prism.stages.trajectories import CorpusFiles, collect_trajectories, collect_transcripts
 
 SHIPPED = Path(__file__).parents[3] / "resources" / "backbones"
 RECIPE = backbones.BackboneRecipe(
@@ -109,7 +109,7 @@ def test_vocabulary_covers_the_generated_store(tokenizer, tmp_path, monkeypatch)
     make_catalog("webshop", tmp_path / "catalog", CatalogRecipe(products=200, seed=7))
     make_games("webshop", tmp_path / "catalog", tmp_path / "store", StoreRecipe(seed=7))
     split = GoalSplit(test=10, dev=0)
-    collect_random_transcripts(
+    collect_transcripts(
         "webshop", tmp_path / "store", tmp_path / "random.jsonl", WebshopTranscriptsRecipe("human", 100, 1, 8, 0, split)
     )
     collect_trajectories(
@@ -164,6 +164,22 @@ def test_a_corpus_that_does_not_fit_the_context_is_refused(tokenizer):
     short = dataclasses.replace(FORM, context_length=40)
     with pytest.raises(BadInput, match="does not fit the context"):
         backbones.encode_corpus(toy_corpus(1), tokenizer, short, "corpus.jsonl")
+
+
+def test_conversations_are_read_whole_up_to_the_models_positions(tokenizer):
+    corpus = [toy_trajectory(1, 3), toy_trajectory(2, 60)]
+    short, long = backbones.encode_corpus(corpus, tokenizer, FORM, "toy", "conversation")
+    assert short == PromptEncoder(tokenizer, FORM).encode_trajectory(corpus[0], "conversation").rows[0]
+    assert len(long.input_ids) == CONTEXT_LENGTH
+
+
+def test_both_layouts_are_trained_on(tmp_path):
+    corpus = toy_corpus(6)
+    write_trajectories(tmp_path / "corpus.jsonl", corpus)
+    recipe = dataclasses.replace(RECIPE, epochs=1, layouts=("steps", "conversation"))
+    backbones.train_tiny_backbone(recipe, "llama3", [tmp_path / "corpus.jsonl"], tmp_path / "out")
+    rows = read_json(tmp_path / "out" / "provenance.json")["corpus_rows"]
+    assert rows == sum(len(trajectory.steps) for trajectory in corpus) + len(corpus)
 
 
 def test_a_benchmark_without_a_prompt_format_is_refused(tmp_path):
