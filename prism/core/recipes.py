@@ -32,6 +32,7 @@ class Setting:
         choices: the values that it may have; none for any.
         machine: it says how the machine is used. Another value changes the result by no more than another machine
             would, that is by rounding, and is no reason to run anything again.
+        added: results were made before there was this setting: at its default it is left out of what decides a result.
         only: settings beside it and the values of theirs with which it applies; otherwise it is not read.
         schema: JSON schema of a value that its type does not describe.
     """
@@ -42,6 +43,7 @@ class Setting:
     at_most: float | None = None
     choices: tuple[str, ...] = ()
     machine: bool = False
+    added: bool = False
     only: Mapping[str, Sequence[str]] = field(default_factory=dict)
     schema: Mapping[str, Any] | None = None
 
@@ -144,22 +146,24 @@ def result_settings(recipe: Any) -> dict[str, Any]:
     """What decides a stage's result, in one form for all spellings.
 
     Defaults are written out, numbers have their field's type, and what does not apply beside the other settings is left
-    out, as are the settings of the machine.
+    out, as are the settings of the machine and those that were added and are at their default.
     """
     return {
-        name: result_settings(value) if dataclasses.is_dataclass(value) else value
-        for name, value, known in _settings(recipe)
-        if not known.machine and all(getattr(recipe, key) in values for key, values in known.only.items())
+        one.name: result_settings(value) if dataclasses.is_dataclass(value) else value
+        for one, value, known in _settings(recipe)
+        if not known.machine
+        and not (known.added and value == one.default)
+        and all(getattr(recipe, key) in values for key, values in known.only.items())
     }
 
 
 def machine_settings(recipe: Any) -> dict[str, Any]:
     """The settings of a recipe that say how the machine is used."""
-    return {name: value for name, value, known in _settings(recipe) if known.machine}
+    return {one.name: value for one, value, known in _settings(recipe) if known.machine}
 
 
-def _settings(recipe: Any) -> list[tuple[str, Any, Setting]]:
-    return [(one.name, getattr(recipe, one.name), setting_of(one)) for one in dataclasses.fields(recipe)]
+def _settings(recipe: Any) -> list[tuple[dataclasses.Field, Any, Setting]]:
+    return [(one, getattr(recipe, one.name), setting_of(one)) for one in dataclasses.fields(recipe)]
 
 
 def schema_of(kind: type, leave_out: Sequence[str] = ()) -> dict[str, Any]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import torch
 from torch import nn
 
 from prism.core.errors import BadInput, first_line
 from prism.core.files import read_json
+from prism.core.model_folder import CONFIGURATION, TOKENIZER, copy_model_files
 
 SETTINGS = "adapter_config.json"
 WEIGHTS = "adapter_model.safetensors"
@@ -50,3 +52,19 @@ def merge_adapter(model: nn.Module, folder: Path) -> nn.Module:
     except Exception as error:
         problem = f"cannot be merged into its base ({first_line(error)[:160]})"
         raise BadInput(folder, problem, "check that base_model_name_or_path is the model it was trained on") from error
+
+
+def write_merged(base: Path, adapter: Path, folder: Path) -> None:
+    """Write a base model with an adapter merged into its weights: a model folder like any other.
+
+    Weights are in float32, in which the small changes that an adapter makes are not rounded away; configuration and
+    tokenizer are the base's, byte for byte.
+
+    Raises:
+        BadInput: peft is missing, or the adapter does not fit the model.
+    """
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32, trust_remote_code=False)
+    merge_adapter(model, adapter).save_pretrained(folder)
+    copy_model_files(base, folder, (*CONFIGURATION, *TOKENIZER))

@@ -12,7 +12,7 @@ from typing import Any
 from prism.core.files import atomic_path
 from prism.core.results import Results
 from prism.environments.base import Task
-from prism.rl.recipe import RlRecipe
+from prism.rl.recipe import LORA_ALPHA_PER_RANK, RlRecipe
 
 AGENT_NAME = "prism_episode"
 # registered by `prism.rl.in_verl.packed_attention`
@@ -182,6 +182,8 @@ def verl_overrides(recipe: RlRecipe, paths: RunPaths, tasks: int, steps: int, se
         "trainer.resume_mode": "auto",
         "hydra.run.dir": paths.work / "hydra",
         "hydra.output_subdir": None,
+        **_OFFLOAD[recipe.offload],
+        **(_lora_overrides(recipe.lora_rank) if recipe.lora_rank else {}),
         **(_CPU_OVERRIDES if recipe.platform == "cpu" else _gpu_overrides(recipe)),
     }
     if recipe.nodes == 1:
@@ -209,6 +211,28 @@ _CPU_OVERRIDES: dict[str, Any] = {
     "+ray_kwargs.ray_init.num_gpus": 1,
     "+ray_kwargs.ray_init.object_store_memory": 200_000_000,
 }
+
+
+_OFFLOAD: dict[str, dict[str, Any]] = {
+    "none": {},
+    "idle": {
+        "actor_rollout_ref.actor.fsdp_config.param_offload": True,
+        "actor_rollout_ref.actor.fsdp_config.optimizer_offload": True,
+    },
+    "always": {"actor_rollout_ref.actor.fsdp_config.offload_policy": True},
+}
+
+
+def _lora_overrides(rank: int) -> dict[str, Any]:
+    model = "actor_rollout_ref.model"
+    return {
+        f"{model}.lora_rank": rank,
+        f"{model}.lora_alpha": LORA_ALPHA_PER_RANK * rank,
+        f"{model}.target_modules": "all-linear",
+        # the sampler gets whole weights, as without LoRA, and samples the very model that is exported
+        f"{model}.lora.merge": True,
+        "+actor_rollout_ref.actor.checkpoint.save_lora_only": True,
+    }
 
 
 def _gpu_overrides(recipe: RlRecipe) -> dict[str, Any]:

@@ -12,6 +12,10 @@ from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting
 from prism.core.trackers import TRACKERS
 
+# where weights, gradients and moments of the training lie
+OFFLOADS = ("none", "idle", "always")
+# the scale of an adapter over its rank: LLaMA-Factory's own default
+LORA_ALPHA_PER_RANK = 2
 PLATFORM_ENGINES = {"cpu": "hf", "gpu": "vllm"}
 # the file is what the run's own record is made from
 OWN_LOGGERS = ("console", "file")
@@ -94,6 +98,20 @@ class RlRecipe:
         choices=("token-mean", "seq-mean-token-sum", "seq-mean-token-mean"),
     )
     shuffle_rows: bool = setting("shuffle rows before they are cut into mini-batches", False)
+    lora_rank: int = setting(
+        "rank of LoRA's adapters on all linear layers, merged into the weights afterwards; 0: every parameter is "
+        "trained (P)",
+        0,
+        at_least=0,
+        added=True,
+    )
+    offload: str = setting(
+        "what lies in the host's memory: `none`; `idle`: weights and moments while they are not in use; `always`: they "
+        "and the optimizer's step as well ([one GPU](../docs/one-gpu.md))",
+        "none",
+        choices=OFFLOADS,
+        machine=True,
+    )
     save_every: int = setting(
         "training steps between checkpoints in the work folder; 0: the last one only", 0, at_least=0, machine=True
     )

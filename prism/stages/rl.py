@@ -7,6 +7,7 @@ model folder with ``rollouts.jsonl``, ``metrics.csv`` and ``run.json`` in it.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -23,6 +24,7 @@ from prism.core.recipes import result_settings
 from prism.core.slurm import read_allocation
 from prism.core.splits import read_split
 from prism.environments.base import Panel, Task, read_panel
+from prism.rl.adapters import write_adapter
 from prism.rl.command import (
     EpisodeSettings,
     RunPaths,
@@ -102,7 +104,7 @@ def train_rl(
                 write_json(paths.agent_loop, [agent_loop_entry(_episodes(training, recipe, panel, games_dir, paths))])
                 overrides = verl_overrides(recipe, paths, len(tasks), steps, training.seed)
                 _run_verl(verl_command(recipe, overrides), recipe, paths, resumed, steps)
-        _export(training, steps, settings)
+        _export(training, steps, settings, recipe.lora_rank)
 
 
 def subset_tasks(panel: Panel, split_path: str | Path | None, regime: str = "rl") -> tuple[Task, ...]:
@@ -191,7 +193,7 @@ def _describe_step(steps: int, record: dict[str, Any]) -> str | None:
     return f"RL: step {done}/{steps}, reward of a row {reward:.2f}, {seconds:.0f} s a step, {left:.0f} s left"
 
 
-def _export(training: Training, steps: int, settings: Mapping[str, Any]) -> None:
+def _export(training: Training, steps: int, settings: Mapping[str, Any], lora_rank: int) -> None:
     """Gather the stage's outputs from the work folder; they appear together."""
     work = training.work
     if last_checkpoint(work / "checkpoints") != steps:
@@ -201,13 +203,25 @@ def _export(training: Training, steps: int, settings: Mapping[str, Any]) -> None
     rows = metrics_rows(rollouts, read_verl_metrics(work / "metrics"))
     exported = work / "checkpoints" / f"global_step_{steps}" / "actor" / "huggingface"
     with atomic_folder(training.out) as folder:
-        assemble_model(exported, training.model, folder)
+        _export_model(exported, training.model, lora_rank, folder)
         # refuses a model without weights
         sha256_model(folder)
         write_jsonl(folder / "rollouts.jsonl", rollouts)
         write_metrics(folder / "metrics.csv", rows)
         seen = coverage(settings["tasks"], rollouts)
         write_json(folder / "run.json", {**settings, "steps": steps, "coverage": seen, "seeded": SEEDED})
+
+
+def _export_model(exported: Path, base: Path, lora_rank: int, folder: Path) -> None:
+    """Write a plain model folder, whatever was trained."""
+    if not lora_rank:
+        assemble_model(exported, base, folder)
+        return
+    from prism.gradients.adapters import write_merged
+
+    with tempfile.TemporaryDirectory() as adapter:
+        write_adapter(exported, lora_rank, Path(adapter))
+        write_merged(base, Path(adapter), folder)
 
 
 def coverage(tasks: Sequence[str], rollouts: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Supervised fine-tuning through the real ``llamafactory-cli train``, full parameter.
+"""Supervised fine-tuning through the real ``llamafactory-cli train``: of every parameter, or of LoRA's adapters.
 
 LLaMA-Factory gets its data already tokenised (`tokenized_path`), by the same prompt builder that the probe, RL and
 the evaluation use: what is trained is, token for token, what is probed.
@@ -14,7 +14,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -23,99 +23,20 @@ from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import atomic_folder, read_json, read_jsonl, sha256_json, write_json
 from prism.core.model_folder import CONFIGURATION, TOKENIZER, WEIGHTS, copy_model_files, sha256_model
 from prism.core.progress import following, say
-from prism.core.prompts import LAYOUTS, Encoded, PromptEncoder, PromptFormat, Row
-from prism.core.recipes import result_settings, setting
+from prism.core.prompts import Encoded, PromptEncoder, PromptFormat, Row
+from prism.core.recipes import result_settings
 from prism.core.results import Results
 from prism.core.slurm import read_allocation, rendezvous_command, rendezvous_environment
 from prism.core.splits import read_split
 from prism.core.tokenizers import check_template
-from prism.core.trackers import TRACKERS, tracker_environment
+from prism.core.trackers import tracker_environment
 from prism.core.trajectories import Trajectory, read_trajectories
+from prism.stages.sft_recipe import SftRecipe
 from prism.stages.training import Training
 
 REGIMES = ("sft", "rl")
 IGNORED_LABEL = -100
 SHIMS = Path(__file__).resolve().parents[1] / "shims"
-
-
-@dataclass(frozen=True)
-class SftRecipe:
-    """Settings of supervised fine-tuning; all but the first and last block are LLaMA-Factory's own keys.
-
-    (P): the paper's value at its scale; (L): LLaMA-Factory's stock recipe for this model.
-
-    Attributes:
-        prompt: prompt format; the rows are cut at its context length.
-        template: LLaMA-Factory's name of the chat template (``qwen3``, ``llama3``). The rows are tokenised before; it
-            only has to know the family's tokens.
-    """
-
-    prompt: PromptFormat
-    template: str
-    layout: str = setting(
-        "`steps`: a row an environment step; `conversation`: one row a trajectory, as the times of P's Table 3 demand",
-        choices=LAYOUTS,
-    )
-
-    learning_rate: float = setting("peak learning rate of AdamW (P)", above=0)
-    num_train_epochs: float = setting("passes over the subset (P)", above=0)
-    per_device_train_batch_size: int = setting("rows of a forward pass (P)", at_least=1)
-    gradient_accumulation_steps: int = setting("passes of an update (P)", at_least=1)
-    lr_scheduler_type: str = setting(
-        "schedule of the learning rate (P)", "cosine", choices=("cosine", "linear", "constant", "constant_with_warmup")
-    )
-    warmup_ratio: float = setting("share of warm-up steps (P)", 0.1, at_least=0, at_most=1)
-    weight_decay: float = setting("of the optimizer (L)", 0.0, at_least=0)
-    max_grad_norm: float = setting("gradients are clipped to this norm (L)", 1.0, above=0)
-    optim: str = setting("the optimizer (L)", "adamw_torch", choices=("adamw_torch", "adamw_torch_fused"))
-    bf16: bool = setting("train in bfloat16 (P); off on CPUs without native support", False)
-    flash_attn: str = setting("attention kernel", "sdpa", choices=("sdpa", "fa2"))
-    gradient_checkpointing: bool = setting(
-        "recompute each layer in the backward pass: less memory, more time", False, machine=True
-    )
-    train_sampling_strategy: str = setting(
-        "order of the rows (L: `random`); `group_by_length` wastes less padding",
-        "random",
-        choices=("random", "sequential", "group_by_length"),
-    )
-    full_determinism: bool = setting("two runs give the same bytes; slower kernels on GPUs", True)
-    logging_steps: int = setting("steps between two lines of the loss curve", 10, at_least=1, machine=True)
-    save_strategy: str = setting(
-        "when the work folder gets a checkpoint that a killed run goes on from; at the paper's scale none: each would "
-        "be 98 GB (12 bytes a weight), in a phase of minutes that Table 3 times",
-        "epoch",
-        choices=("no", "epoch", "steps"),
-        machine=True,
-    )
-    save_steps: int = setting("steps between checkpoints under `save_strategy: steps`", 500, at_least=1, machine=True)
-    save_total_limit: int = setting("checkpoints that stay in the work folder", 2, at_least=1, machine=True)
-    deepspeed: dict[str, Any] = setting(
-        "DeepSpeed's configuration, empty for none (L: ZeRO-3)",
-        default_factory=dict,
-        schema={"$ref": "#/$defs/deepspeed"},
-    )
-
-    report_to: tuple[str, ...] = setting(
-        "[services](../docs/cluster.md#watch-a-training) that it reports to", (), choices=TRACKERS, machine=True
-    )
-    gpus: int = setting("GPUs a node (P: 8); 0 trains on the CPU", 0, at_least=0)
-    nodes: int = setting("nodes of the SLURM job ([more than one](../docs/cluster.md))", 1, at_least=1)
-    threads: int = setting("CPU threads of a process", 2, at_least=1, machine=True)
-
-    def __post_init__(self) -> None:
-        if not self.deepspeed:
-            return
-        if self.gpus < 1:
-            raise BadInput("sft.gpus", "DeepSpeed needs GPUs", "set gpus, or leave deepspeed out")
-        sizes = {
-            "train_batch_size": self.per_device_train_batch_size * self.gradient_accumulation_steps * self.gpus,
-            "train_micro_batch_size_per_gpu": self.per_device_train_batch_size,
-            "gradient_accumulation_steps": self.gradient_accumulation_steps,
-        }
-        for key, size in sizes.items():
-            stated = self.deepspeed.get(key, "auto")
-            if stated not in ("auto", size):
-                raise BadInput(f"sft.deepspeed.{key}", f"{stated} is not {size}", "write auto")
 
 
 def train_sft(training: Training, recipe: SftRecipe) -> None:
@@ -242,12 +163,12 @@ def llamafactory_arguments(
         run_dir: holds the tokenised ``rows``, gets ``checkpoints``.
         resume: the checkpoint to go on from.
     """
-    own = {"prompt", "layout", "deepspeed", "gpus", "nodes", "threads"}
+    own = {"prompt", "layout", "deepspeed", "gpus", "nodes", "threads", "lora_rank"}
     arguments = {key: value for key, value in asdict(recipe).items() if key not in own}
     arguments |= {
         "stage": "sft",
         "do_train": True,
-        "finetuning_type": "full",
+        "finetuning_type": "lora" if recipe.lora_rank else "full",
         "model_name_or_path": str(model_dir),
         "trust_remote_code": False,
         # a name must be given, but nothing is looked up: rows come from tokenized_path as they are
@@ -265,6 +186,9 @@ def llamafactory_arguments(
     }
     # LLaMA-Factory has its own switch, on unless told otherwise
     arguments["disable_gradient_checkpointing"] = not arguments.pop("gradient_checkpointing")
+    if recipe.lora_rank:
+        # LLaMA-Factory's scale is twice the rank
+        arguments |= {"lora_rank": recipe.lora_rank, "lora_target": "all"}
     if recipe.deepspeed:
         path = run_dir / "deepspeed.json"
         write_json(path, recipe.deepspeed)
@@ -388,9 +312,17 @@ def _write_losses(path: Path, curve: Sequence[dict[str, float]]) -> None:
 
 
 def _collect(model_dir: Path, run_dir: Path, folder: Path) -> None:
-    """Copy what defines the trained model; the tokenizer is the base's own, byte for byte."""
+    """Copy what defines the trained model; the tokenizer is the base's own, byte for byte.
+
+    Adapters are merged into the base's weights: what reads the folder sees a model like any other.
+    """
+    from prism.gradients.adapters import is_adapter, write_merged
+
     checkpoints = run_dir / "checkpoints"
-    copy_model_files(checkpoints, folder, (*WEIGHTS, *CONFIGURATION))
+    if is_adapter(checkpoints):
+        write_merged(model_dir, checkpoints, folder)
+    else:
+        copy_model_files(checkpoints, folder, (*WEIGHTS, *CONFIGURATION))
     if not any(folder.glob("*.safetensors")):
         raise PrismError(f"llamafactory-cli left no safetensors weights in {checkpoints}")
     copy_model_files(model_dir, folder, TOKENIZER)

@@ -189,7 +189,7 @@ SETTINGS = {
         "gradient_accumulation_steps": 2, "lr_scheduler_type": "linear", "warmup_ratio": 0.2, "weight_decay": 0.5,
         "max_grad_norm": 2.0, "optim": "adamw_torch_fused", "bf16": True, "flash_attn": "fa2",
         "train_sampling_strategy": "random", "full_determinism": False,
-        "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2,
+        "deepspeed": {"zero_optimization": {"stage": 2}}, "gpus": 2, "nodes": 2, "lora_rank": 4,
     }),
     "rl": (RL_METHODS, "rl", {
         "learning_rate": 1.0e-5, "tasks_per_step": 16, "group_size": 4, "mini_batch": 128, "micro_batch_tokens": 4096,
@@ -198,6 +198,7 @@ SETTINGS = {
         "weight_decay": 0.02, "max_grad_norm": 2.0, "success_reward": 5.0, "invalid_action_penalty": 0.2,
         "norm_adv_by_std": False, "group_statistics": "trajectories", "loss_aggregation": "seq-mean-token-sum",
         "shuffle_rows": True, "platform": "gpu", "rollout_engine": "vllm", "gpus": 8, "nodes": 2, "tensor_parallel": 4,
+        "lora_rank": 4,
     }),
     "evaluation": (ALL_METHODS, "evaluate", {
         "temperature": 0.5, "top_p": 0.9, "max_new_tokens": 31, "generator": "vllm",
@@ -214,7 +215,7 @@ MACHINE = {
     }),
     "rl": ("rl", {
         "save_every": 4, "keep_checkpoints": 3, "threads": 2, "environment_threads": 9, "agent_workers": 10,
-        "environment_processes": 11,
+        "environment_processes": 11, "offload": "idle",
         "gpu_memory_utilization": 0.7, "warm_workers": False, "loggers": ["console", "file", "tensorboard"],
     }),
     "evaluation": ("evaluate", {"batch_size": 63, "workers": 2, "threads": 2}),
@@ -225,6 +226,8 @@ SAME = {
     "sft.num_train_epochs": 3.0,
     "sft.learning_rate": 0.002,
     "sft.full_determinism": True,
+    "sft.lora_rank": 0,
+    "rl.lora_rank": 0,
     "evaluation.top_p": 1,
     "pass_rates.temperature": 1,
     "rl.weight_decay": 0.01,

@@ -108,3 +108,15 @@ def test_the_schema_is_the_recipes():
     assert schema["properties"]["epochs"] == {
         "type": "number", "minimum": 0, "maximum": 9, "default": 1.0, "description": "passes",
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Grown:
+    rate: float = setting("a rate")
+    rank: int = setting("came later", 0, added=True)
+
+
+def test_a_setting_that_was_added_changes_nothing_at_its_default():
+    """What was made before there was the setting does not run again; another value is another result."""
+    assert result_settings(Grown(1.0)) == {"rate": 1.0}
+    assert result_settings(Grown(1.0, 4)) == {"rate": 1.0, "rank": 4}

@@ -12,6 +12,8 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
+from safetensors.torch import load_file
 
 from prism.core.files import read_json, read_jsonl, write_jsonl
 from prism.core.model_folder import sha256_model
@@ -127,3 +129,36 @@ def test_a_killed_run_continues_and_ends_with_the_same_number_of_steps(root, gam
     assert all(abs(float(row["kl_to_initial_policy"])) < 1 for row in rows)
     assert all(float(row["seconds_reference_log_prob"]) > 0 for row in rows)
     assert f"from-{done:06d}.jsonl" in {path.name for path in (tmp_path / "work" / "metrics").iterdir()}
+
+
+def test_adapters_go_on_after_a_kill_and_end_as_a_plain_model(root, games, tmp_path):
+    """verl's own export of such a run is no model that anything could load: what is written is base + 2 B A."""
+    changes = {"lora_rank": 4, "steps": 2, "offload": "idle"}
+    run = subprocess.Popen(command(root, games, tmp_path, **changes), env=ENVIRONMENT)
+    checkpoints = tmp_path / "work" / "checkpoints"
+    tracker = checkpoints / "latest_checkpointed_iteration.txt"
+    while not tracker.exists():
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.send_signal(signal.SIGTERM)
+    run.wait(timeout=30)
+    subprocess.run(command(root, games, tmp_path, **changes), check=True, env=ENVIRONMENT, timeout=600)
+    out, base = tmp_path / "out", root / "resources" / "backbones" / "tiny-qwen3"
+    exported = load_file(checkpoints / "global_step_2" / "actor" / "huggingface" / "model.safetensors")
+    trained, before = load_file(out / "model.safetensors"), load_file(base / "model.safetensors")
+    assert trained.keys() == before.keys()
+    adapted = 0
+    for name, weight in before.items():
+        place = f"base_model.model.{name.removesuffix('.weight')}"
+        if f"{place}.lora_A.default.weight" in exported:
+            a, b = (exported[f"{place}.lora_{half}.default.weight"] for half in "AB")
+            torch.testing.assert_close(trained[name], weight + 2 * b @ a)
+            adapted += not torch.equal(trained[name], weight)
+        else:
+            assert torch.equal(trained[name], weight)
+    # seven linear maps a layer
+    assert adapted == 7 * read_json(base / "config.json")["num_hidden_layers"]
+    rows = list(csv.DictReader((out / "metrics.csv").open()))
+    assert [int(row["step"]) for row in rows] == [1, 2]
+    # verl hands the sampler merged weights in bfloat16
+    assert all(float(row["sampler_probability_gap"]) < 1e-2 for row in rows)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from prism.core.errors import BadInput, NotFinite, PrismError
-from prism.core.recipes import build_recipe
+from prism.core.recipes import build_recipe, result_settings
 from prism.environments.base import Panel, Task, write_panel
 from prism.rl import command, run_logs, work_folder
 from prism.stages import rl
@@ -196,6 +196,26 @@ def test_overrides_fit_verls_config(changes):
 def test_a_pass_holds_the_longest_prompt_with_the_longest_response_on_top():
     config = compose(command.verl_overrides(recipe(micro_batch_tokens=100), PATHS, 10, 5, seed=0))
     assert config.actor_rollout_ref.actor.ppo_max_token_len_per_gpu == 512 + 24
+
+
+def test_without_adapters_and_offload_verl_is_told_what_it_always_was():
+    overrides = command.verl_overrides(recipe(), PATHS, 10, 5, seed=0)
+    assert not any("lora" in override or "offload" in override for override in overrides)
+    assert "lora_rank" not in result_settings(recipe())
+    assert result_settings(recipe(lora_rank=4))["lora_rank"] == 4
+
+
+def test_adapters_and_offload_fit_verls_config():
+    settings = recipe(**GPU, lora_rank=16, offload="idle")
+    config = compose(command.verl_overrides(settings, PATHS, 10, 5, seed=0)).actor_rollout_ref
+    assert (config.model.lora_rank, config.model.lora_alpha, config.model.target_modules) == (16, 32, "all-linear")
+    # the sampler gets whole weights: no adapter that it could keep an old version of
+    assert config.model.lora.merge
+    assert (config.actor.fsdp_config.param_offload, config.actor.fsdp_config.optimizer_offload) == (True, True)
+    always = compose(command.verl_overrides(recipe(**GPU, offload="always"), PATHS, 10, 5, seed=0)).actor_rollout_ref
+    assert always.actor.fsdp_config.offload_policy
+    assert not always.actor.fsdp_config.param_offload
+    assert result_settings(recipe(offload="always")) == result_settings(recipe())
 
 
 def test_a_misspelt_override_is_refused_by_verls_config():

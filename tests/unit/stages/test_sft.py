@@ -7,10 +7,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from toy_corpus import FORM, save_toy_model, toy_corpus
 
 from prism.core.errors import BadInput, NotFinite, PrismError
 from prism.core.files import read_json, sha256_file
+from prism.core.recipes import result_settings
 from prism.core.trajectories import write_trajectories
 from prism.stages import sft
 from prism.stages.training import Training
@@ -193,6 +195,48 @@ def test_training_is_byte_identical_and_resumes_exactly(tmp_path, monkeypatch):
     twice = train(tmp_path, "twice", quick)
     assert sha256_file(twice / "model.safetensors") == uncut
     assert not any((tmp_path / "twice-work").iterdir())
+
+
+@pytest.mark.slow
+def test_adapters_are_trained_and_merged_into_a_plain_model_folder(tmp_path, monkeypatch):
+    """What is written is the base with LLaMA-Factory's own adapter added, to the last bit of float32."""
+    from peft import PeftModel
+    from transformers import AutoModelForCausalLM
+
+    model = save_toy_model(tmp_path / "model")
+    write_trajectories(tmp_path / "corpus.jsonl", CORPUS)
+    kept = tmp_path / "adapter"
+    original = sft._collect
+
+    def keep(model_dir: Path, run_dir: Path, folder: Path) -> None:
+        shutil.copytree(run_dir / "checkpoints", kept)
+        original(model_dir, run_dir, folder)
+
+    monkeypatch.setattr(sft, "_collect", keep)
+    out = train(tmp_path, "out", dataclasses.replace(RECIPE, lora_rank=4, num_train_epochs=1.0))
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        assert sha256_file(out / name) == sha256_file(model / name)
+    assert not list(out.glob("adapter*"))
+    assert (read_json(kept / "adapter_config.json")["r"], read_json(kept / "adapter_config.json")["lora_alpha"]) == (
+        4,
+        8,
+    )
+    base, trained = (AutoModelForCausalLM.from_pretrained(path).state_dict() for path in (model, out))
+    assert trained.keys() == base.keys()
+    changed = {name.split(".")[-2] for name in base if not torch.equal(base[name], trained[name])}
+    assert changed == {"q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"}
+    adapted = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(model), str(kept))
+    tokens = torch.tensor([[5, 6, 7, 8]])
+    expected, seen = adapted(tokens).logits, AutoModelForCausalLM.from_pretrained(out)(tokens).logits
+    torch.testing.assert_close(seen, expected)
+
+
+def test_without_adapters_llamafactory_is_told_what_it_always_was(tmp_path):
+    told = sft.llamafactory_arguments(RECIPE, 0, tmp_path, tmp_path)
+    assert told["finetuning_type"] == "full"
+    assert not any(key.startswith("lora") for key in told)
+    assert "lora_rank" not in result_settings(RECIPE)
+    assert result_settings(dataclasses.replace(RECIPE, lora_rank=4))["lora_rank"] == 4
 
 
 def _cut_off(*_: object) -> None:
