@@ -53,6 +53,9 @@ class StudyInputs:
     def _facts(self) -> list[Path]:
         return [self.run.results.facts(name) for name in self.target["benchmarks"]]
 
+    def _labels(self) -> list[Path]:
+        return [self.run.results.corpus_manifest(name) for name in self.target["benchmarks"]]
+
     def _memory(self) -> list[Path]:
         """On the first benchmark alone: what a pass needs depends on a text's length, not on what it says."""
         return [self.run.results.memory(self.target["benchmarks"][0], name) for name in self.target["backbones"]]
@@ -89,6 +92,6 @@ class StudyInputs:
         config, found = self.run.config, set()
         for name in config["targets"]["tables"]:
             target = self.run.target(name)
-            if any(self.run.scores_of(method) & {*COUNTED} for method in target.get("methods", [])):
+            if any(self.run.methods[method].scores & {*COUNTED} for method in target.get("methods", [])):
                 found |= set(product(self.run.benchmarks(name), target["backbones"]))
         return found

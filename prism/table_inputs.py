@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 from prism.core.benchmarks import BENCHMARKS
+from prism.core.detours import DETOUR
 from prism.core.figures import compared_methods
-from prism.core.methods import COUNTED, build_methods, parse_slice
+from prism.core.methods import COUNTED, build_methods
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
 from prism.core.recipes import json_text
 from prism.core.results import Results
@@ -221,16 +222,11 @@ class TableInputs:
         """All shards of the counted rollouts."""
         return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])
 
-    def scores_of(self, method: str) -> set[str]:
-        """The scores that a method's subsets of the corpus are made by; none where it trains on the whole corpus."""
-        subsets = filter(None, (self.methods[method].sft, self.methods[method].rl))
-        return {part.score for part in map(parse_slice, subsets) if part}
-
     def _probed(self, benchmark: str, backbone: str, method: str) -> tuple[list[Path], list[Path]]:
         """What makes a method's split before any training: gradient norms, or pass rates, or neither."""
-        scores = self.scores_of(method)
+        scores = self.methods[method].scores
         return (
-            self.norms(benchmark, backbone) if scores - {RANDOM, *COUNTED} else [],
+            self.norms(benchmark, backbone) if scores - {RANDOM, DETOUR, *COUNTED} else [],
             self.pass_rate_shards(benchmark, backbone) if scores & {*COUNTED} else [],
         )
 

@@ -115,6 +115,7 @@ def study_table(
     facts: Files = None,
     pass_rates: Files = None,
     memory: Files = None,
+    labels: Files = None,
 ) -> None:
     """Make a table about the scores from files of the kinds that it takes (prism/core/study_tables.py)."""
     from prism.stages.score_study.frames import write_study
@@ -125,6 +126,7 @@ def study_table(
     given = {
         **{"scores": scores, "norms": norms, "variants": variants},
         **{"facts": facts, "pass_rates": pass_rates, "memory": memory},
+        "labels": labels,
     }
     _check_kinds(name, given, known.inputs, optional=STUDY_OPTIONAL)
     arguments: dict[str, Any] = {kind: given[kind] or [] for kind in known.inputs}

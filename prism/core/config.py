@@ -22,9 +22,10 @@ if _absent:
     del sys.modules[_IRI_CHECKER]
 
 from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED  # noqa: E402
+from prism.core.detours import DETOUR  # noqa: E402
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.figures import compared_methods  # noqa: E402
-from prism.core.methods import build_methods  # noqa: E402
+from prism.core.methods import Method, build_methods  # noqa: E402
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 from prism.core.tokenizers import check_template  # noqa: E402
 
@@ -36,6 +37,8 @@ TAKEN = (
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _RELEASE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[0-9][A-Za-z0-9.+!]*")
+# the table about the positive control
+DETECTION = "detection"
 # licences of models that nobody has to accept
 OPEN_LICENCES = ("Apache-2.0", "MIT")
 
@@ -123,6 +126,7 @@ def check_values(
         if "after" in own:
             _require_known(own["after"], known["methods"], f"config probe.variants.{variant}.after", "methods")
     _check_columns(config)
+    _check_labels(config, known["methods"])
 
 
 def _check_keys(value: Any, place: str) -> None:
@@ -225,6 +229,24 @@ def _check_columns(config: Mapping[str, Any]) -> None:
                 fitting = [name for name, its in config["benchmarks"].items() if panel in its["panels"]]
                 place = f"config tables.{table}.benchmark"
                 raise BadInput(place, f"{benchmark!r} has no panel {panel!r}", f"use {', '.join(fitting)}")
+
+
+def _check_labels(config: Mapping[str, Any], methods: Mapping[str, Method]) -> None:
+    """What is shown of detours needs a corpus that has some."""
+    with_labels = {
+        name for name, own in config["benchmarks"].items() if own["expert"].get("detours", {}).get("share", 0)
+    }
+    studied = config["tables"]["score_study"]["benchmarks"]
+    if missing := [name for name in studied if DETECTION in config["targets"]["tables"] and name not in with_labels]:
+        remedy = f"set benchmarks.{missing[0]}.expert.detours or leave the table out"
+        raise BadInput("config targets.tables", f"{DETECTION} needs detours in {missing[0]}", remedy)
+    for kind in ("tables", "figures"):
+        for product, target in config[kind].items():
+            for name in {*target.get("benchmarks", []), target.get("benchmark")} - with_labels - {None}:
+                for method in compared_methods(target):
+                    if DETOUR in methods[method].scores:
+                        remedy = f"set benchmarks.{name}.expert.detours or leave the method out"
+                        raise BadInput(f"config {kind}.{product}", f"{method!r} needs detours in {name}", remedy)
 
 
 def _require_enough(place: str, size: int, available: int, key: str) -> None:

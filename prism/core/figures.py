@@ -70,6 +70,7 @@ FIGURES = {
         "routing_sensitivity", "What the routing depends on", ("tables",), tables=("routing_sensitivity",)
     ),
     "appendix_b": Figure("halves", "Appendix B: what the two halves hold", ("tables",), tables=("appendix_b",)),
+    "detection": Figure("detection", "Which scores find the detours", ("tables",), tables=("detection",)),
     "schedule": Figure("schedule", "Schedule of the run", ("times",), category="Run"),
 }
 

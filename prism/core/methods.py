@@ -11,6 +11,7 @@ import re
 from dataclasses import dataclass
 
 from prism.core.concentration import score_names
+from prism.core.detours import DETOUR
 from prism.core.errors import BadInput
 from prism.core.splits import DRAWN
 
@@ -59,6 +60,11 @@ class Method:
         """What RL starts from: the name of the SFT subset, or ``base``."""
         return self.sft or BASE
 
+    @property
+    def scores(self) -> set[str]:
+        """The scores that its subsets of the corpus are made by; none where it trains on the whole corpus."""
+        return {part.score for part in map(parse_slice, filter(None, (self.sft, self.rl))) if part}
+
     def shares(self) -> tuple[str, str]:
         """Percent of the corpus that SFT and RL see, as the paper's tables print it."""
         return share_percent(self.sft), share_percent(self.rl)
@@ -105,7 +111,7 @@ def build_methods(config: dict) -> dict[str, Method]:
             raise BadInput(place, f"unknown algorithm {method.algorithm!r}", f"use one of {', '.join(ALGORITHMS)}")
         for subset in filter(None, (method.sft, method.rl)):
             part = parse_slice(subset, place)
-            known = (*score_names(), *DRAWN, *COUNTED)
+            known = (*score_names(), *DRAWN, *COUNTED, DETOUR)
             if part and part.score not in known:
                 raise BadInput(place, f"unknown score {part.score!r}", f"use one of {', '.join(known)}")
         methods[name] = method

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from pathlib import Path, PurePath
 from typing import NamedTuple
 
+from prism.core.detours import DETOUR
 from prism.core.errors import BadInput
 from prism.core.methods import BASE, COUNTED, Method, parse_slice
 from prism.core.splits import RANDOM
@@ -83,6 +84,10 @@ class Results:
         """The corpus."""
         return self.root / f"data/{benchmark}/trajectories.jsonl"
 
+    def corpus_manifest(self, benchmark: str) -> Path:
+        """What is counted of the corpus, and, where it has detours, which they are."""
+        return self.root / f"data/{benchmark}/trajectories.json"
+
     def catalog(self, benchmark: str) -> Path:
         """Generated files that games are made from."""
         return self.root / f"data/{benchmark}/catalog"
@@ -139,7 +144,9 @@ class Results:
         return [folder / f"shard-{shard}-of-{shards}.csv" for shard in range(shards)]
 
     def source_of_score(self, score: str, benchmark: str, backbone: str) -> Path:
-        """What a score is read from: random numbers need the ids of the corpus alone."""
+        """What a score is read from: random numbers need the ids of the corpus alone, a control its labels."""
+        if score == DETOUR:
+            return self.corpus_manifest(benchmark)
         if score.startswith(f"{RANDOM}-"):
             return self.trajectories(benchmark)
         return (self.pass_rates if score in COUNTED else self.scores)(benchmark, backbone)

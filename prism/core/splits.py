@@ -12,6 +12,8 @@ from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 
 SFT, RL = "sft", "rl"
+# points that the share of labelled trajectories may differ from what a subset's name says: an expert drops games
+LABEL_TOLERANCE = 5
 # scores that are drawn anew for every seed: uniform numbers, and these within bins of equal length
 RANDOM, RANDOM_IN_LENGTH = DRAWN = ("random", "random_in_length")
 
@@ -52,6 +54,24 @@ def split_by_quantile(scores: Sequence[float], rl_percent: float) -> Split:
     threshold = np.quantile(values, 1 - rl_percent / 100)
     regimes = tuple(np.where(values > threshold, RL, SFT).tolist())
     return Split(float(threshold), regimes, int((values == threshold).sum()))
+
+
+def split_by_label(labels: Sequence[float], rl_percent: float) -> Split:
+    """Send exactly the labelled trajectories to RL, whatever their share.
+
+    Args:
+        labels: 1 for those, 0 for the others.
+        rl_percent: the share that the subset's name states.
+
+    Raises:
+        BadInput: the name is more than `LABEL_TOLERANCE` points off.
+    """
+    regimes = tuple(RL if label else SFT for label in labels)
+    share = 100 * regimes.count(RL) / len(regimes)
+    if abs(share - rl_percent) > LABEL_TOLERANCE:
+        remedy = f"name the subsets -low{100 - round(share)} and -high{round(share)}"
+        raise BadInput("rl share", f"{share:.0f}% of the trajectories have the label, not {rl_percent:g}%", remedy)
+    return Split(0.0, regimes, regimes.count(SFT))
 
 
 def read_split(path: str | Path) -> dict[str, str]:

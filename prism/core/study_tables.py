@@ -13,7 +13,8 @@ class StudyTable:
         module: the module of `prism.stages.score_study` whose `study` makes it.
         title: what it shows.
         inputs: kinds of files that it is made from: ``scores``, ``norms``, ``variants`` (norms under variants of the
-            probe), ``facts``, ``pass_rates`` (as far as they were counted) or ``memory``. Their paths say of which
+            probe), ``facts``, ``pass_rates`` (as far as they were counted), ``memory`` or
+            ``labels`` (manifests of corpora with detours). Their paths say of which
             benchmark and backbone each is.
     """
 
@@ -45,4 +46,7 @@ STUDY_TABLES = {
     "appendix_b": StudyTable("behaviours", "Appendix B: what the two halves hold", ("scores", "facts")),
     "appendix_f": StudyTable("contrast", "Appendix F: contrast within groups of rollouts", ("scores", "pass_rates")),
     "memory": StudyTable("memory", "Peak memory of the probe (section 2.2)", ("memory",)),
+    "detection": StudyTable(
+        "detection", "The positive control: which scores find the detours", ("scores", "labels", "pass_rates")
+    ),
 }

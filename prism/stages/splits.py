@@ -3,6 +3,8 @@
 A score table may hold a column ``{score}_rank``: the order of the score with its ties broken. Where it is there, the
 quantile is that of the ranks; the split still publishes the score itself, and how much the tie-break decided.
 
+The labels of a positive control are routed as they are: exactly the labelled trajectories go to RL.
+
 A random score is no column: it follows from its seed and the ids, so that a new seed changes no file of another one.
 Random within length also needs the lengths.
 """
@@ -17,9 +19,10 @@ from pathlib import Path
 import numpy as np
 
 from prism.core.csv_files import Table, read_table, write_table
+from prism.core.detours import DETOUR, read_detours
 from prism.core.errors import BadInput
 from prism.core.progress import say
-from prism.core.splits import DRAWN, RANDOM_IN_LENGTH, RL, SFT, Split, split_by_quantile
+from prism.core.splits import DRAWN, RANDOM_IN_LENGTH, RL, SFT, Split, split_by_label, split_by_quantile
 from prism.core.trajectories import read_trajectories
 
 _RANDOM_SCORE = re.compile(rf"({'|'.join(DRAWN)})-seed(\d+)")
@@ -31,15 +34,16 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
     """Route the trajectories above the score's quantile to RL, the others to SFT.
 
     Args:
-        scores: the score table (CSV); for a random score also the corpus (JSONL), whose ids are all it needs.
+        scores: the score table (CSV); for a random score also the corpus (JSONL), whose ids are all it needs; for
+            ``detour`` the corpus's manifest (JSON).
         score: a column of the score table, a concentration metric or ``pass_rate``; ``random-seed{n}`` or
-            ``random_in_length-seed{n}``.
+            ``random_in_length-seed{n}``; ``detour``.
         rl_percent: share for RL in percent, above 0 and below 100; ties at the threshold go to SFT.
         out_csv: written with the columns id, score, regime; its head has threshold, counts and ties.
 
     Raises:
         BadInput: there is no such column (suggests the nearest), a score is NaN or infinite (names the trajectory), or
-            the share leaves one side empty.
+            the share leaves one side empty; the corpus has no labels.
     """
     table = score_table(scores, score)
     split = route_table(table, score, rl_percent)
@@ -48,7 +52,10 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
 
 
 def score_table(scores: str | Path, score: str) -> Table:
-    """The table that holds a score: a file, or for a random score the ids of one."""
+    """The table that holds a score: a file, or for a random score the ids of one, or for ``detour`` labels."""
+    if score == DETOUR:
+        rows = [[identifier, str(int(label))] for identifier, label in sorted(read_detours(scores).items())]
+        return Table(Path(scores), [], ["id", score], rows)
     return random_scores(scores, score) if _RANDOM_SCORE.fullmatch(score) else read_table(scores)
 
 
@@ -110,6 +117,8 @@ def route_table(table: Table, score: str, rl_percent: float) -> Split:
         seen.add(identifier)
         if value != value or abs(value) == float("inf"):
             raise BadInput(table.path, f"{score} of trajectory {identifier!r} is NaN or infinite", "score it again")
+    if score == DETOUR:
+        return split_by_label(values, rl_percent)
     ranks = rank_column(score)
     return split_by_quantile(table.numbers(ranks) if ranks in table.columns else values, rl_percent)
 

@@ -153,7 +153,7 @@ class _Tracer:
         (path,) = self.results.split(subset, benchmark, backbone)
         step = self._step("split", path, {"subset": subset, **self._head(path)}, None)
         source = self.results.source_of_score(part.score, benchmark, backbone)
-        if source == self.results.trajectories(benchmark):
+        if source in (self.results.trajectories(benchmark), self.results.corpus_manifest(benchmark)):
             step.inputs = [self.trajectories(benchmark)]
         elif part.score in COUNTED:
             rates = self._step("pass rates", source, self._head(source), None)

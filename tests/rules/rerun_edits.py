@@ -386,6 +386,8 @@ UNUSED = {
         f"methods.{name}": (OTHER_METHOD, new_splits(1, evaluate=2, table1_row=2, table_statistics=1, table1=1))
         for name in ("length", "loss", "random-in-length", "inverse-hpt", "pass-rate-variance", "effective-rank")
     },
+    # the positive control, which needs a corpus with detours
+    "methods.oracle": (OTHER_METHOD, NOTHING),
     "tables.table2.backbones": (["tiny-qwen3"], LLAMA_TABLE),
     "tables.table2.methods": (["base"], LLAMA_TABLE),
     "tables.table3.benchmarks": (["alfworld"], {"table3": 1}),

@@ -51,6 +51,8 @@ def test_a_row_of_times_rests_on_the_split_both_trainings_and_grpo(inputs):
     # a random split needs no gradient, HPT's needs rollouts
     assert inputs.timed("webshop", "random")[0].parts[1] == "sft"
     assert inputs.timed("webshop", "hpt")[0].parts[1] == "passrates"
+    # what is known costs nothing
+    assert inputs.timed("alfworld", "oracle")[0].parts[1] == "sft"
 
 
 def test_times_are_told_to_a_command_with_the_folder_written_out(inputs):

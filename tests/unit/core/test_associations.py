@@ -2,15 +2,17 @@
 
 import numpy as np
 import pytest
-from scipy.stats import rankdata, spearmanr
+from scipy.stats import mannwhitneyu, rankdata, spearmanr
 
 from prism.core.associations import (
+    areas_under_curve,
     compare_orders,
     correlations,
     distinct_factors,
     explained_by_groups,
     means_by_half,
     share_in_upper_half,
+    tenths,
 )
 
 GENERATOR = np.random.default_rng(0)
@@ -98,3 +100,33 @@ def test_groups_explain_a_score_made_of_them_and_no_other():
 def test_the_same_data_gives_the_same_intervals(chain):
     score, size, other = chain
     assert correlations(score, [size, other]) == correlations(score, [size, other])
+
+
+def test_areas_are_mann_and_whitneys_over_all_pairs_and_within_strata(chain):
+    score, size, _ = chain
+    labels = (size > np.median(size)).astype(float)
+    strata = tenths(GENERATOR.integers(0, 25, COUNT))
+    coarse = np.round(score)
+    plain, within = areas_under_curve([score, coarse], labels, strata)
+    for values, one, other in zip((score, coarse), plain, within, strict=True):
+        pairs = [mannwhitneyu(values[labels == 1], values[labels == 0]).statistic, labels.sum() * (1 - labels).sum()]
+        assert one.value == pytest.approx(pairs[0] / pairs[1])
+        parts = [values[strata == stratum] for stratum in range(10)], [labels[strata == n] for n in range(10)]
+        wins = [mannwhitneyu(part[mark == 1], part[mark == 0]).statistic for part, mark in zip(*parts, strict=True)]
+        of = [mark.sum() * (1 - mark).sum() for mark in parts[1]]
+        assert other.value == pytest.approx(sum(wins) / sum(of))
+        assert one.low < one.value < one.high
+
+
+def test_a_score_that_follows_length_alone_finds_nothing_at_equal_length():
+    """Labelled trajectories are longer, and the score is their length: at equal length it is noise."""
+    labels = GENERATOR.integers(0, 2, 2000).astype(float)
+    length = 10 + 3 * labels + GENERATOR.normal(size=2000)
+    (plain,), (within,) = areas_under_curve([np.round(length)], labels, tenths(np.round(length)))
+    assert plain.low > 0.95
+    assert within.low < 0.6
+
+
+def test_tenths_keep_equal_values_together():
+    assert tenths(np.arange(20.0)).tolist() == [number // 2 for number in range(20)]
+    assert len(set(tenths(np.ones(7)).tolist())) == 1

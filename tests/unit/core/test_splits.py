@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
 from prism.core.csv_files import read_table, write_table
 from prism.core.errors import BadInput
+from prism.core.files import write_json
+from prism.core.methods import build_methods
+from prism.core.results import Results
 from prism.core.splits import read_split, split_by_quantile
 from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.stages.splits import make_split
@@ -130,3 +134,47 @@ def test_a_corpus_alone_has_no_lengths(tmp_path):
     write_trajectories(tmp_path / "corpus.jsonl", corpus)
     with pytest.raises(BadInput, match="give the score table"):
         make_split(tmp_path / "corpus.jsonl", "random_in_length-seed0", 50, tmp_path / "split.csv")
+
+
+def labelled(path, count, of):
+    write_json(path, {"detours": {f"t{number}": number < count for number in range(of)}})
+    return path
+
+
+@pytest.mark.parametrize("count", [48, 50, 53])
+def test_the_oracle_routes_exactly_the_detours_to_rl(tmp_path, count):
+    """No quantile: with more than half of them detours a median would send none."""
+    make_split(labelled(tmp_path / "trajectories.json", count, 100), "detour", 50, tmp_path / "split.csv")
+    regimes = read_split(tmp_path / "split.csv")
+    assert {name for name, regime in regimes.items() if regime == "rl"} == {f"t{number}" for number in range(count)}
+    assert len(regimes) == 100
+    assert read_table(tmp_path / "split.csv").head[3:5] == [f"sft: {100 - count}", f"rl: {count}"]
+
+
+def test_labels_that_no_oracle_can_route_by(tmp_path):
+    manifest = tmp_path / "trajectories.json"
+    for value, problem in (
+        ({"trajectories": 2}, "no labels: the corpus was made without detours"),
+        ({"detours": {"a": 1}}, "does not say true or false"),
+        ({"detours": {}}, "does not say true or false"),
+    ):
+        write_json(manifest, value)
+        with pytest.raises(BadInput, match=problem):
+            make_split(manifest, "detour", 50, tmp_path / "split.csv")
+    with pytest.raises(BadInput, match=r"20% of the trajectories have the label, not 50%.*-low80 and -high20"):
+        make_split(labelled(manifest, 2, 10), "detour", 50, tmp_path / "split.csv")
+
+
+def test_no_other_split_reads_the_labels(root):
+    """The manifest is the oracle's source alone; a changed label changes the input of no other split."""
+    methods = build_methods(yaml.safe_load((root / "config/config.yaml").read_text())["methods"])
+    results = Results("results")
+    labels = results.corpus_manifest("alfworld")
+    readers = {
+        name
+        for name, method in methods.items()
+        for score in method.at_seed(0).scores
+        if results.source_of_score(score, "alfworld", "tiny-qwen3") == labels
+    }
+    assert readers == {"oracle"}
+    assert len(methods) > 20

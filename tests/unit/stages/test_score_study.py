@@ -11,11 +11,13 @@ from study_run import COUNT, PLACE, build_run, shaped, write_probe
 from prism.cli.app import main
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
+from prism.core.files import write_json
 from prism.core.study_tables import STUDY_TABLES
 from prism.stages.figures import consensus as figure5
+from prism.stages.figures import detection as detection_figure
 from prism.stages.figures import halves, routing_sensitivity, score_correlates
 from prism.stages.figures.style import FigureFiles
-from prism.stages.score_study import behaviours, consensus, contrast, correlates, sensitivity
+from prism.stages.score_study import behaviours, consensus, contrast, correlates, detection, sensitivity
 from prism.stages.score_study.frames import write_study
 
 
@@ -76,6 +78,40 @@ def test_contrast_within_groups(run):
     without = contrast.study(run["scores"], [])
     assert without.rows == []
     assert f"left out, {PLACE}: pass rates were not counted in this run" in without.notes
+
+
+def labelled(run, detours):
+    """A manifest in which these numbers of trajectories are detours."""
+    path = run["facts"][0].with_name("trajectories.json")
+    write_json(path, {"detours": {f"t-{number:03d}": number in detours for number in range(COUNT)}})
+    return [path]
+
+
+def areas(study):
+    """What was measured, by score and measure: value, low, high, detours, trajectories."""
+    return {(row[2], row[3]): row[4:] for row in study.rows}
+
+
+def test_scores_that_find_the_detours(run):
+    """The concentrated half are detours: Gini finds all of them, the fake loss and length are the same for all."""
+    found = areas(detection.study(run["scores"], labelled(run, range(COUNT // 2, COUNT)), run["pass_rates"]))
+    assert found["gini", "auc"][:3] == found["pass_rate", "auc"][:3] == [1.0, 1.0, 1.0]
+    assert found["effective_rank", "auc"][:3] == [0.0, 0.0, 0.0]
+    assert found["gini", "auc"][3:] == [COUNT // 2, COUNT]
+    half = areas(detection.study(run["scores"], labelled(run, range(0, COUNT, 2)), []))
+    assert half["cv", "auc"][0] == pytest.approx(0.475)
+    assert half["cv", "auc"][1] < 0.4 < 0.55 < half["cv", "auc"][2]
+    assert ("pass_rate", "auc") not in half
+
+
+def test_labels_that_say_nothing_are_refused(run):
+    for detours, problem in (((), "the same label"), (range(COUNT), "the same label")):
+        with pytest.raises(BadInput, match=problem):
+            detection.study(run["scores"], labelled(run, detours), [])
+    (path,) = labelled(run, (1,))
+    write_json(path, {"detours": {"t-000": True}})
+    with pytest.raises(BadInput, match="'t-001' has no label"):
+        detection.study(run["scores"], [path], [])
 
 
 def test_consensus_of_norms_without_a_signal_is_that_of_their_permutations(tmp_path):
@@ -152,6 +188,8 @@ def test_figures_are_drawn_from_the_tables_and_repeat_byte_for_byte(run, tmp_pat
     assert "error recovery" in text
     text = svg_of(routing_sensitivity.draw, sensitivity.study(run["norms"], [], {}), tmp_path)
     assert "tiny, normalisation" in text
+    text = svg_of(detection_figure.draw, detection.study(run["scores"], labelled(run, range(5)), []), tmp_path)
+    assert all(name in text for name in ("alfworld, tiny", "pairs of equal length", "Kurtosis"))
 
 
 def test_figure_5_shows_every_probe_it_is_given(tmp_path):

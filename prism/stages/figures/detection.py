@@ -1,0 +1,57 @@
+"""The positive control: how well each score finds the detours of a corpus."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from prism.stages.figures.style import (
+    BLUE,
+    GREY,
+    METRIC_NAMES,
+    PAGE,
+    VERMILION,
+    FigureFiles,
+    draw_intervals,
+    finish,
+    new_figure,
+    read_rows,
+    rows_axis,
+)
+
+SCORE_INCHES, PANEL_INCHES = 0.17, 0.5
+MEASURES = {"auc": ("all pairs", BLUE, "o", -0.15), "auc_in_length": ("pairs of equal length", VERMILION, "D", 0.15)}
+NOTE = (
+    "Probability that a detour has the higher score of a detour and another trajectory, 95% bootstrap over "
+    "trajectories. 0.5: the score does not tell them apart."
+)
+
+
+def draw(tables: Sequence[Path], out: FigureFiles) -> None:
+    """Draw a panel a benchmark and backbone, a row a score.
+
+    Args:
+        tables: ``detection.csv``, a single file.
+
+    Raises:
+        BadInput: the table has no row.
+    """
+    table = read_rows(tables)
+    places = list(table.groupby(["benchmark", "backbone"], sort=False))
+    scores = list(dict.fromkeys(table["score"]))
+    height = PANEL_INCHES + SCORE_INCHES * len(scores)
+    figure, axes = new_figure(PAGE, 0.3 + height, 1, len(places), sharex=True, sharey=True)
+    for place, ((benchmark, backbone), block) in zip(axes[0], places, strict=True):
+        place.axvline(0.5, color=GREY, linewidth=0.6)
+        for measure, (label, colour, marker, shift) in MEASURES.items():
+            found = block[block["measure"] == measure].set_index("score")
+            shown = [name for name in scores if name in found.index]
+            heights = np.array([scores.index(name) for name in shown]) + shift
+            draw_intervals(place, found.loc[shown], heights, label=label, color=colour, marker=marker)
+        rows_axis(place, [METRIC_NAMES.get(name, name.replace("_", " ")) for name in scores])
+        place.set(xlim=(-0.03, 1.03), xlabel="area under the curve", title=f"{benchmark}, {backbone}")
+    handles, labels = axes[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    finish(figure, [NOTE], out)
