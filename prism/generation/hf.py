@@ -1,7 +1,8 @@
 """Batched sampling from a Hugging Face causal language model; made for small models on a CPU.
 
 `model.generate` spends most of a small model's time in its bookkeeping. Here one forward pass a token is all there
-is: prompts are padded on the left, sorted by length, share one KV cache, and rows that ended leave the batch.
+is: prompts are padded on the left, sorted by length, share one KV cache, and rows that ended leave the batch. Equal
+prompts, as those of a group's first step in RL, are read once.
 """
 
 from __future__ import annotations
@@ -14,7 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from prism.core.savings import active
 from prism.generation.base import Sampling, request_seed
+from prism.generation.kv_cache import cache_with_room, sampling_attention
 
 # a batch is repacked once this share of its rows has ended: repacking copies the whole cache
 REPACK_SHARE = 0.25
@@ -73,17 +76,24 @@ def sample_batch(
 
     ids, visible, position = _pad_left(prompts, decoding.pad_id, longest, model.device)
     width = ids.shape[1]
-    output = model(
-        input_ids=ids,
-        attention_mask=_causal_mask(visible[:, :width], model.dtype),
-        position_ids=(visible[:, :width].cumsum(-1) - 1).clamp_(min=0),
+    first, places = _distinct(prompts)
+    # the last token of a response is never fed back
+    cache = cache_with_room(model.config.get_text_config(), longest - 1)
+    logits = model(
+        input_ids=ids[first],
+        attention_mask=_causal_mask(visible[first, :width], model.dtype),
+        position_ids=(visible[first, :width].cumsum(-1) - 1).clamp_(min=0),
+        past_key_values=cache,
         use_cache=True,
         logits_to_keep=1,
-    )
-    cache = output.past_key_values
+    ).logits[:, -1]
+    if len(first) < len(prompts):
+        spread = torch.tensor(places, device=ids.device)
+        cache.batch_select_indices(spread)
+        logits = logits[spread]
     for step in range(longest):
         draws = uniform[rows, step] if decoding.temperature else None
-        chosen, chosen_logprobs = _choose(output.logits[:, -1].float(), decoding, draws)
+        chosen, chosen_logprobs = _choose(logits.float(), decoding, draws)
         alive = []
         for line, (row, token, logprob) in enumerate(zip(rows, chosen.tolist(), chosen_logprobs.tolist(), strict=True)):
             if len(tokens[row]) >= limits[row] or (tokens[row] and tokens[row][-1] in stops):
@@ -99,15 +109,24 @@ def sample_batch(
             cache.batch_select_indices(keep)
             chosen, visible, position = chosen[keep], visible[keep], position[keep]
             rows = [rows[line] for line in alive]
-        output = model(
+        logits = model(
             input_ids=chosen[:, None],
             attention_mask=_additive(visible[:, None, None, : width + step + 1], model.dtype),
             position_ids=position + step,
             past_key_values=cache,
             use_cache=True,
             logits_to_keep=1,
-        )
+        ).logits[:, -1]
     return tokens, logprobs
+
+
+def _distinct(prompts: Sequence[Sequence[int]]) -> tuple[list[int], list[int]]:
+    """Where each different prompt comes first, and which of those each prompt is."""
+    if not active("equal_prompts"):
+        return list(range(len(prompts))), list(range(len(prompts)))
+    number: dict[tuple[int, ...], int] = {}
+    places = [number.setdefault(tuple(prompt), len(number)) for prompt in prompts]
+    return [places.index(place) for place in range(len(number))], places
 
 
 def _uniform(rows: int, columns: int, generator: torch.Generator | Sequence[torch.Generator]) -> Tensor:
@@ -197,7 +216,9 @@ class HFGenerator:
         from prism.core.tokenizers import load_tokenizer
 
         tokenizer = load_tokenizer(model_dir)
-        model = AutoModelForCausalLM.from_pretrained(model_dir, dtype="auto", use_safetensors=True)
+        model = AutoModelForCausalLM.from_pretrained(
+            model_dir, dtype="auto", use_safetensors=True, attn_implementation=sampling_attention()
+        )
         return cls(model, tokenizer, sampling, batch_size)
 
     def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:

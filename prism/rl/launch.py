@@ -45,7 +45,7 @@ def verl_environment(
         metrics: file that verl's ``file`` logger writes.
         loggers: where verl reports to.
     """
-    plugins = [f"prism.rl.in_verl.{name}" for name in ("packed_attention", "log_probs", "trainer")]
+    plugins = [f"prism.rl.in_verl.{name}" for name in ("packed_attention", "log_probs", "micro_batches", "trainer")]
     variables = {
         "VERL_FILE_LOGGER_PATH": str(metrics),
         "HF_DATASETS_CACHE": str(scratch / "datasets"),

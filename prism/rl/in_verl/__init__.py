@@ -10,7 +10,7 @@ from types import ModuleType
 from typing import Any
 
 
-def replace(module: ModuleType, name: str, replacement: Any) -> None:
+def replace(module: ModuleType | type, name: str, replacement: Any) -> None:
     """Replace one attribute of verl.
 
     Raises:

@@ -41,9 +41,11 @@ class HFServer:
     def __init__(self, config: Any, model_config: Any, replica_rank: int):
         from transformers import AutoModelForCausalLM
 
+        from prism.generation.kv_cache import sampling_attention
+
         torch.set_num_threads(int(os.environ.get("PRISM_ROLLOUT_THREADS", "1")))
         self.model = AutoModelForCausalLM.from_pretrained(
-            model_config["path"], dtype=torch.float32, attn_implementation="sdpa", trust_remote_code=False
+            model_config["path"], dtype=torch.float32, attn_implementation=sampling_attention(), trust_remote_code=False
         ).eval()
         eos = self.model.generation_config.eos_token_id or self.model.config.eos_token_id
         self.stop_ids = list(eos) if isinstance(eos, (list, tuple)) else [eos]

@@ -75,7 +75,8 @@ def test_two_runs_share_no_folder_and_socket_paths_stay_short():
 
 def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     cpu = launch.verl_environment("cpu", 2, tmp_path, tmp_path / "m")
-    everywhere = "prism.rl.in_verl.packed_attention,prism.rl.in_verl.log_probs,prism.rl.in_verl.trainer"
+    modules = ("packed_attention", "log_probs", "micro_batches", "trainer")
+    everywhere = ",".join(f"prism.rl.in_verl.{name}" for name in modules)
     assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.rl.in_verl.cpu_platform,{everywhere}"
     assert cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")

@@ -1,0 +1,29 @@
+"""What RL and sampling leave out because it would change nothing; each can be switched off, to be measured.
+
+``PRISM_WITHOUT`` names those that are off, with commas between them, or ``all``. It is read here alone, and is for
+``benchmarks/rl_step.py`` and tests: results are the same with and without, to rounding.
+"""
+
+from __future__ import annotations
+
+import os
+
+VARIABLE = "PRISM_WITHOUT"
+
+SAVINGS = {
+    "cut_rows_at_once": "micro-batches are cut out of a training step's rows without taking all rows apart each time",
+    "equal_prompts": "equal prompts of a batch are read once",
+    "cache_in_place": "a new token's keys and values are written into room left for them; nothing is copied",
+    "shared_heads": "query heads that share a key head do so without copies of it",
+}
+
+
+def active(name: str) -> bool:
+    """Whether a saving is made in this process.
+
+    Raises:
+        KeyError: there is none of this name.
+    """
+    SAVINGS[name]
+    off = os.environ.get(VARIABLE, "").split(",")
+    return "all" not in off and name not in off
