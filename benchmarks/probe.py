@@ -44,6 +44,7 @@ from prism.gradients.packs import Sample, useful_length
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import Projection, find_projections, parameter_counts
 from prism.gradients.streaming import load_streamed
+from prism.gradients.work import Work
 
 # style, history and context of the workflow's prompts, for --layout steps
 PROMPTS = {"paper": ("full", "pairs:2", 2048), "demo": ("compact", "actions:14", 512)}
@@ -106,13 +107,8 @@ def floor_flops(samples: Sequence[Sample], size: Size) -> float:
     attention_width = size.heads * size.head_dim
     key_width = size.key_heads * size.head_dim
     weights = size.layers * (size.hidden * (2 * attention_width + 2 * key_width) + 3 * size.hidden * size.intermediate)
-    total = 0.0
-    for sample in samples:
-        # scores and values: 4 T^2 d by the half that is causal, once forward and twice backward, row by row
-        squares = sum(useful_length(row) ** 2 for row in sample.rows)
-        attention = 3 * size.layers * 2 * squares * attention_width
-        total += 4 * weights * sample.tokens + attention + 4 * sample.response_tokens * size.hidden * size.vocabulary
-    return total
+    work = Work(weights, size.layers * attention_width, size.hidden * size.vocabulary)
+    return sum(map(work.floor, samples))
 
 
 def matmul_peak(clock: Callable[[], float]) -> float:

@@ -80,17 +80,39 @@ def say(message: str) -> None:
     complain(f"{time.strftime('%H:%M:%S')} {message}")
 
 
-def track(items: Iterable[Item], total: int, what: str, unit: str = "samples") -> Iterator[Item]:
-    """Yield `items`; say how far it is, how fast, and how long it still takes, every few seconds."""
+def track(
+    items: Iterable[Item],
+    total: int,
+    what: str,
+    unit: str = "samples",
+    share: Callable[[Item], float] | None = None,
+) -> Iterator[Item]:
+    """Yield `items`; say how far it is, how fast, and how long it still takes, every few seconds.
+
+    Args:
+        share: what part of all the work an item was; by default each is as much as another.
+    """
     started = last = time.monotonic()
+    worked = 0.0
     for done, item in enumerate(items, 1):
         yield item
         now = time.monotonic()
+        worked += share(item) if share else 1 / total
         if done == total or now - last >= SECONDS_BETWEEN_LINES:
-            rate = done / max(now - started, 1e-9)
-            left = (total - done) / rate
-            say(f"{what}: {done}/{total} {unit}, {rate:.1f}/s, {left:.0f} s left")
+            say(f"{what}: {how_far(done, total, unit, now - started, worked)}")
             last = now
+
+
+def how_far(done: int, total: int, unit: str, seconds: float, worked: float) -> str:
+    """Items done, how fast, and the seconds left.
+
+    Args:
+        seconds: since the beginning.
+        worked: part of all the work that is done, from 0 to 1.
+    """
+    # when all is done, what is missing of 1 is rounding
+    left = seconds * (1 - worked) / worked if worked and done < total else 0.0
+    return f"{done}/{total} {unit}, {done / max(seconds, 1e-9):.1f}/s, {left:.0f} s left"
 
 
 @contextmanager

@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from prism.core.errors import BadInput
+from prism.core.memory import readable
 from prism.core.progress import counted
 from prism.gradients.corpus import Corpus
 from prism.gradients.packs import Sample
 
 
-def forecast(samples: Sequence[Sample], context_length: int) -> str:
-    """One line: N trajectories -> M rows, T tokens, K cut at the context."""
+@dataclass(frozen=True)
+class Estimate:
+    """What a probe will take.
+
+    Attributes:
+        seconds: of all passes to come; None where a first small pass does not tell.
+        memory: bytes that the process holds at its peak.
+    """
+
+    seconds: float | None
+    memory: float
+
+    def __str__(self) -> str:
+        if self.seconds is None:
+            time = "how long it takes is said after the first pack"
+        elif self.seconds < 60:
+            time = "less than a minute"
+        elif self.seconds < 2 * 3600:
+            time = f"about {counted(round(self.seconds / 60), 'minute', 'minutes')}"
+        else:
+            time = f"about {self.seconds / 3600:.1f} hours"
+        return f"{time}, {readable(self.memory)} of memory"
+
+
+def forecast(samples: Sequence[Sample], context_length: int, estimate: Estimate | None = None) -> str:
+    """One line: N trajectories -> M rows, T tokens, K cut at the context; minutes and memory where they are known."""
     rows = sum(len(sample.rows) for sample in samples)
     tokens = sum(len(row.input_ids) for sample in samples for row in sample.rows)
     with_loss = sum(sample.response_tokens for sample in samples)
@@ -21,7 +47,9 @@ def forecast(samples: Sequence[Sample], context_length: int) -> str:
     trajectories = counted(len(samples), "trajectory", "trajectories")
     return (
         f"{trajectories} -> {counted(rows, 'row', 'rows')}, {tokens:,} tokens ({with_loss:,} with loss), "
-        f"{cut} cut at the context of {context_length} tokens" + (f" ({lost:,} with loss lost)" if lost else "")
+        f"{cut} cut at the context of {context_length} tokens"
+        + (f" ({lost:,} with loss lost)" if lost else "")
+        + (f"; {estimate}" if estimate else "")
     )
 
 

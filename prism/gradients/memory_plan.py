@@ -17,10 +17,10 @@ from torch.multiprocessing.reductions import StorageWeakRef
 from torch.utils.checkpoint import checkpoint
 
 from prism.core.errors import BadInput
-from prism.core.memory import free_host_memory, readable
-from prism.core.prompts import Row
-from prism.gradients.packs import Sample, useful_length
+from prism.core.memory import free_host_memory, readable, used_host_memory
+from prism.gradients.packs import Sample, plan_packs, useful_length
 from prism.gradients.projections import decoder_layers
+from prism.gradients.work import beginning
 
 # tokens of one forward pass, and what it may take on a CPU, if that is less: more is no faster
 TOKENS_PER_PACK = {"cpu": 4096, "cuda": 8192}
@@ -29,7 +29,6 @@ PASS_ON_CPU = 1.5e9
 PLANNED_SHARE = 0.8
 # of the free memory that weights may take before they are streamed: the passes need room too
 WEIGHTS_SHARE = 0.7
-MEASURED_TOKENS = 256
 # checkpointing, and parts of trajectories, in the order of speed. On a CPU parts cost next to nothing; on a GPU the
 # sums of their gradients take more than whole trajectories
 WAYS = {
@@ -127,6 +126,11 @@ def free_memory(device: torch.device) -> int:
     return free + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
 
 
+def memory_in_use(device: torch.device) -> int:
+    """Bytes that this process holds where the model is."""
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else used_host_memory()
+
+
 def must_stream(weights: int, stored: int, device: torch.device) -> bool:
     """Whether a model's weights leave too little memory for passes, or cannot even be loaded.
 
@@ -153,9 +157,7 @@ def measure_need(prober: Any, samples: Sequence[Sample], measured: int) -> Need:
     model: nn.Module = prober.model
     head = model.get_output_embeddings()
     vocabulary = len(head.weight) if head is not None else 0
-    row = next(row for sample in samples for row in sample.rows if useful_length(row))
-    ids = row.input_ids[: MEASURED_TOKENS + 1]
-    small = Sample("", (Row(ids, [1] * len(ids)),))
+    small = beginning(samples)
     known: dict[int, StorageWeakRef] = {}
     kept = 0
 
@@ -225,6 +227,14 @@ def plan_memory(need: Need, samples: Sequence[Sample], wanted: MemoryPlan, room:
         f"its {trajectory:,} tokens in rows of up to {row:,} need about {readable(least)}, {readable(room)} are free",
         "lower --context-length" + ("" if wanted.streaming else ", give --stream") + " or take a larger machine",
     )
+
+
+def largest_pass(need: Need, plan: MemoryPlan, samples: Sequence[Sample]) -> float:
+    """Bytes that the largest pass of a plan takes."""
+    largest = max(sum(sample.tokens for sample in pack) for pack in plan_packs(samples, plan.tokens_per_pack))
+    if 0 < plan.tokens_per_pass < largest:
+        return need.sums + need.of(plan.tokens_per_pass, plan.gradient_checkpointing)
+    return need.of(largest, plan.gradient_checkpointing)
 
 
 def in_words(plan: MemoryPlan, need: Need, room: int) -> str:

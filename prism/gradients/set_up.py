@@ -12,12 +12,16 @@ from torch import nn
 from prism.core.errors import BadInput
 from prism.core.progress import say
 from prism.gradients.families import make_prober
+from prism.gradients.forecast import Estimate
 from prism.gradients.memory_plan import (
     MemoryPlan,
+    Need,
     checkpoint_layers,
     free_memory,
     in_words,
+    largest_pass,
     measure_need,
+    memory_in_use,
     must_stream,
     plan_memory,
 )
@@ -27,6 +31,7 @@ from prism.gradients.prober import GradientProber, unless_out_of_memory
 from prism.gradients.projections import AUTO, find_projections, parameter_counts, rule_of
 from prism.gradients.row_by_row import RowByRowProber
 from prism.gradients.streaming import load_streamed, stored_bytes
+from prism.gradients.work import Work, measure_pace
 
 
 @dataclass(frozen=True)
@@ -41,12 +46,31 @@ class ModelPlace:
 
 @dataclass(frozen=True)
 class Ready:
-    """A prober, how it uses memory, the number of weights of each measured matrix, and the rule that chose them."""
+    """A prober and what is known of it.
+
+    Attributes:
+        plan: how it uses memory.
+        parameter_counts: number of weights of each measured matrix.
+        rule: that chose them.
+        work: what a trajectory costs.
+        pace: seconds a FLOP of it, from a first small pass; None where there was none, and where layers are streamed:
+            how long they are read does not follow from it.
+        memory: bytes that the process will hold at its peak, where the model is; None where nothing was measured.
+    """
 
     prober: GradientProber | RowByRowProber
     plan: MemoryPlan
     parameter_counts: list[int]
     rule: str
+    work: Work
+    pace: float | None = None
+    memory: float | None = None
+
+    def estimate(self, left: Sequence[Sample]) -> Estimate | None:
+        """What probing these samples will take; None where nothing was measured."""
+        if self.memory is None:
+            return None
+        return Estimate(None if self.pace is None else self.work.seconds(left, self.pace), self.memory)
 
 
 def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> Ready:
@@ -70,12 +94,20 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
     if memory.streaming and isinstance(prober, RowByRowProber):
         problem = "is probed row by row, by autograd's own gradients: its weights cannot be streamed"
         raise BadInput(place.folder, problem, "probe it without --stream, on a machine that holds it")
+    need = None
     if not memory.settled:
-        memory = _planned(prober, samples, memory, sum(counts))
+        need, memory = _planned(prober, samples, memory, sum(counts))
     if memory.gradient_checkpointing or memory.streaming:
         checkpoint_layers(network)
     prober.tokens_per_pass = memory.tokens_per_pass
-    return Ready(prober, memory, counts, rule_of(projections))
+    work = Work.of(network, counts, gram=isinstance(prober, GradientProber))
+    ready = Ready(prober, memory, counts, rule_of(projections), work)
+    if need is None:
+        return ready
+    # before the timed pass, whose memory the process keeps
+    peak = memory_in_use(prober.device) + _largest(prober, samples, need, memory)
+    pace = None if memory.streaming else measure_pace(prober, work, samples, memory.tokens_per_pack)
+    return replace(ready, pace=pace, memory=peak)
 
 
 def _load(folder: Path, dtype: torch.dtype, device: torch.device, *, streaming: bool) -> nn.Module:
@@ -93,13 +125,24 @@ def _load(folder: Path, dtype: torch.dtype, device: torch.device, *, streaming: 
 
 def _planned(
     prober: GradientProber | RowByRowProber, samples: Sequence[Sample], wanted: MemoryPlan, measured: int
-) -> MemoryPlan:
+) -> tuple[Need, MemoryPlan]:
     need = measure_need(prober, samples, measured)
     if isinstance(prober, RowByRowProber):
         several = any(len(sample.rows) > 1 for sample in samples)
         need = replace(need, fixed=need.fixed + several * need.sums, sums=0)
-        samples = [Sample(sample.id, (row,)) for sample in samples for row in sample.rows]
+        samples = _single_rows(samples)
     room = free_memory(prober.device)
     plan = plan_memory(need, samples, wanted, room, "cuda" if prober.device.type == "cuda" else "cpu")
     say(f"probe: {in_words(plan, need, room)}")
-    return plan
+    return need, plan
+
+
+def _largest(prober: GradientProber | RowByRowProber, samples: Sequence[Sample], need: Need, plan: MemoryPlan) -> float:
+    if isinstance(prober, RowByRowProber):
+        longest = max(_single_rows(samples), key=lambda sample: sample.tokens)
+        return largest_pass(need, plan, [longest])
+    return largest_pass(need, plan, samples)
+
+
+def _single_rows(samples: Sequence[Sample]) -> list[Sample]:
+    return [Sample(sample.id, (row,)) for sample in samples for row in sample.rows]

@@ -26,11 +26,10 @@ from prism.gradients.memory_plan import MemoryPlan
 from prism.gradients.models import config_folder, resolve_model, tokenizer_folder
 from prism.gradients.norm_files import write_norms
 from prism.gradients.packs import Sample, plan_packs
-from prism.gradients.prober import GradientProber, ProbedSample
+from prism.gradients.prober import ProbedSample
 from prism.gradients.projections import CHOICES
 from prism.gradients.recipe import ProbeRecipe
-from prism.gradients.row_by_row import RowByRowProber
-from prism.gradients.set_up import ModelPlace, set_up
+from prism.gradients.set_up import ModelPlace, Ready, set_up
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -99,8 +98,10 @@ def probe_shard(
     journal_path = Path(f"{out_parquet}.journal")
     place = ModelPlace(folder, recipe.dtype, torch_device, recipe.matrices)
     began = journal_fingerprint(journal_path) if options.resume else {}
-    ready = set_up(place, samples, _memory(recipe, options.memory, began))
-    prober = ready.prober
+    memory = _memory(recipe, options.memory, began)
+    if memory.settled:
+        say(f"probe: {forecast(samples, recipe.prompt.context_length)}")
+    ready = set_up(place, samples, memory)
     facts = {
         "dtype": recipe.dtype,
         "device": torch_device.type,
@@ -121,9 +122,19 @@ def probe_shard(
         "version_python": platform.python_version(),
     }
     journal = Journal(journal_path, facts)
-    probed = _probe_journalled(prober, samples, ready.plan.tokens_per_pack, journal, options.resume)
+    known = journal.read() if options.resume else {}
+    left = [sample for sample in samples if sample.id not in known]
+    if not memory.settled:
+        say(f"probe: {forecast(samples, recipe.prompt.context_length, ready.estimate(left))}")
+    shares = ready.work.shares(left)
+    probed = track(
+        _probe_journalled(ready, samples, journal, known),
+        len(samples),
+        "probe",
+        share=lambda one: shares.get(one.sample.id, 0.0),
+    )
     try:
-        write_norms(out_parquet, track(probed, len(samples), "probe"), prober.names, facts)
+        write_norms(out_parquet, probed, ready.prober.names, facts)
     except KeyboardInterrupt:
         say(f"probe: interrupted; the same command with --resume goes on from {journal.path}")
         raise
@@ -162,7 +173,6 @@ def _encode_shard(corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, shard: Sh
                 f"trajectory {sample.id!r} has no response token within {prompt.context_length} tokens",
                 "raise the context length or remove it",
             )
-    say(f"probe: {forecast(samples, prompt.context_length)}")
     for sentence in unrendered(samples, corpus.place):
         say(f"probe: {sentence}")
     return samples
@@ -178,14 +188,16 @@ def _pick_device(device: str) -> torch.device:
 
 
 def _probe_journalled(
-    prober: GradientProber | RowByRowProber, samples: list[Sample], tokens_per_pack: int, journal: Journal, resume: bool
+    ready: Ready, samples: list[Sample], journal: Journal, known: Mapping[str, dict]
 ) -> Iterator[ProbedSample]:
     """Yield every sample's norms: from the journal where a whole pack is in it, else computed and journalled.
 
     Packs are planned over the whole shard and kept whole, so that a resumed run computes the same bits.
+
+    Args:
+        known: what the journal of an interrupted run holds, by id.
     """
-    packs = plan_packs(samples, tokens_per_pack)
-    known = journal.read() if resume else {}
+    packs = plan_packs(samples, ready.plan.tokens_per_pack)
     finished = [pack for pack in packs if all(sample.id in known for sample in pack)]
     done = [sample for pack in finished for sample in pack]
     journal.start(known[sample.id] for sample in done)
@@ -195,7 +207,7 @@ def _probe_journalled(
         yield ProbedSample(sample, known[sample.id]["loss"], known[sample.id]["norms"])
     started = time.perf_counter()
     # by ids: comparing packs with packs takes minutes where there are many
-    for probed in prober.probe([pack for pack in packs if any(sample.id not in known for sample in pack)]):
+    for probed in ready.prober.probe([pack for pack in packs if any(sample.id not in known for sample in pack)]):
         seconds = (time.perf_counter() - started) / len(probed)
         journal.append(
             {"id": one.sample.id, "loss": one.loss, "norms": one.norms, "seconds": seconds} for one in probed

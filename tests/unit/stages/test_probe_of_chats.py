@@ -39,9 +39,11 @@ def probe(folder, model, *options, chats=(THINKING, CALLING, OPENAI)):
 
 def test_what_is_left_out_is_counted_and_named_before_time_is_spent(tmp_path, model):
     _, _, said = probe(tmp_path, model)
-    forecast, thoughts, calls = [line.partition(" ")[2] for line in said.splitlines()[:3]]
+    lines = [line.partition(" ")[2] for line in said.splitlines() if " probe: " in line]
+    thoughts, calls, _, forecast = lines[:4]
     assert forecast.startswith("probe: 3 trajectories -> 3 rows, ")
-    assert forecast.endswith("with loss), 0 cut at the context of 64 tokens")
+    assert "with loss), 0 cut at the context of 64 tokens; less than a minute, " in forecast
+    assert forecast.endswith("B of memory")
     place = f"not rendered in full by this chat template; the first: {tmp_path}/my.jsonl"
     assert thoughts == f"probe: 1 thought of 1 chat is {place}:1"
     assert calls == f"probe: 2 tool calls of 1 chat are {place}:2"
