@@ -56,7 +56,13 @@ def _ragged_rows(rows: torch.Tensor, wanted: torch.Tensor) -> torch.Tensor:
     ends = lengths.cumsum(0)
     shift = torch.repeat_interleave(starts - (ends - lengths), lengths)
     tokens = torch.arange(len(shift), device=offsets.device) + shift
-    return torch.nested.nested_tensor_from_jagged(rows.values()[tokens], torch.cat([ends.new_zeros(1), ends]))
+    # torch pads rows to the sum of their lengths unless it is told the longest
+    return torch.nested.nested_tensor_from_jagged(
+        rows.values()[tokens],
+        torch.cat([ends.new_zeros(1), ends]),
+        min_seqlen=int(lengths.min()),
+        max_seqlen=int(lengths.max()),
+    )
 
 
 replace(tensordict_utils, "index_select_tensor_dict", select_rows)

@@ -35,6 +35,7 @@ def same(found, wanted) -> bool:
         ours, theirs = found[key], wanted[key]
         if isinstance(theirs, torch.Tensor) and theirs.is_nested:
             assert torch.equal(ours.offsets(), theirs.offsets())
+            assert torch.equal(ours.to_padded_tensor(0), theirs.to_padded_tensor(0))
             ours, theirs = ours.values(), theirs.values()
         if isinstance(theirs, torch.Tensor):
             assert ours.dtype == theirs.dtype
