@@ -20,7 +20,9 @@ from prism.core.files import read_jsonl
 PLUGIN_FOLDER = Path(__file__).with_name("plugin")
 GPU_REQUEST = re.compile(r"gpu(?::[a-z0-9_.]+)?:(\d+)")
 BASE_CONFIG, PAPER_CONFIG = Path("config/config.yaml"), Path("config/paper.yaml")
-CLUSTER = "slurm"
+CLUSTER, ONE_GPU = "slurm", "profiles/gpu"
+# profiles of the scales that have one; they name the config files
+PROFILES = {"paper": CLUSTER, "gpu": ONE_GPU}
 _ERROR = re.compile(r"^(?:snakemake: error: |Error: |\w*(?:Exception|Error)\b)")
 # where in Snakemake's own code, or in the rules', an error was raised: it says nothing to who asked for a target
 _PLACE = re.compile(r"^\s*(?:File \"|Complete log|Shutting down|Exiting because)|^(?:Using|Assuming) ")
@@ -84,7 +86,8 @@ def settings_for(
     """The profile and overlays that a target belongs to, as far as they are not given.
 
     Results lie in a folder of their scale: a target below ``results/demo`` is the demo's, ``results/smoke`` that of
-    ``config/smoke.yaml``, and what lies below ``results`` itself is planned with the cluster's profile.
+    ``config/smoke.yaml``; ``results/gpu`` is planned with the profile of one GPU, and what lies below ``results``
+    itself with the cluster's.
 
     Args:
         targets: files or rules.
@@ -111,9 +114,10 @@ def settings_for(
     overlay = overlays[folder]
     if overlay == BASE_CONFIG:
         return Settings(None, tuple(configfiles))
-    if overlay == PAPER_CONFIG:
-        return Settings(CLUSTER, tuple(configfiles))
-    if "scale" in _read(overlay):
+    scale = _read(overlay).get("scale")
+    if scale in PROFILES:
+        return Settings(PROFILES[scale], tuple(configfiles))
+    if scale:
         return Settings(None, tuple(configfiles) or (overlay,))
     # a variant of the paper's scale
     return Settings(CLUSTER, tuple(configfiles) or (PAPER_CONFIG, overlay))
@@ -190,8 +194,8 @@ def _job(record: dict) -> Job:
         inputs=tuple(record["input"]),
         outputs=tuple(record["output"]),
         benchmark=record["benchmark"],
-        # SLURM's gres counts a node's
-        gpus=nodes * int(request[1]) if request else 0,
+        # SLURM's gres counts a node's, `gpu` all of them
+        gpus=nodes * int(request[1]) if request else int(resources.get("gpu") or 0),
         nodes=nodes,
         command=record["shellcmd"] or "",
         message=record["rule_msg"] or record["rule_name"],

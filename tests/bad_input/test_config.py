@@ -17,7 +17,7 @@ from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting_of
 from prism.settings import STAGES, check_config
 
-OVERLAYS = ("smoke", "laptop", "learning", "pretrained", "paper")
+OVERLAYS = ("smoke", "laptop", "learning", "pretrained", "gpu", "paper")
 PACKAGE = {
     "source": "package", "location": "a-model==1.0", "revision": "0" * 64, "file": "a/b.gguf", "licence": "MIT",
     "template": "chatml",

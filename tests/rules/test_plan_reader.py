@@ -66,6 +66,7 @@ PAPER, SMALL, MINE = Path("config/paper.yaml"), Path("config/webshop-small.yaml"
         ("./results/demo/tables/table1.csv", [], Settings(None, ())),
         ("results/smoke/tables/table1.csv", [], Settings(None, (Path("config/smoke.yaml"),))),
         ("results/tables/table1.csv", [], Settings("slurm", ())),
+        ("results/gpu/tables/table1.csv", [], Settings("profiles/gpu", ())),
         ("results/tables/table1.csv", [PAPER, MINE], Settings("slurm", (PAPER, MINE))),
         ("results/webshop-small/tables/table2.csv", [], Settings("slurm", (PAPER, SMALL))),
         ("results/mine/tables/table1.csv", [MINE], Settings(None, (MINE,))),

@@ -25,6 +25,7 @@ STAND_INS = {
 }
 # what the text around the commands puts into overlays of the reader's own
 OVERLAYS = {
+    "smallest.yaml": "results: results/gpu-smallest\ntables: {table1: {backbones: [Qwen3-0.6B]}}\n",
     "fresh.yaml": "results: results/fresh\n",
     "mine.yaml": "methods: {mine: {sft: cv-low70, rl: cv-high30, algorithm: grpo}}\n",
 }

@@ -31,6 +31,9 @@ WHAT_THE_SCALE_SHOWS = {
     "pretrained": "This run has one pretrained language model of 135 million parameters, whose weights were 4-bit, "
     "beside tiny ones, and generated tasks. It can show what the score measures on that model. It cannot show whether "
     "a claim holds for 8B models on the released tasks, so that no verdict here is more than inconclusive.",
+    "gpu": "This run has backbones of one to two billion parameters on the released tasks, smaller batches and fewer "
+    "steps. It can show which way a comparison points for these backbones. It cannot show whether a claim holds for 8B "
+    "models, so that no verdict here is more than inconclusive.",
     "other": "This run has tiny backbones, generated tasks and few steps. It can show that every number is computed as "
     "described and which way a comparison points for these backbones. It cannot show whether a claim holds for 8B "
     "models, so that no verdict here is more than inconclusive, whatever the interval.",

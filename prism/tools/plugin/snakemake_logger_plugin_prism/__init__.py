@@ -31,7 +31,7 @@ class LogHandler(LogHandlerBase):
         job: dict[str, Any] = {name: getattr(record, name) for name in FIELDS}
         job["wildcards"] = dict(job["wildcards"] or {})
         resources = record.resources
-        job["resources"] = {name: resources.get(name) for name in ("gres", "nodes", "mem_mb", "runtime")}
+        job["resources"] = {name: resources.get(name) for name in ("gres", "gpu", "nodes", "mem_mb", "runtime")}
         json.dump(job, self._out, default=str)
         self._out.write("\n")
         self._out.flush()
