@@ -8,7 +8,8 @@ paper's scale, every environment step a row with the full prompt (``--layout ste
 variants run on the same samples in one process, one after another; times are wall-clock between synchronisations, the
 median of the runs. The share of the peak counts the FLOPs of forward pass and activation gradients over the real tokens
 against an 8192^3 bfloat16 product timed in the same process; the memory is what the variant allocated at most, weights
-included.
+included. Without a GPU the same code runs a tiny model on the CPU in float32 (``--model tiny``), which says that it
+works, not how fast a GPU is; memory is not measured there. ``compare`` gives the rows to `scripts/gpu_check.py`.
 """
 
 from __future__ import annotations
@@ -17,8 +18,9 @@ import argparse
 import gc
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -33,19 +35,50 @@ from prism.gradients.packs import Sample
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections
 
-LARGE = {
-    "num_attention_heads": 32,
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+# bfloat16 is emulated on many CPUs
+DTYPE = torch.bfloat16 if DEVICE == "cuda" else torch.float32
+QWEN3 = {
     "num_key_value_heads": 8,
     "head_dim": 128,
-    "hidden_size": 4096,
-    "max_position_embeddings": 8192,
-    "tie_word_embeddings": False,
+    "vocab_size": 151936,
+    "max_position_embeddings": 40960,
+    "rope_parameters": {"rope_type": "default", "rope_theta": 1e6},
 }
+
+
+def qwen3(hidden: int, intermediate: int, layers: int, **changes: object) -> Qwen3Config:
+    """A model of Qwen3's family; small ones tie their embeddings."""
+    shape = {"hidden_size": hidden, "intermediate_size": intermediate, "num_hidden_layers": layers}
+    return Qwen3Config(**{**QWEN3, "num_attention_heads": 16, "tie_word_embeddings": True, **shape, **changes})
+
+
 MODELS = {
-    "qwen3-8b": Qwen3Config(**LARGE, intermediate_size=12288, num_hidden_layers=36, vocab_size=151936),
-    "llama-3.1-8b": LlamaConfig(**LARGE, intermediate_size=14336, num_hidden_layers=32, vocab_size=128256),
+    "qwen3-8b": qwen3(4096, 12288, 36, num_attention_heads=32, tie_word_embeddings=False),
+    "qwen3-4b": qwen3(2560, 9728, 36, num_attention_heads=32),
+    "qwen3-1.7b": qwen3(2048, 6144, 28),
+    "qwen3-0.6b": qwen3(1024, 3072, 28),
+    "llama-3.1-8b": LlamaConfig(
+        hidden_size=4096,
+        num_attention_heads=32,
+        num_key_value_heads=8,
+        head_dim=128,
+        max_position_embeddings=8192,
+        tie_word_embeddings=False,
+        intermediate_size=14336,
+        num_hidden_layers=32,
+        vocab_size=128256,
+    ),
+    "tiny": qwen3(
+        *(128, 256, 2),
+        num_attention_heads=2,
+        num_key_value_heads=2,
+        head_dim=64,
+        vocab_size=4096,
+        tie_word_embeddings=False,
+    ),
 }
-PEAK_SIZE = 8192
+PEAK_SIZE = 8192 if DEVICE == "cuda" else 512
 COLUMNS = (
     "variant",
     "trajectories/s",
@@ -55,6 +88,26 @@ COLUMNS = (
     "share of matmul peak (floor)",
     "largest relative error",
 )
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is measured: a model, the trajectories, how many of them and how they become rows.
+
+    Attributes:
+        tokenizer: model folder with the tokenizer that reads the trajectories.
+        slow_samples: how many of the samples the slow variants get.
+    """
+
+    model: str
+    trajectories: Path
+    tokenizer: Path
+    layout: str
+    context: int = 2048
+    samples: int = 18
+    slow_samples: int = 3
+    tokens_per_pack: int = 8192
+    runs: int = 3
 
 
 @dataclass(frozen=True)
@@ -69,7 +122,7 @@ class Measured:
 
 def build_model(name: str, dtype: torch.dtype) -> nn.Module:
     torch.manual_seed(0)
-    with torch.device("cuda"):
+    with torch.device(DEVICE):
         # drawn in bfloat16 whatever `dtype` is: the reference has the same weights
         model = AutoModelForCausalLM.from_config(MODELS[name], dtype=torch.bfloat16, attn_implementation="sdpa")
     return model.to(dtype).eval()
@@ -95,41 +148,42 @@ def size_of(name: str, context: int, samples: int, tokens_per_pack: int) -> Size
 def timed(run: Callable[[list[Sample]], torch.Tensor], samples: list[Sample], runs: int) -> Measured:
     """Run once to warm up, then `runs` times."""
     run(samples)
-    torch.cuda.reset_peak_memory_stats()
+    if DEVICE == "cuda":
+        torch.cuda.reset_peak_memory_stats()
     seconds = []
     for _ in range(runs):
-        torch.cuda.synchronize()
+        synchronize()
         started = time.perf_counter()
         norms = run(samples)
-        torch.cuda.synchronize()
+        synchronize()
         seconds.append(time.perf_counter() - started)
-    return Measured(samples, seconds, torch.cuda.max_memory_allocated(), norms.double().cpu())
+    memory = torch.cuda.max_memory_allocated() if DEVICE == "cuda" else 0
+    return Measured(samples, seconds, memory, norms.double().cpu())
 
 
-def plain_variants(name: str, samples: list[Sample], size: Size, runs: int) -> dict[str, Measured]:
-    """What a user would write, on a fresh model."""
-    model = build_model(name, torch.bfloat16)
+def plain_variants(name: str, samples: list[Sample], size: Size, runs: int) -> Iterator[tuple[str, Measured | str]]:
+    """What a user would write, on a fresh model: measured, or why it was not."""
+    model = build_model(name, DTYPE)
     projections = find_projections(model)
     variants = {
-        "naive: rows padded to the context, `.grad` of all weights": timed(
-            lambda chosen: naive(model, projections, chosen, size), samples, runs
-        ),
-        "hooks: rows unpadded, one by one": timed(
-            lambda chosen: hooks(model, projections, chosen, size), samples, runs
-        ),
+        "naive: rows padded to the context, `.grad` of all weights": naive,
+        "hooks: rows unpadded, one by one": hooks,
+        LABELS["bergson"]: bergson_norms,
     }
-    if find_spec("bergson"):
-        variants[LABELS["bergson"]] = timed(
-            lambda chosen: bergson_norms(model, projections, chosen, size), samples, runs
-        )
-    else:
-        print("bergson is not installed here: it is not measured", flush=True)
-    return variants
+    for label, norms in variants.items():
+        if norms is bergson_norms and not find_spec("bergson"):
+            yield label, "bergson is not installed here"
+            continue
+        try:
+            yield label, timed(partial(norms, model, projections, size=size), samples, runs)
+        except torch.OutOfMemoryError:
+            yield label, "out of memory"
+        model.zero_grad(set_to_none=True)
 
 
 def prism_variant(name: str, samples: list[Sample], size: Size, checkpointing: bool, runs: int) -> Measured:
     """`prism probe`, on a fresh model."""
-    prober = GradientProber(build_model(name, torch.bfloat16), gradient_checkpointing=checkpointing)
+    prober = GradientProber(build_model(name, DTYPE), gradient_checkpointing=checkpointing)
     return timed(lambda chosen: ours(prober, [], chosen, size), samples, runs)
 
 
@@ -140,67 +194,107 @@ def reference(name: str, samples: list[Sample], size: Size) -> torch.Tensor:
 
 
 def matmul_peak() -> float:
-    """FLOP/s of a bfloat16 product of random matrices, best of 20."""
-    left, right = (torch.randn(PEAK_SIZE, PEAK_SIZE, dtype=torch.bfloat16, device="cuda") for _ in range(2))
+    """FLOP/s of a product of random matrices: ten at a time, the best of three."""
+    left, right = (torch.randn(PEAK_SIZE, PEAK_SIZE, dtype=DTYPE, device=DEVICE) for _ in range(2))
     best = float("inf")
-    for _ in range(20):
-        start, end = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)
-        start.record()
-        left @ right
-        end.record()
-        torch.cuda.synchronize()
-        best = min(best, start.elapsed_time(end) / 1000)
+    for _ in range(3):
+        synchronize()
+        started = time.perf_counter()
+        for _ in range(10):
+            left @ right
+        synchronize()
+        best = min(best, (time.perf_counter() - started) / 10)
     return 2 * PEAK_SIZE**3 / best
+
+
+def synchronize() -> None:
+    """Wait until the GPU has done what it was told."""
+    if DEVICE == "cuda":
+        torch.cuda.synchronize()
 
 
 def clean() -> None:
     """Give the last model's memory back."""
     gc.collect()
-    torch.cuda.empty_cache()
+    if DEVICE == "cuda":
+        torch.cuda.empty_cache()
 
 
-def measure(arguments: argparse.Namespace, layout: str) -> list[str]:
-    """Lines of the table of one layout."""
-    name, runs = arguments.model, arguments.runs
-    size = size_of(name, arguments.context, arguments.samples, arguments.tokens_per_pack)
+def compare(wanted: Comparison) -> tuple[str, Iterator[dict]]:
+    """A line that describes the samples, and a row a variant as it is measured.
+
+    A row has `COLUMNS` as numbers (memory in bytes, 0 on a CPU) and the
+    ``seconds`` of every run; a variant that was not measured has ``variant`` and ``skipped`` alone.
+    """
+    size = size_of(wanted.model, wanted.context, wanted.samples, wanted.tokens_per_pack)
     prompt = PromptFormat("full", "pairs:2", size.context)
-    samples = spread(encode(arguments.trajectories, arguments.tokenizer, prompt, layout), size.samples)
-    stride = max(1, len(samples) // arguments.slow_samples)
+    samples = spread(encode(wanted.trajectories, wanted.tokenizer, prompt, wanted.layout), size.samples)
+    stride = max(1, len(samples) // wanted.slow_samples)
     few = samples[stride // 2 :: stride]
+    rows = statistics.mean(len(sample.rows) for sample in samples)
+    tokens = statistics.mean(sample.tokens for sample in samples)
+    peak = matmul_peak()
+    text = (
+        f"{len(samples)} trajectories ({len(few)} of them in the slow variants), {rows:.1f} rows and {tokens:.0f} "
+        f"tokens each; median of {wanted.runs} runs. Peak {peak / 1e12:.3g} TFLOP/s."
+    )
+    return text, _rows(wanted, samples, few, peak, size)
+
+
+def _rows(wanted: Comparison, samples: list[Sample], few: list[Sample], peak: float, size: Size) -> Iterator[dict]:
+    name, runs = wanted.model, wanted.runs
     checked = few[:2]
     expected = reference(name, checked, size)
     clean()
-    peak = matmul_peak()
-    results = plain_variants(name, few, size, runs)
-    for checkpointing in (False, True):
-        clean()
-        label = f"prism probe, {size.tokens_per_pack} tokens a pack" + (", checkpointing" if checkpointing else "")
-        results[label] = prism_variant(name, samples, size, checkpointing, runs)
-    clean()
-    rows = statistics.mean(len(sample.rows) for sample in samples)
-    tokens = statistics.mean(sample.tokens for sample in samples)
-    lines = [
-        f"### {name}, layout {layout}, context {size.context}",
-        "",
-        f"{len(samples)} trajectories ({len(few)} of them in the slow variants), {rows:.1f} rows and {tokens:.0f} "
-        f"tokens each; median of {runs} runs. Peak {peak / 1e12:.0f} TFLOP/s.",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        "|---" * len(COLUMNS) + "|",
-    ]
     base = None
-    for label, measured in results.items():
+
+    def row(label: str, measured: Measured | str) -> dict:
+        nonlocal base
+        if isinstance(measured, str):
+            return {"variant": label, "skipped": measured}
         seconds = statistics.median(measured.seconds)
         # trajectories differ in length: what is compared is the time a token takes
         speed = sum(sample.tokens for sample in measured.samples) / seconds
         base = base or speed
         positions = [index for index, sample in enumerate(measured.samples) if sample in checked]
-        error = float((measured.norms[positions] / expected - 1).abs().max())
-        cells = [label, f"{len(measured.samples) / seconds:.2f}", f"{speed / base:.2f}", f"{speed:.0f}"]
-        cells += [f"{measured.memory / 2**30:.1f} GiB"]
-        cells += [f"{100 * floor_flops(measured.samples, size) / seconds / peak:.0f}%", f"{error:.1e}"]
-        lines.append(f"| {' | '.join(cells)} |")
-        print(lines[-1], [round(value, 3) for value in measured.seconds], flush=True)
+        numbers = (
+            len(measured.samples) / seconds,
+            speed / base,
+            speed,
+            measured.memory,
+            floor_flops(measured.samples, size) / seconds / peak,
+            float((measured.norms[positions] / expected - 1).abs().max()),
+        )
+        return {**dict(zip(COLUMNS, (label, *numbers), strict=True)), "seconds": measured.seconds}
+
+    for label, measured in plain_variants(name, few, size, runs):
+        yield row(label, measured)
+    for checkpointing in (False, True):
+        clean()
+        label = f"prism probe, {size.tokens_per_pack} tokens a pack" + (", checkpointing" if checkpointing else "")
+        yield row(label, prism_variant(name, samples, size, checkpointing, runs))
+    clean()
+
+
+def table(wanted: Comparison) -> list[str]:
+    """Lines of the table of one layout."""
+    text, rows = compare(wanted)
+    lines = [
+        f"### {wanted.model}, layout {wanted.layout}, context {wanted.context}",
+        "",
+        text,
+        "",
+        f"| {' | '.join(COLUMNS)} |",
+        "|---" * len(COLUMNS) + "|",
+    ]
+    for row in rows:
+        if "skipped" in row:
+            print(f"{row['variant']}: not measured, {row['skipped']}", flush=True)
+            continue
+        label, trajectories, ratio, speed, memory, share, error = (row[column] for column in COLUMNS)
+        cells = [label, f"{trajectories:.2f}", f"{ratio:.2f}", f"{speed:.0f}", f"{memory / 2**30:.1f} GiB"]
+        lines.append(f"| {' | '.join([*cells, f'{100 * share:.0f}%', f'{error:.1e}'])} |")
+        print(lines[-1], [round(value, 3) for value in row["seconds"]], flush=True)
     return [*lines, ""]
 
 
@@ -217,9 +311,10 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3)
     parser.add_argument("--out", type=Path, help="Markdown file to write; default: standard output")
     arguments = parser.parse_args()
-    lines = [f"Machine: {torch.cuda.get_device_name()}, torch {torch.__version__}", ""]
+    chosen = {key: value for key, value in vars(arguments).items() if key not in ("layout", "out")}
+    lines = [f"Machine: {torch.cuda.get_device_name() if DEVICE == 'cuda' else 'CPU'}, torch {torch.__version__}", ""]
     for layout in arguments.layout or ("steps", "conversation"):
-        lines += measure(arguments, layout)
+        lines += table(Comparison(layout=layout, **chosen))
     write_report(lines, arguments.out)
 
 

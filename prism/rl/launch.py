@@ -172,9 +172,9 @@ def _signals_as_exceptions() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def marked_processes(marker: str) -> list[int]:
-    """Ids of this user's living processes that were started with the marker."""
-    wanted = f"{MARKER}={marker}".encode()
+def marked_processes(marker: str, variable: str = MARKER) -> list[int]:
+    """Ids of this user's living processes that were started with the marker in a variable of their environment."""
+    wanted = f"{variable}={marker}".encode()
     found = []
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit() or int(folder.name) == os.getpid():
@@ -187,11 +187,11 @@ def marked_processes(marker: str) -> list[int]:
     return found
 
 
-def kill_marked(marker: str) -> None:
+def kill_marked(marker: str, variable: str = MARKER) -> None:
     """Kill all marked processes and wait until they are gone."""
     deadline = time.monotonic() + SECONDS_TO_END
     while time.monotonic() < deadline:
-        left = marked_processes(marker)
+        left = marked_processes(marker, variable)
         if not left:
             return
         for process in left:

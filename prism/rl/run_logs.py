@@ -65,6 +65,8 @@ def check_subset(rollouts: Sequence[dict[str, Any]], allowed: set[str]) -> None:
 
 # marks the record of a training step that was logged before the step was saved; the one logged after it counts
 BEFORE_SAVING = "prism/before_saving"
+# mean and largest distance of the sampler's and the trainer's log-probabilities of a step's response tokens
+LOG_PROB_GAP, LOG_PROB_GAP_MAX = "prism/log_prob_gap_mean", "prism/log_prob_gap_max"
 
 # column of metrics.csv -> name in verl 0.9.1's log
 VERL_METRICS = {

@@ -1,6 +1,6 @@
 """verl's synchronous trainer with this project's advantages.
 
-Registered as trainer mode ``prism`` (`register_trainer`). Five things differ from verl's ``sync`` trainer:
+Registered as trainer mode ``prism`` (`register_trainer`). Six things differ from verl's ``sync`` trainer:
 
 - advantages come from `prism.core.advantages`, row by row (verl's own multi-row GRPO knows one score a trajectory and
   cannot charge an invalid action to its row);
@@ -12,6 +12,8 @@ Registered as trainer mode ``prism`` (`register_trainer`). Five things differ fr
   rest on a single real row;
 - a training step's metrics are logged before it is saved as well as after: verl logs after saving alone, so that a kill
   between the two would lose the numbers of a step that is never repeated;
+- sampler and trainer are compared by log-probabilities as well: verl compares probabilities alone, which are all near
+  zero where a vocabulary is large and the model undecided;
 - the trainer looks for finished episodes ten times a second, not every two seconds.
 """
 
@@ -27,16 +29,35 @@ import torch
 import transfer_queue as tq
 from omegaconf import open_dict
 from tensordict import TensorDict
+from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.replay_buffer import DAPO_FILTERED_REWARD_COUNTS_KEY
 from verl.trainer.ppo.v1.trainer_base import register_trainer
 from verl.trainer.ppo.v1.trainer_sync import PPOTrainerSync
 from verl.utils import tensordict_utils
+from verl.utils.debug.metrics import calculate_debug_metrics
 from verl.workers.utils.padding import response_to_nested
 
 from prism.core.advantages import Rows, gigpo_advantages, grpo_advantages
-from prism.rl.run_logs import BEFORE_SAVING
+from prism.rl.in_verl import replace
+from prism.rl.run_logs import BEFORE_SAVING, LOG_PROB_GAP, LOG_PROB_GAP_MAX
 
 POLL_SECONDS = 0.1
+
+
+def compare_log_probs(data: Any) -> dict[str, float]:
+    """verl's comparison of sampler and trainer, and the mean and largest distance of their log-probabilities in nats.
+
+    Args:
+        data: a batch with ``old_log_probs``, ``rollout_log_probs`` and ``response_mask`` of shape (rows, tokens).
+    """
+    metrics = calculate_debug_metrics(data)
+    gaps = (data.batch["old_log_probs"] - data.batch["rollout_log_probs"]).abs()[data.batch["response_mask"].bool()]
+    if len(gaps):
+        metrics |= {LOG_PROB_GAP: gaps.mean().item(), LOG_PROB_GAP_MAX: gaps.max().item()}
+    return metrics
+
+
+replace(trainer_base, "calculate_debug_metrics", compare_log_probs)
 
 
 def mini_batch_rows(rows: int, wanted: int, multiple: int) -> int:
