@@ -126,7 +126,9 @@ def transcripts(
     out: OutFile,
     recipe: Annotated[
         str,
-        typer.Option(help="JSON: episodes, max_steps, seed, expert; ALFWorld: games; WebShop: goals, tasks, split."),
+        typer.Option(
+            help="JSON: player, noise, task_types, episodes, max_steps, seed; ALFWorld: games; WebShop: goals, tasks."
+        ),
     ],
     workers: Workers = 1,
 ) -> None:

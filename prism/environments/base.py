@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import multiprocessing
-import random
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -16,7 +15,6 @@ from prism.core.errors import BadInput
 from prism.core.eto import Conversation
 from prism.core.files import read_json, sha256_json, write_json
 from prism.core.progress import track
-from prism.core.recipes import setting
 from prism.core.trajectories import Trajectory
 
 
@@ -108,19 +106,6 @@ class Attempt:
     detour: bool | None = None
 
 
-@dataclass(frozen=True)
-class NoisyExpert:
-    """Which transcripts an expert that errs plays; the others are random play."""
-
-    share: float = setting("chance of an episode to be the expert's", 0.0, at_least=0, at_most=1)
-    noise: float = setting("how often it errs; each benchmark says at what", 0.0, at_least=0, at_most=1)
-    task_types: tuple[str, ...] = setting("types of task that it plays; none for all of them", ())
-
-    def plays(self, task_type: str, rng: random.Random) -> bool:
-        """Whether the next episode of a task is the expert's; draws nothing where it plays none."""
-        return bool(self.share) and (not self.task_types or task_type in self.task_types) and rng.random() < self.share
-
-
 class BenchmarkData:
     """How a benchmark's tasks and trajectories are made: what the data stages ask a benchmark for.
 
@@ -161,7 +146,7 @@ class BenchmarkData:
         raise NotImplementedError
 
     def play_transcripts(self, data_dir: Path, recipe: Any, tasks: Sequence[Task]) -> list[list[Trajectory]]:
-        """Episodes of each task, random or of an expert that errs: what a tiny backbone is pre-trained on."""
+        """Episodes of each task, random play or that of an expert that errs: what a tiny backbone is pre-trained on."""
         raise NotImplementedError
 
     def play_recorded(
@@ -202,6 +187,8 @@ def corpus_facts(corpus: Sequence[Trajectory]) -> dict[str, Any]:
     }
 
 
+# who plays transcripts for pre-training
+RANDOM_PLAYER, EXPERT_PLAYER = PLAYERS = ("random", "expert")
 Result = TypeVar("Result")
 TASKS_PER_CHUNK = 8
 

@@ -61,10 +61,9 @@ def import_trajectories(source: Path, out: CorpusFiles) -> None:
 
 
 def collect_transcripts(benchmark: str, data_dir: Path, out_jsonl: Path, recipe: Any, workers: int = 1) -> None:
-    """Play training tasks at random, and, where the recipe has an expert's share, with an expert that errs.
+    """Play training tasks at random, or with an expert that errs.
 
-    The transcripts teach a tiny backbone the language of the environment and of the prompt, and what the expert's
-    share shows of how tasks are solved.
+    Random play teaches a tiny backbone the language of the environment and of the prompt, but not how tasks are solved.
 
     Raises:
         BadInput: a game does not load.

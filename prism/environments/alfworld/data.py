@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,8 +19,8 @@ from prism.core.trajectories import Step, Trajectory
 from prism.environments.alfworld.dataset import GamesRecipe, generate_games, index_dataset, read_games
 from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
-from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, Play, play
-from prism.environments.base import Attempt, BenchmarkData, Environment, NoisyExpert, Task, in_parallel
+from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, Play, draw_action, play
+from prism.environments.base import EXPERT_PLAYER, PLAYERS, Attempt, BenchmarkData, Environment, Task, in_parallel
 
 NAME = "alfworld"
 _PUT = re.compile(r"put (?P<thing>.+?) (?:in/on|in|on) (?P<place>.+)")
@@ -79,14 +79,17 @@ class TranscriptsRecipe:
         games: number of training games used.
         episodes: episodes played in each.
         max_steps: environment steps of an episode.
-        expert: what is not random play; its `noise` is the share of steps before which it wastes one.
+        task_types: types of task that are played; none for all.
+        noise: share of steps before which the expert wastes one.
     """
 
     games: int
     episodes: int
     max_steps: int
     seed: int
-    expert: NoisyExpert = field(default_factory=NoisyExpert)
+    player: str = setting("who plays", "random", choices=PLAYERS)
+    noise: float = setting("of the expert", 0.0, at_least=0, at_most=1)
+    task_types: tuple[str, ...] = ()
 
     @property
     def tasks(self) -> int:
@@ -155,7 +158,9 @@ class AlfworldData(BenchmarkData):
         self, data_dir: Path, recipe: TrajectoriesRecipe | TranscriptsRecipe | PanelRecipe
     ) -> list[Task]:
         """Games of the training split, task types in turn."""
-        return spread(read_games(data_dir, "train"), recipe.tasks)
+        wanted = recipe.task_types if isinstance(recipe, TranscriptsRecipe) else ()
+        games = [game for game in read_games(data_dir, "train") if not wanted or game.task_type in wanted]
+        return spread(games, recipe.tasks)
 
     def panel_tasks(self, data_dir: Path, split: str, recipe: PanelRecipe) -> list[Task]:
         """Shuffled games of a split, task types in turn, by id.
@@ -197,14 +202,13 @@ class AlfworldData(BenchmarkData):
     def play_transcripts(
         self, data_dir: Path, recipe: TranscriptsRecipe, tasks: Sequence[Task]
     ) -> list[list[Trajectory]]:
-        """Admissible actions drawn at random, verbs first, with thoughts that name the action; or an erring expert."""
-        results = []
-        for task, environment in environments(data_dir, tasks, facts=bool(recipe.expert.share)):
+        """Admissible actions drawn at random, verbs first, thoughts name the action; or the expert, won or not."""
+        results, expert, noise = [], recipe.player == EXPERT_PLAYER, Noise(failed=0.0, aimless=recipe.noise)
+        for task, environment in environments(data_dir, tasks, facts=expert):
             episodes = []
             for number in range(recipe.episodes):
                 name, rng = f"{task.id}#{number}", random.Random(f"{recipe.seed}/{task.id}/{number}")
-                if recipe.expert.plays(task.task_type, rng):
-                    noise = Noise(failed=0.0, aimless=recipe.expert.noise)
+                if expert:
                     episode = play(environment, HandcodedExpert, recipe.max_steps, noise, rng)
                     episodes.append(_expert_trajectory(data_dir, task, name, episode))
                 else:
@@ -345,18 +349,6 @@ def _random_episode(
         success=feedback.success,
         steps=tuple(steps),
     )
-
-
-def draw_action(admissible: Sequence[str], rng: random.Random) -> str:
-    """A random admissible action: first a verb, then one of its actions, each with equal chances.
-
-    Without this, "go to" would crowd out everything else. ``help`` is never drawn.
-    """
-    by_verb: dict[str, list[str]] = {}
-    for action in admissible:
-        if action != "help":
-            by_verb.setdefault(action.split()[0], []).append(action)
-    return rng.choice(by_verb[rng.choice(sorted(by_verb))])
 
 
 def _play_conversations(

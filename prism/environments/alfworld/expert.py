@@ -1,9 +1,9 @@
-"""Experts that play ALFWorld games: the package's handcoded one, and its planner where that fails."""
+"""Who plays ALFWorld games: the package's handcoded expert, its planner where that fails, and chance."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -160,6 +160,18 @@ def corrupt(action: str, admissible: tuple[str, ...], rng: random.Random) -> str
         if wrong not in admissible:
             return wrong
     return None
+
+
+def draw_action(admissible: Sequence[str], rng: random.Random) -> str:
+    """A random admissible action: first a verb, then one of its actions, each with equal chances.
+
+    Without this, "go to" would crowd out everything else. ``help`` is never drawn.
+    """
+    by_verb: dict[str, list[str]] = {}
+    for action in admissible:
+        if action != "help":
+            by_verb.setdefault(action.split()[0], []).append(action)
+    return rng.choice(by_verb[rng.choice(sorted(by_verb))])
 
 
 @contextmanager

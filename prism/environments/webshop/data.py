@@ -15,9 +15,10 @@ from prism.core.errors import BadInput
 from prism.core.eto import EXPERT, REPEATED, Conversation
 from prism.core.files import read_json
 from prism.core.progress import say, track
+from prism.core.recipes import setting
 from prism.core.tiny import CONTINUED
 from prism.core.trajectories import Step, Trajectory
-from prism.environments.base import Attempt, BenchmarkData, Environment, NoisyExpert, Task
+from prism.environments.base import EXPERT_PLAYER, PLAYERS, RANDOM_PLAYER, Attempt, BenchmarkData, Environment, Task
 from prism.environments.webshop import shopper
 from prism.environments.webshop.environment import SEARCH_CHOICE, SPLITS, GoalSplit, WebshopEnvironment, goal_task
 from prism.environments.webshop.generator import ASIN_PREFIX, CatalogRecipe, catalog_texts, generate_catalog
@@ -27,7 +28,7 @@ from prism.environments.webshop.shopper import Rejection
 from prism.environments.webshop.store import TAGGED_TITLES, Store, compile_store
 
 NAME = "webshop"
-RANDOM_EXPERT = "random"
+PLAYER_NAMES = {RANDOM_PLAYER: "random", EXPERT_PLAYER: shopper.NAME}
 NO_GOAL = "its instruction is no goal of this catalog"
 # goals that are not for training are left out whole: a trajectory of one would teach the answer to a test
 HELD_OUT = {"test": "its goal is among the test goals", "dev": "its goal is among the dev goals"}
@@ -103,7 +104,8 @@ class WebshopTranscriptsRecipe:
         goals: the goal list, ``human`` or ``synthetic``.
         tasks: training goals played.
         episodes: episodes of each.
-        expert: what is not random play; its `noise` is the chance to misjudge a product and to pass over an option.
+        task_types: departments whose goals are played; none for all.
+        noise: chance of the expert to misjudge a product, and to pass over an option.
     """
 
     goals: str
@@ -112,7 +114,9 @@ class WebshopTranscriptsRecipe:
     max_steps: int
     seed: int
     split: GoalSplit = field(default_factory=GoalSplit)
-    expert: NoisyExpert = field(default_factory=NoisyExpert)
+    player: str = setting("who plays", "random", choices=PLAYERS)
+    noise: float = setting("of the expert", 0.0, at_least=0, at_most=1)
+    task_types: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -218,20 +222,18 @@ class WebshopData(BenchmarkData):
         self, data_dir: Path, recipe: WebshopTranscriptsRecipe, tasks: Sequence[Task]
     ) -> list[list[Trajectory]]:
         """Actions drawn at random, searching with words of the instruction; or a hasty shopper."""
-        store = _store(data_dir, recipe.goals)
+        store, player = _store(data_dir, recipe.goals), PLAYER_NAMES[recipe.player]
         results = []
         for task in tasks:
             environment, episodes = WebshopEnvironment(store, _index(task)), []
             for episode in range(recipe.episodes):
-                identifier = f"{task.id}-{RANDOM_EXPERT}{episode}"
+                identifier = f"{task.id}-{player}{episode}"
                 rng = random.Random(f"{recipe.seed}/{identifier}")
-                if recipe.expert.plays(task.task_type, rng):
-                    goal, noise = store.goals[_index(task)], recipe.expert.noise
-                    steps, success = shopper.shop_hastily(environment, goal, recipe.max_steps, noise, rng)
-                    player = shopper.NAME
+                if recipe.player == EXPERT_PLAYER:
+                    goal = store.goals[_index(task)]
+                    steps, success = shopper.shop_hastily(environment, goal, recipe.max_steps, recipe.noise, rng)
                 else:
                     steps, success = _random_episode(environment, recipe.max_steps, rng)
-                    player = RANDOM_EXPERT
                 episodes.append(_trajectory(store, _index(task), identifier, player, success, steps))
             results.append(episodes)
         return results
@@ -307,6 +309,8 @@ def _draw(
 ) -> list[Task]:
     """`count` goals of a part of the list (0: all), in order."""
     indices: Sequence[int] = recipe.split.indices(split, len(store.goals))
+    if isinstance(recipe, WebshopTranscriptsRecipe) and recipe.task_types:
+        indices = [index for index in indices if store.goals[index].category in recipe.task_types]
     if count > len(indices):
         raise BadInput("goals", f"{len(indices)} goals are fewer than {count}", "ask for fewer or use a larger catalog")
     if count:

@@ -3,7 +3,6 @@
 import json
 import random
 from collections import Counter
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -29,7 +28,7 @@ from prism.environments.alfworld.detours import Detours
 from prism.environments.alfworld.engine import AlfworldEnvironment
 from prism.environments.alfworld.expert import HandcodedExpert, Noise, PlannerExpert, corrupt, play
 from prism.environments.alfworld.games import TASK_TYPES
-from prism.environments.base import NoisyExpert, read_panel
+from prism.environments.base import read_panel
 from prism.stages.panels import make_panel
 from prism.stages.trajectories import CorpusFiles, collect_trajectories, collect_transcripts
 
@@ -348,37 +347,22 @@ def test_unknown_recipe_keys_and_splits_are_refused(games_dir: Path, tmp_path: P
         TrajectoriesRecipe(max_steps=5, noise=1.5, seed=0)
 
 
-def test_an_erring_expert_plays_its_share_of_its_task_types(games_dir: Path, tmp_path: Path) -> None:
-    plain = TranscriptsRecipe(games=18, episodes=2, max_steps=16, seed=0)
-    mixed = replace(plain, expert=NoisyExpert(share=0.7, noise=0.3, task_types=("pick", "look")))
-    for name, recipe in (("plain", plain), ("one", mixed), ("two", mixed)):
+def test_an_erring_expert_plays_some_task_types_won_or_not(games_dir: Path, tmp_path: Path) -> None:
+    recipe = TranscriptsRecipe(6, 3, 12, seed=0, player="expert", noise=0.4, task_types=("pick", "look"))
+    for name in ("one", "two"):
         collect_transcripts("alfworld", games_dir, tmp_path / name, recipe)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    random_play = {transcript.id: transcript for transcript in read_trajectories(tmp_path / "plain")}
     transcripts = read_trajectories(tmp_path / "one")
-    played = [transcript for transcript in transcripts if transcript.expert == HandcodedExpert.name]
-    assert {transcript.task_type for transcript in played} == {"pick", "look"}
-    # 12 episodes of these types, 8.4 expected
-    assert 4 <= len(played) < 12
-    # it solves what it plays more often than not, and what it does not solve is kept and said to be unsolved
-    assert {transcript.success for transcript in played} == {True, False}
+    assert Counter(transcript.task_type for transcript in transcripts) == {"pick": 9, "look": 9}
+    assert {transcript.expert for transcript in transcripts} == {HandcodedExpert.name}
+    assert {transcript.success for transcript in transcripts} == {True, False}
     for transcript in transcripts:
         assert all(step.demonstrated and step.action in step.admissible for step in transcript.steps)
-        if transcript.task_type not in ("pick", "look"):
-            assert transcript == random_play[transcript.id]
 
 
-def test_an_expert_without_noise_plays_as_in_the_demonstrations(games_dir: Path, tmp_path: Path) -> None:
-    """Where it wins, that is: it has no planner to fall back on."""
-    clean = TrajectoriesRecipe(max_steps=24, noise=0.0, seed=0)
-    shown = CorpusFiles(tmp_path / "shown.jsonl", tmp_path / "shown.json")
-    collect_trajectories("alfworld", games_dir, shown, clean)
-    recipe = TranscriptsRecipe(games=18, episodes=1, max_steps=24, seed=0, expert=NoisyExpert(share=1.0))
+def test_an_expert_that_does_not_err_wins(games_dir: Path, tmp_path: Path) -> None:
+    recipe = TranscriptsRecipe(games=18, episodes=1, max_steps=24, seed=0, player="expert")
     collect_transcripts("alfworld", games_dir, tmp_path / "played.jsonl", recipe)
-    played = {transcript.game: transcript for transcript in read_trajectories(tmp_path / "played.jsonl")}
+    played = read_trajectories(tmp_path / "played.jsonl")
     assert len(played) == 18
-    assert sum(transcript.success for transcript in played.values()) >= 16
-    first = {transcript.game: transcript.steps[0] for transcript in read_trajectories(shown.corpus)}
-    # the expert looks for things in an order of its own: the thoughts are alike, their places may differ
-    for game, step in first.items():
-        assert played[game].steps[0].thought.split(",")[0] == step.thought.split(",")[0]
+    assert sum(transcript.success for transcript in played) >= 16

@@ -50,9 +50,11 @@ def goals_of(settings: dict, folder: Path) -> set[tuple[str, str]]:
 def test_every_part_of_a_recipe_can_be_run(file):
     recipe = recipe_of(file)
     build_recipe(BackboneRecipe, recipe["training"], file)
-    for name, parts in (("alfworld", ("games", "transcripts")), ("webshop", ("catalog", "transcripts"))):
-        for part in parts:
-            build_recipe(load_data(name).recipes[part], recipe[name][part], f"{file}: {name}.{part}")
+    for name, made in (("alfworld", "games"), ("webshop", "catalog")):
+        kinds = load_data(name).recipes
+        build_recipe(kinds[made], recipe[name][made], f"{file}: {name}.{made}")
+        for part, values in recipe[name]["transcripts"].items():
+            build_recipe(kinds["transcripts"], values, f"{file}: {name}.transcripts.{part}")
 
 
 @pytest.mark.parametrize(("file", "name"), [(file, name) for file in RECIPES for name in recipe_of(file)["families"]])
@@ -63,9 +65,9 @@ def test_the_provenance_is_the_recipe(file, name):
         pytest.skip(f"{place.parent.name} is not shipped yet")
     made = json.loads(place.read_text())
     assert made["family"] == recipe["families"][name]
-    alfworld, webshop = recipe["alfworld"]["transcripts"], recipe["webshop"]["transcripts"]
-    played = alfworld["games"] * alfworld["episodes"] + webshop["tasks"] * webshop["episodes"]
-    assert made["corpus_trajectories"] == played
+    played = [part["games"] * part["episodes"] for part in recipe["alfworld"]["transcripts"].values()]
+    played += [part["tasks"] * part["episodes"] for part in recipe["webshop"]["transcripts"].values()]
+    assert made["corpus_trajectories"] == sum(played)
     # as JSON: a tuple of the recipe is a list there
     for key, value in json.loads(json.dumps(recipe["training"])).items():
         if isinstance(value, dict):
