@@ -42,9 +42,14 @@ class FigureInputs:
         methods = [name for name in compared_methods(self.target) if self.run.methods[name].rl]
         return list(product(methods, self.run.config["seeds"]))
 
+    def _probes(self) -> list[tuple[str, str]]:
+        return list(product(benchmarks_of(self.target), self.target["backbones"]))
+
     def _norms(self) -> list[Path]:
-        places = product(benchmarks_of(self.target), self.target["backbones"])
-        return [path for place in places for path in self.run.norms(*place)]
+        return [path for place in self._probes() for path in self.run.norms(*place)]
+
+    def _consensus(self) -> list[Path]:
+        return [self.run.results.consensus(*place) for place in self._probes()]
 
     def _scores(self) -> list[Path]:
         return [self.run.results.scores(self.target["benchmark"], name) for name in self.target["backbones"]]

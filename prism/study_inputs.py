@@ -32,20 +32,23 @@ class StudyInputs:
         return {kind: getattr(self, f"_{kind}")() for kind in self.table.inputs}
 
     def settings(self) -> str:
-        """What each variant changes, by variant and benchmark, as JSON; empty for a table without variants."""
+        """As JSON: what each variant changes, and what the scores are made with; empty for a table without variants."""
         if "variants" not in self.table.inputs:
             return "{}"
         changes = {
             variant: {name: change for name in self.target["benchmarks"] if (change := self._change(variant, name))}
             for variant in self.target["variants"]
         }
-        return json_text({"changes": changes})
+        return json_text({"changes": changes, "epsilon": self.run.config["scores"]["epsilon"]})
 
     def _places(self) -> list[tuple[str, str]]:
         return list(product(self.target["benchmarks"], self.target["backbones"]))
 
     def _scores(self) -> list[Path]:
         return [self.run.results.scores(*place) for place in self._places()]
+
+    def _consensus(self) -> list[Path]:
+        return [self.run.results.consensus(*place) for place in self._places()]
 
     def _norms(self) -> list[Path]:
         return [path for place in self._places() for path in self.run.norms(*place)]

@@ -303,12 +303,13 @@ class TableInputs:
         }
         return json_text(recipe)
 
-    def consensus_norms(self) -> list[Path]:
-        """The gradient norms behind Figure 5, if this run draws it."""
+    def compared_probes(self) -> dict[str, list[Path]]:
+        """What claims about the scores rest on beside tables, if this run draws Figure 5: by kind of file."""
         target = self.config["figures"]["figure5"]
         drawn = "figure5" in self.config["targets"]["figures"]
-        places = product(target["benchmarks"], target["backbones"]) if drawn else []
-        return [path for place in places for path in self.norms(*place)]
+        places = list(product(target["benchmarks"], target["backbones"])) if drawn else []
+        norms = [path for place in places for path in self.norms(*place)]
+        return {"norms": norms, "consensus": [self.results.consensus(*place) for place in places]}
 
     def built(self, table: str) -> list[Path]:
         """A table's file, if this run builds it."""

@@ -33,9 +33,9 @@ rule audit:
 
 rule comparison:
     input:
+        **INPUTS.compared_probes(),
         paper=PAPER_FILES,
         tables=INPUTS.claimed(),
-        norms=INPUTS.consensus_norms(),
         evaluations=INPUTS.compared_evaluations(),
     output:
         csv="<results>/comparison.csv",
@@ -58,7 +58,7 @@ rule comparison:
         out=lambda wildcards, output: os.path.dirname(output.csv),
         options=lambda wildcards, input: [
             f"--{option}={path}"
-            for option in ("tables", "norms")
+            for option in ("tables", "norms", "consensus")
             for path in input.get(option)
         ],
         recipe=INPUTS.comparison_recipe(),

@@ -19,17 +19,15 @@ rule index_page:
     params:
         code=code("index_page", others=PAGE),
         results=lambda wildcards, output: os.path.dirname(output[0]),
-        tables=",".join(config["targets"]["tables"]),
-        figures=",".join(config["targets"]["figures"]),
+        shown=json_text(
+            {"scale": config["scale"], "seeds": config["seeds"], **config["targets"]}
+        ),
         captions=lambda wildcards, input: os.path.dirname(input.captions[0]),
-        scale=config["scale"],
-        seeds=",".join(map(str, config["seeds"])),
     message:
         "index page: {output}"
     shell:
-        "PRISM_LOG={log} python -m prism stage index-page --results {params.results} --tables {params.tables}"
-        " --figures {params.figures} --captions {params.captions:q} --scale {params.scale} --seeds {params.seeds}"
-        " --out {output}"
+        "PRISM_LOG={log} python -m prism stage index-page --results {params.results} --shown {params.shown:q}"
+        " --captions {params.captions:q} --out {output}"
 
 
 # the shipped records of a run at this scale

@@ -1,25 +1,31 @@
 # Concentration scores: Gini, kurtosis, CV (eq. 5-7), L2, their normalised variants, seeded random scores. A quantile of
-# one sends the trajectories at or below it to SFT, the others to RL (eq. 2-3).
+# one sends the trajectories at or below it to SFT, the others to RL (eq. 2-3). Beside them, how far three of them agree.
+for module, command, ending in (
+    ("scores", "score", "csv"),
+    ("consensus", "stage consensus", "json"),
+):
 
-
-rule scores:
-    input:
-        norms=lambda wildcards: INPUTS.norms(wildcards.benchmark, wildcards.backbone),
-    output:
-        "<results>/scores/{benchmark}/{backbone}.csv",
-    log:
-        "<logs>/scores/{benchmark}/{backbone}.log",
-    benchmark:
-        "<benchmarks>/scores/{benchmark}/{backbone}.tsv"
-    conda:
-        "../envs/cpu.yaml"
-    params:
-        code=code("scores"),
-        recipe=recipe("scores"),
-    message:
-        "scores: {wildcards.benchmark} under {wildcards.backbone}"
-    shell:
-        "PRISM_LOG={log} python -m prism score {input.norms} --recipe {params.recipe:q} --out {output}"
+    rule:
+        name:
+            module
+        input:
+            norms=lambda w: INPUTS.norms(w.benchmark, w.backbone),
+        output:
+            f"<results>/{module}/{{benchmark}}/{{backbone}}.{ending}",
+        log:
+            f"<logs>/{module}/{{benchmark}}/{{backbone}}.log",
+        benchmark:
+            f"<benchmarks>/{module}/{{benchmark}}/{{backbone}}.tsv"
+        conda:
+            "../envs/cpu.yaml"
+        params:
+            code=code(module),
+            recipe=recipe("scores"),
+        message:
+            module + ": {wildcards.benchmark} under {wildcards.backbone}"
+        shell:
+            f"PRISM_LOG={{log}} python -m prism {command}"
+            " {input.norms} --recipe {params.recipe:q} --out {output}"
 
 
 # tables of scores or norms alone: module and command, files, what they answer
@@ -50,13 +56,14 @@ for table, module, files, more, question in (
         conda:
             "../envs/cpu.yaml"
         params:
-            stage=module.replace("_", "-"),
             code=code(module),
             scale=config["scale"],
+            recipe=[f"--recipe={recipe('scores')}"] if more else [],
         message:
             question
         shell:
-            "PRISM_LOG={log} python -m prism stage {params.stage} {input} --scale {params.scale} --out {output.table}"
+            f"PRISM_LOG={{log}} python -m prism stage {module.replace('_', '-')}"
+            " {input} {params.recipe:q} --scale {params.scale} --out {output.table}"
 
 
 rule split:

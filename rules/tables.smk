@@ -63,14 +63,13 @@ for table, layout in TABLES.items():
             "../envs/cpu.yaml"
         params:
             code=code("tables"),
-            table=table,
             tests=lambda wildcards, input: [f"--tests={path}" for path in input.tests],
             scale=config["scale"],
         message:
             f"table {table[-1]}"
         shell:
-            "PRISM_LOG={log} python -m prism stage table --table {params.table} {params.tests} --scale {params.scale}"
-            " --out-csv {output.csv} --out-md {output.md} --out-tex {output.tex} {input.cells}"
+            f"PRISM_LOG={{log}} python -m prism stage table --table {table}"
+            " {params.tests} --scale {params.scale} --out-csv {output.csv} --out-md {output.md} --out-tex {output.tex} {input.cells}"
 
 
 rule table_statistics:

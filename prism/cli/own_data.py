@@ -125,6 +125,7 @@ def explain(
 def compare(
     norms: Annotated[list[Path], typer.Argument(help="files of prism probe: of one probe, then of another")],
     by: Annotated[str, typer.Option(help="score whose sides --trajectories lists")] = "gini",
+    recipe: Annotated[str, typer.Option(help='settings of the scores as JSON: {"epsilon": 1e-8}')] = "{}",
     out: Annotated[Path | None, typer.Option(parser=output_file, help="CSV file to write: a score a row")] = None,
     trajectories: Annotated[
         Path | None, typer.Option(parser=output_file, help="CSV file to write: which change sides")
@@ -132,8 +133,9 @@ def compare(
 ) -> None:
     """How far two probes agree, and which trajectories change sides: another layout, dtype, backbone, checkpoint."""
     from prism.stages.compare_probes import compare_probes, describe, write_comparison, write_sides
+    from prism.stages.scores import ScoresRecipe
 
-    found = compare_probes(norms)
+    found = compare_probes(norms, build_recipe(ScoresRecipe, recipe, "--recipe").epsilon)
     if trajectories is not None:
         write_sides(found, by, trajectories)
     if out is not None:

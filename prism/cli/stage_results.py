@@ -16,7 +16,6 @@ from prism.core.figures import FIGURES, FigureSettings
 from prism.core.recipes import build_recipe
 from prism.core.study_tables import STUDY_OPTIONAL, STUDY_TABLES, StudySettings
 
-Seeds = Annotated[str, typer.Option(help="Seeds, separated by commas.")]
 Files = Annotated[list[Path] | None, typer.Option(help="Once a file, for the figures that take them.")]
 Results = Annotated[Path, typer.Option(help="Folder of a finished run.")]
 
@@ -88,6 +87,7 @@ def sensitivity(
 def compare_probes(
     norms: Annotated[list[Path], typer.Argument(help="files of the probe, then those of the later one")],
     scale: Scale,
+    recipe: Annotated[str, typer.Option(help="settings of the scores as JSON")],
     out: Annotated[Path, typer.Option(parser=output_file, help="CSV file to write: a score a row")],
 ) -> None:
     """Two probes of one corpus before and after a training: how far they agree, and who changes sides by Gini.
@@ -95,12 +95,26 @@ def compare_probes(
     Who does stands beside --out, in a file of its name with _trajectories.
     """
     from prism.stages import compare_probes as probes
+    from prism.stages.scores import ScoresRecipe
     from prism.stages.tables import scale_note
 
     trajectories = output_file(str(out.with_name(f"{out.stem}_trajectories.csv")))
-    found, note = probes.compare_probes(norms), f"{scale_note(scale)}."
+    settings, note = build_recipe(ScoresRecipe, recipe, "--recipe"), f"{scale_note(scale)}."
+    found = probes.compare_probes(norms, settings.epsilon)
     probes.write_sides(found, "gini", trajectories, note)
     probes.write_comparison(found, out, f"{note} Trajectory by trajectory: {trajectories.name}")
+
+
+def consensus(
+    norms: Annotated[list[Path], typer.Argument(help="all parquet files of one probe")],
+    out: Annotated[Path, typer.Option(parser=output_file, help="JSON file to write")],
+    recipe: Annotated[str, typer.Option(help="settings of the scores as JSON")] = "{}",
+) -> None:
+    """How far Gini, kurtosis and CV agree on the half that goes to RL, and on permuted norms."""
+    from prism.stages.consensus import compute_consensus
+    from prism.stages.scores import ScoresRecipe
+
+    compute_consensus(norms, build_recipe(ScoresRecipe, recipe, "--recipe"), out)
 
 
 def study_table(
@@ -112,6 +126,7 @@ def study_table(
     scores: Files = None,
     norms: Files = None,
     variants: Files = None,
+    consensus: Files = None,
     facts: Files = None,
     pass_rates: Files = None,
     memory: Files = None,
@@ -124,14 +139,14 @@ def study_table(
         raise BadInput(name, "is no table about the scores", f"use one of {', '.join(STUDY_TABLES)}")
     known = STUDY_TABLES[name]
     given = {
-        **{"scores": scores, "norms": norms, "variants": variants},
+        **{"scores": scores, "norms": norms, "variants": variants, "consensus": consensus},
         **{"facts": facts, "pass_rates": pass_rates, "memory": memory},
         "labels": labels,
     }
     _check_kinds(name, given, known.inputs, optional=STUDY_OPTIONAL)
     arguments: dict[str, Any] = {kind: given[kind] or [] for kind in known.inputs}
     if "variants" in known.inputs:
-        arguments["changes"] = build_recipe(StudySettings, settings, "--settings").changes
+        arguments |= vars(build_recipe(StudySettings, settings, "--settings"))
     study = import_module(f"prism.stages.score_study.{known.module}").study
     write_study(study(**arguments), known.title, scale, out_csv, out_md)
 
@@ -160,12 +175,15 @@ def claims(
     norms: Annotated[
         list[Path] | None, typer.Option(help="Gradient norms {benchmark}/{backbone}/{shard}.parquet; repeatable.")
     ] = None,
+    consensus: Annotated[
+        list[Path] | None, typer.Option(help="Consensus of the metrics {benchmark}/{backbone}.json; repeatable.")
+    ] = None,
 ) -> None:
     """Set each claim of the paper beside this run: estimate, interval, verdict."""
     from prism.stages.comparison import ComparisonRecipe, RunFiles, compare_with_paper
 
     settings = build_recipe(ComparisonRecipe, recipe, "--recipe")
-    files = RunFiles(evaluations or [], norms or [], tables or [])
+    files = RunFiles(evaluations or [], norms or [], consensus or [], tables or [])
     compare_with_paper(paper, files, settings, out)
 
 
@@ -177,6 +195,7 @@ def figure(
     settings: Annotated[str, typer.Option(help="What it shows of its files, as JSON.")] = "{}",
     norms: Files = None,
     scores: Files = None,
+    consensus: Files = None,
     trajectories: Files = None,
     evaluations: Files = None,
     runs: Files = None,
@@ -190,8 +209,8 @@ def figure(
         raise BadInput(name, "is no figure", f"use one of {', '.join(FIGURES)}")
     known = FIGURES[name]
     given = {
-        **{"norms": norms, "scores": scores, "trajectories": trajectories, "evaluations": evaluations},
-        **{"runs": runs, "tables": tables, "times": times},
+        **{"norms": norms, "scores": scores, "consensus": consensus, "trajectories": trajectories},
+        **{"evaluations": evaluations, "runs": runs, "tables": tables, "times": times},
     }
     told = vars(build_recipe(FigureSettings, settings, "--settings"))
     _check_kinds(name, given, known.inputs)
@@ -205,18 +224,14 @@ def figure(
 
 def index_page(
     results: Results,
-    tables: Annotated[str, typer.Option(help="Names, separated by commas.")],
-    figures: Annotated[str, typer.Option(help="Names, separated by commas.")],
+    shown: Annotated[str, typer.Option(help="JSON: names of tables and figures, scale, seeds.")],
     captions: Annotated[Path, typer.Option(help="Folder of captions: {table or figure}.rst.")],
-    scale: Scale,
-    seeds: Seeds,
     out: Annotated[Path, typer.Option(parser=output_file, help="The page (HTML).")],
 ) -> None:
     """Write the page that a person opens first: tables, figures, cost and versions of a run."""
     from prism.stages.index_page import Shown, build_index_page
 
-    shown = Shown(tables.split(","), figures.split(","), scale, _whole_numbers(seeds, "--seeds"))
-    build_index_page(results, shown, captions, out)
+    build_index_page(results, build_recipe(Shown, shown, "--shown"), captions, out)
 
 
 def crate(
@@ -262,10 +277,3 @@ def _check_kinds(
         if (files and kind not in wanted) or (not files and kind in wanted and kind not in optional):
             problem = "does not belong here" if files else "is missing"
             raise BadInput(f"--{kind.replace('_', '-')}", problem, f"{name} is made from {', '.join(wanted)}")
-
-
-def _whole_numbers(text: str, option: str) -> tuple[int, ...]:
-    try:
-        return tuple(int(number) for number in text.split(","))
-    except ValueError as error:
-        raise BadInput(option, f"cannot read {text!r}", "give whole numbers, separated by commas") from error

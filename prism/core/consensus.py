@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from prism.core.associations import upper_side
-from prism.core.concentration import PAPER_METRICS, SHAPE_METRICS
+from prism.core.concentration import EPSILON, PAPER_METRICS, SHAPE_METRICS
 from prism.core.statistics import CONFIDENCE
 
 METRICS = {name: SHAPE_METRICS[name] for name in PAPER_METRICS}
@@ -71,7 +71,9 @@ class Consensus:
         return self.of_half - float(middle), self.of_half - float(high), self.of_half - float(low)
 
 
-def measure_consensus(norms: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> Consensus:
+def measure_consensus(
+    norms: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0, epsilon: float = EPSILON
+) -> Consensus:
     """Consensus of the three metrics, and its permutation null.
 
     The norms of a trajectory are scaled to a geometric mean of 1 first. The metrics ignore that factor, but permuting
@@ -83,13 +85,16 @@ def measure_consensus(norms: np.ndarray, permutations: int = PERMUTATIONS, seed:
         norms: (trajectories, N) Frobenius norms.
         permutations: draws of the null.
         seed: of the permutations.
+        epsilon: of the metrics, eq. 5-7.
     """
     logs = np.log(norms, out=np.zeros_like(norms, dtype=np.float64), where=norms > 0)
     scaled = norms / np.exp(logs.mean(axis=1, keepdims=True))
-    return Consensus(upper_halves(scaled), permutation_null(scaled, permutations, seed))
+    return Consensus(upper_halves(scaled, epsilon), permutation_null(scaled, permutations, seed, epsilon))
 
 
-def permutation_null(norms: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0) -> np.ndarray:
+def permutation_null(
+    norms: np.ndarray, permutations: int = PERMUTATIONS, seed: int = 0, epsilon: float = EPSILON
+) -> np.ndarray:
     """Percent of a half that all metrics share when every matrix's column is permuted, the norms taken as they are.
 
     Args:
@@ -99,12 +104,13 @@ def permutation_null(norms: np.ndarray, permutations: int = PERMUTATIONS, seed: 
         One value a permutation.
     """
     generator = np.random.default_rng(seed)
-    return np.array([common_share(upper_halves(generator.permuted(norms, axis=0))) for _ in range(permutations)])
+    permuted = (generator.permuted(norms, axis=0) for _ in range(permutations))
+    return np.array([common_share(upper_halves(drawn, epsilon)) for drawn in permuted])
 
 
-def upper_halves(norms: np.ndarray) -> np.ndarray:
+def upper_halves(norms: np.ndarray, epsilon: float = EPSILON) -> np.ndarray:
     """Which trajectories each metric places above its median: shape (metrics, trajectories)."""
-    return upper_side(np.array([metric(norms) for metric in METRICS.values()]))
+    return upper_side(np.array([metric(norms, epsilon) for metric in METRICS.values()]))
 
 
 def common_share(halves: np.ndarray) -> float:

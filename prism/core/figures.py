@@ -14,9 +14,9 @@ class Figure:
     Attributes:
         module: the module of `prism.stages.figures` whose `draw` draws it.
         title: what people know it by.
-        inputs: kinds of files that it is drawn from: ``norms``, ``scores``, ``trajectories``, ``evaluations``, ``runs``
-            (folders of RL), ``tables`` or ``times`` (the folder of run times, when all else is done). `draw` gets a
-            list of each.
+        inputs: kinds of files that it is drawn from: ``norms``, ``scores``, ``consensus``, ``trajectories``,
+            ``evaluations``, ``runs`` (folders of RL), ``tables`` or ``times`` (the folder of run times, when all else
+            is done). `draw` gets a list of each.
         settings: what else `draw` gets: fields of `FigureSettings`.
         section: what its section of the config holds: a definition of ``config/schema.yaml``; empty where it has none.
         tables: the tables that it is always drawn from; those of its section otherwise.
@@ -59,7 +59,7 @@ FIGURES = {
     "figure4": Figure(
         "ratio_sweep", "Figure 4: ratio sweep", ("evaluations",), ("backbones", "shares"), "rows_of_one_backbone"
     ),
-    "figure5": Figure("consensus", "Figure 5: consensus of the metrics", ("norms",), section="probes"),
+    "figure5": Figure("consensus", "Figure 5: consensus of the metrics", ("consensus",), section="probes"),
     "score_distributions": Figure("score_distributions", "Score distributions", ("scores",), ("backbones",), "corpora"),
     "training_curves": Figure("training_curves", "Training curves", ("runs",), ("names",), "rows_of_one_backbone"),
     "forest": Figure("forest", "All methods with intervals", ("tables",), section="shown_tables"),

@@ -43,6 +43,7 @@ PATTERNS = {
     "cells": "cells/**/*.json",
     "evaluations": "eval/**/*.json",
     "scores": "scores/**/*.csv",
+    "consensus": "consensus/*/*.json",
     "splits": "splits/**/*.csv",
     "norms": "gradnorms/**/*.parquet",
     "variant_norms": "gradnorms_variants/**/*.parquet",
@@ -133,6 +134,10 @@ class Results:
     def scores(self, benchmark: str, backbone: str) -> Path:
         """The scores that are made from gradient norms."""
         return self.root / f"scores/{benchmark}/{backbone}.csv"
+
+    def consensus(self, benchmark: str, backbone: str) -> Path:
+        """How far the three metrics agree on what goes to RL."""
+        return self.root / f"consensus/{benchmark}/{backbone}.json"
 
     def pass_rates(self, benchmark: str, backbone: str) -> Path:
         """The scores that are counted from rollouts."""
@@ -263,7 +268,7 @@ class Results:
 
     @staticmethod
     def probed(path: str | Path) -> tuple[str, str]:
-        """Benchmark and backbone of a shard of gradient norms or of a table of scores.
+        """Benchmark and backbone of a shard of gradient norms, or of a file of a probe's scores or consensus.
 
         Raises:
             BadInput: the path is neither.

@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from prism.core.associations import compare_orders, upper_side
+from prism.core.concentration import EPSILON
 from prism.core.csv_files import write_table
 from prism.core.errors import BadInput
 from prism.core.splits import RL, SFT
@@ -52,17 +53,18 @@ class Comparison:
     second: pd.DataFrame
 
 
-def compare_probes(norms: Sequence[str | Path]) -> Comparison:
+def compare_probes(norms: Sequence[str | Path], epsilon: float = EPSILON) -> Comparison:
     """Compare two probes by the trajectories that both hold.
 
     Args:
         norms: files of `prism probe`: all shards of the first probe, then all of the second.
+        epsilon: of the scores.
 
     Raises:
         BadInput: they are not the files of two whole probes, or these have fewer than four trajectories in common.
     """
     probes = _two_probes([open_norms(path) for path in norms])
-    tables = [_by_id(files) for files in probes]
+    tables = [_by_id(files, epsilon) for files in probes]
     sizes = [len(table) for table in tables]
     common = tables[0].index.intersection(tables[1].index)
     (one, *_), (other, *_) = probes
@@ -89,8 +91,8 @@ def _two_probes(files: list[NormFile]) -> tuple[list[NormFile], list[NormFile]]:
     return first, second
 
 
-def _by_id(files: list[NormFile]) -> pd.DataFrame:
-    ids, scores = score_probe(files)
+def _by_id(files: list[NormFile], epsilon: float) -> pd.DataFrame:
+    ids, scores = score_probe(files, epsilon)
     return pd.DataFrame(scores, index=pd.Index(ids, name="id"))
 
 

@@ -37,7 +37,7 @@ PAPER = "https://arxiv.org/abs/2601.07224"
 # what the run read and what it made
 INPUTS = ("trajectories", "panels")
 OUTPUTS = (
-    *("tables", "figures", "cells", "evaluations", "scores", "splits", "norms", "pass_rates"),
+    *("tables", "figures", "cells", "evaluations", "scores", "splits", "consensus", "norms", "pass_rates"),
     *("comparison", "claims", "certificate", "summary", "index_page"),
 )
 SNAPSHOT = ("Snakefile", "rules/*.smk", "config/*.yaml", "LICENSE")

@@ -56,7 +56,7 @@ def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecip
     run = Results(results)
     paths = {name: run.table(name) for name in (*NEEDED, *OPTIONAL) if name in NEEDED or run.table(name).is_file()}
     frames = {name: _of_model(path, recipe.model) for name, path in paths.items()}
-    outcomes = _outcomes(paths, run.find("norms"), paper, recipe.scale)
+    outcomes = _outcomes(run, paths, paper, recipe.scale)
     page = {
         "model": recipe.model,
         "note": scale_note(recipe.scale),
@@ -85,10 +85,11 @@ def _of_model(path: Path, model: str) -> pd.DataFrame:
     return found
 
 
-def _outcomes(paths: dict[str, Path], norms: Sequence[Path], paper: str | Path, scale: str) -> list[Outcome]:
+def _outcomes(results: Results, paths: dict[str, Path], paper: str | Path, scale: str) -> list[Outcome]:
     """The claims about the scores, estimated as the comparison of a run does."""
     names = ("figure5", *paths)
-    run = Run(ComparisonRecipe(scale, names, {}), {}, paths, Results.by_place(norms))
+    probes = (Results.by_place(results.find(kind)) for kind in ("norms", "consensus"))
+    run = Run(ComparisonRecipe(scale, names, {}), {}, paths, *probes)
     about_scores = ("figure5", "appendix_g", *STUDY_TABLES)
     claims = read_claims(Path(paper) / "claims.yaml")
     return [assess(claim, run) for claim in claims if claim.quantity["table"] in about_scores]

@@ -100,10 +100,10 @@ class PageFigure:
 class Shown:
     """What a run is, and the names of its tables and figures that the page shows."""
 
-    tables: Sequence[str]
-    figures: Sequence[str]
+    tables: tuple[str, ...]
+    figures: tuple[str, ...]
     scale: str
-    seeds: Sequence[int]
+    seeds: tuple[int, ...]
 
 
 def build_index_page(results: Path, shown: Shown, captions: Path, out: Path) -> None:

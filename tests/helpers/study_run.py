@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 from norm_files import NAMES, fake_norms
 
+from prism.core.results import Results
 from prism.core.trajectories import Step, Trajectory, write_trajectories
+from prism.stages.consensus import compute_consensus
 from prism.stages.score_study.facts import count_facts
 from prism.stages.scores import ScoresRecipe, compute_scores
 
@@ -23,6 +25,13 @@ def write_probe(root, values, folder=f"gradnorms/{PLACE}"):
     path = root / folder / "shard-0-of-1.parquet"
     path.parent.mkdir(parents=True, exist_ok=True)
     return fake_norms(path, range(len(values)), values=values)
+
+
+def write_consensus(root, norms, place=PLACE, epsilon=1e-8):
+    path = Results(root).consensus(*place.split("/"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    compute_consensus(norms, ScoresRecipe(epsilon), path)
+    return path
 
 
 def trajectory(number, failed):
@@ -56,4 +65,5 @@ def build_run(root):
     pd.DataFrame({"id": ids, "pass_rate": [k / 8 for k in solved], "solved": solved, "rollouts": 8}).to_csv(
         rates, index=False
     )
-    return {"scores": [scores], "norms": [norms], "facts": [facts], "pass_rates": [rates]}
+    counted = {"facts": [facts], "pass_rates": [rates]}
+    return {"scores": [scores], "norms": [norms], "consensus": [write_consensus(root, [norms])], **counted}

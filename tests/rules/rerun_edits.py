@@ -44,8 +44,8 @@ FROM_SCORES = {
     "scores": 2, "sensitivity": 1, "figure_case_study": 1, "figure_score_distributions": 1,
     "study_correlates": 1, "study_behaviours": 1,
 } | GINI  # fmt: skip
-# figure 5 scores the norms itself, with the epsilon of eq. 5-7
-FROM_PROBE = {"probe": 2, "figure_consensus": 1, "study_sensitivity": 1} | REPROBE | FROM_SCORES
+CONSENSUS = {"consensus": 1, "figure_consensus": 1}
+FROM_PROBE = {"probe": 2, "study_sensitivity": 1} | CONSENSUS | REPROBE | FROM_SCORES
 FROM_PROMPT = FROM_PROBE | {"sft": 3} | RL_METHODS | ALL_METHODS
 FROM_TRAJECTORIES = (
     FROM_PROBE | {"expert_trajectories": 1, "facts": 1, "panel": 1, "split": 2, "sft": 3} | RL_METHODS | TRAINED_METHODS
@@ -142,7 +142,8 @@ EDITS = {
         for name in ("conversation", "loss-on-all", "bfloat16", "full-prompt")
     },
     "probe.variants.after-sft": ({"layout": "conversation"}, REPROBE),
-    "scores.epsilon": (1.0e-6, FROM_SCORES),
+    # all that scores norms
+    "scores.epsilon": (1.0e-6, FROM_SCORES | CONSENSUS | {"study_sensitivity": 1, "compare_probes": 1}),
     "rl.steps": (4, RL_METHODS),
     "rl.algorithms.grpo": ({"learning_rate": 1.0e-5}, RL_METHODS),
     "methods.base": ({"sft": "all"}, ONE_METHOD),
@@ -167,8 +168,8 @@ EDITS = {
     "tables.reprobe.variants": (["bfloat16"], REPROBE),
     "figures.figure1.benchmark": ("webshop", WEBSHOP_CORPUS | {"probe": 1, "scores": 1, "figure_case_study": 1}),
     "figures.figure1.backbones": (["tiny-llama"], {"figure_case_study": 1}),
-    "figures.figure5.benchmarks": (["webshop"], WEBSHOP_CORPUS | {"probe": 1, "figure_consensus": 1}),
-    "figures.figure5.backbones": (["tiny-llama"], {"figure_consensus": 1}),
+    "figures.figure5.benchmarks": (["webshop"], WEBSHOP_CORPUS | {"probe": 1} | CONSENSUS),
+    "figures.figure5.backbones": (["tiny-llama"], CONSENSUS),
     "figures.score_distributions.benchmark": (
         "webshop", WEBSHOP_CORPUS | {"probe": 2, "scores": 2, "figure_score_distributions": 1},
     ),
@@ -271,7 +272,7 @@ SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2} | OF_PASS_RATES
 # the two random splits need no score
 ALL_STUDIES = STUDIES | {"study_consensus": 1, "study_contrast": 1}
 # four of the five variants: one has a prompt of its own
-SHOP_PROBE = {"probe": 2, "probe_variant": 4, "scores": 2, "sensitivity": 1, "split": 13} | ALL_STUDIES
+SHOP_PROBE = {"probe": 2, "probe_variant": 4, "scores": 2, "consensus": 2, "sensitivity": 1, "split": 13} | ALL_STUDIES
 SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
 SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {
     "facts": 1, "probe_variant": 5, "panel": 1, "split": 15, "sft": 23,

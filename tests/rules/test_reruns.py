@@ -182,10 +182,10 @@ def edited(folder: Path, line: str, *names: str) -> Iterator[None]:
 # an edit of code: what runs again
 SOURCES = {
     ("prism/core/concentration.py",): FROM_SCORES | {
-        "figure_consensus": 1, "study_sensitivity": 1, "compare_probes": 1,
+        "consensus": 1, "figure_consensus": 1, "study_sensitivity": 1, "compare_probes": 1,
     },
     ("prism/core/splits.py",): SPLIT_METHODS | STUDIES | {
-        "sensitivity": 1, "compare_probes": 1, "figure_consensus": 1,
+        "sensitivity": 1, "compare_probes": 1, "consensus": 1, "figure_consensus": 1,
     },
     # heavy stages, what they rest on, and how every stage reads and writes
     (

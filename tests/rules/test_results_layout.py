@@ -15,7 +15,7 @@ from prism.tools.snakemake_plan import Job
 from prism.tools.trace import trace_cell
 
 # what a number may rest on
-FOLDERS = ("backbones", "cells", "data", "eval", "gradnorms", "passrates", "rl", "scores", "sft", "splits")
+FOLDERS = ("backbones", "cells", "consensus", "data", "eval", "gradnorms", "passrates", "rl", "scores", "sft", "splits")
 
 # what Table 3 counts
 TIMED = ("probe", "pass_rates", "sft", "rl")
@@ -73,6 +73,8 @@ def place(results: Results, job: Job) -> Path | None:
             return results.pass_rates(**named)
         case "scores":
             return results.scores(**named)
+        case "consensus":
+            return results.consensus(**named)
         case "prompt_lengths":
             return results.prompt_lengths(**named)
     return None
@@ -88,9 +90,9 @@ def test_the_rules_write_where_results_says(root, options):
             seen.add(job.rule)
         if job.rule == "evaluate":
             assert results.evaluation(*Results.played(job.outputs[0])) == expected
-        if job.rule in ("probe", "scores"):
+        if job.rule in ("probe", "scores", "consensus"):
             assert Results.probed(job.outputs[0]) == (job.wildcards["benchmark"], job.wildcards["backbone"])
-    assert seen >= {"evaluate", "rl", "sft", "backbone", "split", "probe", "scores"}
+    assert seen >= {"evaluate", "rl", "sft", "backbone", "split", "probe", "scores", "consensus"}
 
 
 @pytest.mark.parametrize("path", ["seen.json", "eval/alfworld/tiny/sft/first/seen.json", "a/b/seed0/seen.json"])

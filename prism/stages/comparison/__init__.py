@@ -23,11 +23,13 @@ class RunFiles:
     Attributes:
         evaluations: ``.../eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json``.
         norms: shards of gradient norms, ``.../{benchmark}/{backbone}/{shard}.parquet``.
+        consensus: of the metrics on these norms, ``.../{benchmark}/{backbone}.json``.
         tables: those that claims are about, ``{name}.csv``.
     """
 
     evaluations: Sequence[Path]
     norms: Sequence[Path] = ()
+    consensus: Sequence[Path] = ()
     tables: Sequence[Path] = ()
 
 
@@ -43,7 +45,8 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
     """
     version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
     tables = {path.stem: path for path in map(Path, files.tables)}
-    run = Run(recipe, _by_cell(files.evaluations), tables, Results.by_place(files.norms))
+    probes = (Results.by_place(paths) for paths in (files.norms, files.consensus))
+    run = Run(recipe, _by_cell(files.evaluations), tables, *probes)
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
     write_csv(out / "comparison.csv", outcomes, recipe.scale, version)

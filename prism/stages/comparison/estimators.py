@@ -11,16 +11,15 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import norm
 
-from prism.core.consensus import measure_consensus
 from prism.core.csv_files import Table, read_table
 from prism.core.errors import BadInput
 from prism.core.evaluations import read_seeds, value_matrix
 from prism.core.paper_tables import Measure, success_of
 from prism.core.statistics import CONFIDENCE, difference_interval
-from prism.gradients.norm_files import read_shards
 from prism.stages.audit.paper import Claim
 from prism.stages.comparison.outcomes import Estimate, Outcome
 from prism.stages.comparison.studies import model_sizes, of_largest_size, size_in_words, study_estimates
+from prism.stages.consensus import read_consensus
 
 BACKBONES = {"first": 0, "second": 1}
 # A single timing has no interval: nearer than this to the threshold, it decides nothing.
@@ -65,13 +64,15 @@ class Run:
     Attributes:
         evaluations: by (benchmark, backbone, method, panel).
         tables: tables of the run that claims are about, by name: Table 3, appendix G, those about the scores.
-        norms: gradient norms, all shards, by (benchmark, backbone).
+        norms: gradient norms, all shards, by (benchmark, backbone); the sizes of the backbones are read from them.
+        consensus: of the probes, a file by (benchmark, backbone).
     """
 
     recipe: ComparisonRecipe
     evaluations: Mapping[tuple[str, str, str, str], list[Path]]
     tables: Mapping[str, Path]
     norms: Mapping[tuple[str, str], list[Path]]
+    consensus: Mapping[tuple[str, str], list[Path]]
 
     @property
     def times(self) -> Path | None:
@@ -213,19 +214,21 @@ def _seconds(table: Table, column: str, index: int) -> float:
 def _consensus(claim: Claim, run: Run) -> Found:
     """Share of a half that the metrics have in common, above what the same norms give when they are permuted."""
     benchmark = claim.quantity["benchmark"]
-    probed = [backbone for name, backbone in run.norms if name == benchmark]
+    probed = [backbone for name, backbone in run.consensus if name == benchmark]
     if not probed:
-        return [], [f"gradient norms of {benchmark}"]
+        return [], [f"consensus of the metrics on {benchmark}"]
     # the first of the largest ones
     key = benchmark, max(probed, key=run.sizes.__getitem__)
-    consensus = measure_consensus(read_shards(run.norms[key]))
+    (path,) = run.consensus[key]
+    measured = read_consensus(path)
+    consensus = measured.consensus
     label = (
         f"Gini, kurtosis and CV share {consensus.of_half:.1f}% of a half ({consensus.of_union:.1f}% of the union) of "
-        f"{consensus.halves.shape[1]} trajectories of {benchmark}, {size_in_words(key[1], run.sizes)}, minus the "
+        f"{measured.trajectories} trajectories of {benchmark}, {size_in_words(key[1], run.sizes)}, minus the "
         "permuted norms' share; "
         f"p = {consensus.p:.2g}"
     )
-    return [Estimate(label, *consensus.above_null, "points of a half", _published(claim, 0), (*run.norms[key],))], []
+    return [Estimate(label, *consensus.above_null, "points of a half", _published(claim, 0), (path,))], []
 
 
 def _correlations(claim: Claim, run: Run) -> Found:

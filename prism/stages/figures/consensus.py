@@ -9,10 +9,9 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib_venn import venn3
 
-from prism.core.consensus import METRICS, Consensus, measure_consensus, permutation_null
-from prism.core.progress import say
+from prism.core.consensus import METRICS, Consensus
 from prism.core.results import Results
-from prism.gradients.norm_files import read_shards
+from prism.stages.consensus import read_consensus
 from prism.stages.figures.style import (
     BLACK,
     BLUE,
@@ -39,22 +38,19 @@ NOTE = (
 )
 
 
-def draw(norms: Sequence[Path], out: FigureFiles) -> None:
+def draw(consensus: Sequence[Path], out: FigureFiles) -> None:
     """Draw, a row a benchmark and backbone, the overlap of the three halves and the null of it.
 
     Args:
-        norms: shards of one or several probes, ``.../{benchmark}/{backbone}/{shard}.parquet``.
+        consensus: of one or several probes, ``.../{benchmark}/{backbone}.json``.
     """
-    shards = Results.by_place(norms)
     figure, axes = new_figure(
-        PAGE, LEGEND_INCHES + ROW_INCHES * len(shards), len(shards), 2, gridspec_kw={"width_ratios": (1, 1.7)}
+        PAGE, LEGEND_INCHES + ROW_INCHES * len(consensus), len(consensus), 2, gridspec_kw={"width_ratios": (1, 1.7)}
     )
-    for (left, right), (place, paths) in zip(axes, shards.items(), strict=True):
-        matrix = read_shards(paths)
-        consensus = measure_consensus(matrix)
-        _draw_halves(left, consensus, f"{', '.join(place)}\n{matrix.shape[0]} trajectories, {matrix.shape[1]} matrices")
-        _draw_null(right, consensus, permutation_null(matrix))
-        say(f"figure 5, {'/'.join(place)}: {consensus.of_half:.1f}% of a half in common, p = {consensus.p:.2g}")
+    for (left, right), path in zip(axes, consensus, strict=True):
+        found, place = read_consensus(path), ", ".join(Results.probed(path))
+        _draw_halves(left, found.consensus, f"{place}\n{found.trajectories} trajectories, {found.matrices} matrices")
+        _draw_null(right, found.consensus, found.raw_null)
     bounds = [edge for row in axes for edge in row[1].get_xlim()]
     for row in axes:
         row[1].set_xlim(min(bounds), max(bounds))

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from prism.core.consensus import measure_consensus, permutation_null
 from prism.core.results import Results
-from prism.gradients.norm_files import read_shards
+from prism.stages.consensus import read_consensus
 from prism.stages.score_study.frames import Study
 
 COLUMNS = (
@@ -27,15 +26,15 @@ NOTES = [
 ]
 
 
-def study(norms: Sequence[Path]) -> Study:
-    """One row a (benchmark, backbone)."""
+def study(consensus: Sequence[Path]) -> Study:
+    """One row a (benchmark, backbone), which the path of its file names."""
     rows = []
-    for place, paths in Results.by_place(norms).items():
-        matrix = read_shards(paths)
-        found = measure_consensus(matrix)
-        count, matrices = matrix.shape
-        sizes = [matrices, count, found.common, found.half, found.union, found.of_half, found.of_union]
-        rows.append([*place, *sizes, *_range(found.null), found.p, *_range(permutation_null(matrix))])
+    for path in consensus:
+        measured = read_consensus(path)
+        found = measured.consensus
+        sizes = [measured.matrices, measured.trajectories, found.common, found.half, found.union]
+        shares = [found.of_half, found.of_union, *_range(found.null), found.p, *_range(measured.raw_null)]
+        rows.append([*Results.probed(path), *sizes, *shares])
     return Study(COLUMNS, rows, NOTES, {"": _shown(rows)})
 
 

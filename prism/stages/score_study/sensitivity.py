@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from prism.core.associations import compare_orders
-from prism.core.concentration import concentration_scores
+from prism.core.concentration import EPSILON, concentration_scores
 from prism.core.errors import BadInput
 from prism.core.results import Results
 from prism.gradients.norm_files import open_norms
@@ -58,22 +58,28 @@ class Compared:
     scores: tuple[pd.DataFrame, pd.DataFrame]
 
 
-def study(norms: Sequence[Path], variants: Sequence[Path], changes: Mapping[str, Mapping[str, list[str]]]) -> Study:
+def study(
+    norms: Sequence[Path],
+    variants: Sequence[Path],
+    changes: Mapping[str, Mapping[str, list[str]]],
+    epsilon: float = EPSILON,
+) -> Study:
     """Rank correlation and share of trajectories that change sides, for every pair of ways.
 
     Args:
         norms: shards of the probe that the run routes by.
         variants: shards of its variants, ``.../{variant}/{benchmark}/{backbone}/{shard}.parquet``.
         changes: what each variant changes on each benchmark: aspect, first, second.
+        epsilon: of the scores.
     """
-    tables = {place: score_shards(paths) for place, paths in Results.by_place(norms).items()}
+    tables = {place: score_shards(paths, epsilon) for place, paths in Results.by_place(norms).items()}
     probed: dict[tuple[str, Place], list[Path]] = {}
     for path in variants:
         probed.setdefault((Results.variant_of(path), Results.probed(path)), []).append(path)
     pairs = [*_normalised(tables), *_backbones(tables)]
     for (variant, place), paths in probed.items():
         aspect, first, second = changes[variant][place[0]]
-        pairs.append(Compared(aspect, place, first, second, (tables[place], score_shards(paths))))
+        pairs.append(Compared(aspect, place, first, second, (tables[place], score_shards(paths, epsilon))))
     rows, notes = [], []
     for pair in pairs:
         for metric in METRICS:
@@ -86,12 +92,14 @@ def study(norms: Sequence[Path], variants: Sequence[Path], changes: Mapping[str,
     return Study(COLUMNS, rows, [*NOTES, *notes, *_absent(present)], _shown(rows))
 
 
-def score_shards(paths: Sequence[Path]) -> pd.DataFrame:
+def score_shards(paths: Sequence[Path], epsilon: float = EPSILON) -> pd.DataFrame:
     """Scores of the shards at hand, which may be a part of the corpus, by id."""
     parts = []
     for file in map(open_norms, paths):
         counts = np.array(file.parameter_counts, dtype=float)
-        parts += [pd.DataFrame(concentration_scores(norms, counts), index=ids) for ids, norms in file.batches()]
+        parts += [
+            pd.DataFrame(concentration_scores(norms, counts, epsilon), index=ids) for ids, norms in file.batches()
+        ]
     if not parts:
         raise BadInput(paths[0], "holds no trajectory", "probe at least one")
     return pd.concat(parts).sort_index()

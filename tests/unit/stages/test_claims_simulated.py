@@ -10,6 +10,7 @@ from norm_files import NAMES, fake_norms
 from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import sem, spearmanr, t
+from study_run import write_consensus
 
 from prism.core.csv_files import write_table
 from prism.stages.audit.paper import read_claims
@@ -79,9 +80,10 @@ def simulate(folder, generator, seeds, rates, seconds, rho, trajectories):
     names = ("benchmark", "backbone", "metric", "spearman", "trajectories")
     write_table(folder / "appendix_g.csv", [], names, found)
     noise = generator.lognormal(0, 0.6, (60, len(NAMES)))
-    norms = {("alfworld", "first"): [fake_norms(folder / "norms.parquet", range(60), values=noise)]}
+    place, shards = ("alfworld", "first"), [fake_norms(folder / "norms.parquet", range(60), values=noise)]
+    consensus = {place: [write_consensus(folder, shards, "/".join(place))]}
     recipe = ComparisonRecipe("paper", TARGETS, {name: ("first", "second") for name in TARGETS})
-    files = {name: folder / f"{name}.csv" for name in ("table3", "appendix_g")}, norms
+    files = {name: folder / f"{name}.csv" for name in ("table3", "appendix_g")}, {place: shards}, consensus
     return SimulatedRun(recipe, {}, *files, seeds=seeds, rates=rates, generator=generator)
 
 

@@ -11,7 +11,7 @@ from scipy.stats import spearmanr
 from typer.testing import CliRunner
 
 from prism.cli import app
-from prism.core.concentration import gini
+from prism.core.concentration import cv, gini
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.stages.compare_probes import compare_probes, describe, write_comparison, write_sides
@@ -125,6 +125,17 @@ def test_the_table_says_what_was_printed(probes, tmp_path):
     assert read_table(sides).head[0].startswith("cv in two probes")
 
 
+@pytest.mark.parametrize("words", [["compare"], ["stage", "compare-probes", "--scale", "demo"]])
+def test_the_given_epsilon_is_that_of_the_compared_scores(probes, tmp_path, words):
+    out = tmp_path / "c.csv"
+    command = [*words, *map(str, probes), "--recipe", '{"epsilon": 20}', "--out", str(out)]
+    assert CliRunner().invoke(app, command, catch_exceptions=False).exit_code == 0
+    rho = dict(zip(read_table(out).column("score"), read_table(out).numbers("spearman"), strict=True))
+    for epsilon, is_told in ((20, True), (1e-8, False)):
+        by_hand = spearmanr(cv(FIRST[1:], epsilon), cv(SECOND[1:], epsilon)).statistic
+        assert (rho["cv"] == pytest.approx(by_hand, abs=1e-4)) == is_told
+
+
 def test_chats_may_be_rendered_otherwise(tmp_path):
     forms = [{"date": "2026-01-01", "template": "x" * 500}, {"date": "2026-01-02", "template": "y" * 400}]
     files = [
@@ -139,7 +150,7 @@ def test_chats_may_be_rendered_otherwise(tmp_path):
 
 def test_the_workflow_s_table_says_the_scale_and_where_the_trajectories_are(probes, tmp_path):
     out, sides = tmp_path / "reprobe.csv", tmp_path / "reprobe_trajectories.csv"
-    command = ["stage", "compare-probes", *probes, "--scale", "demo", "--out", out]
+    command = ["stage", "compare-probes", *probes, "--recipe={}", "--scale", "demo", "--out", out]
     done = CliRunner().invoke(app, [str(word) for word in command], catch_exceptions=False)
     assert done.exit_code == 0
     assert "DEMO SCALE" in read_table(out).head[0]

@@ -8,9 +8,11 @@ import pandas as pd
 import pytest
 from norm_files import fake_norms
 from scipy.stats import spearmanr
+from study_run import write_consensus
 
 from prism.core.errors import BadInput
 from prism.core.files import write_json
+from prism.core.results import Results
 from prism.stages.audit.paper import Claim, read_claims
 from prism.stages.comparison import ComparisonRecipe, RunFiles, compare_with_paper
 from prism.stages.comparison.estimators import spearman_interval
@@ -63,7 +65,12 @@ def write_run(folder, benchmark, method, panel, successes, seed=0):
 
 def run_comparison(root, folder, paths, targets=("table1",), scale="demo", **more):
     recipe = ComparisonRecipe(scale, tuple(targets), {name: ("tiny",) for name in targets})
-    compare_with_paper(root / "resources/paper/v1", RunFiles(paths, **more), recipe, folder)
+    consensus = [
+        write_consensus(folder, shards, "/".join(place))
+        for place, shards in Results.by_place(more.get("norms", [])).items()
+    ]
+    files = RunFiles(paths, consensus=consensus, **more)
+    compare_with_paper(root / "resources/paper/v1", files, recipe, folder)
     record = json.loads((folder / "claims.json").read_text())
     jsonschema.validate(record, json.loads((root / "resources/schemas/claims.json").read_text()))
     table = pd.read_csv(folder / "comparison.csv", comment="#").set_index("claim")

@@ -40,7 +40,7 @@ def results(tmp_path):
 
 
 def build(results):
-    shown = Shown(["table1"], ["figure1"], "demo", [0, 1])
+    shown = Shown(("table1",), ("figure1",), "demo", (0, 1))
     build_index_page(results, shown, results / "captions", results / "index.html")
     return (results / "index.html").read_text()
 

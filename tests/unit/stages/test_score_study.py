@@ -1,18 +1,20 @@
 """The tables about the scores: from norms, scores and corpora whose answers are known."""
 
 import json
+from operator import attrgetter
 
 import numpy as np
 import pandas as pd
 import pytest
 from norm_files import NAMES, fake_norms
-from study_run import COUNT, PLACE, build_run, shaped, write_probe
+from study_run import COUNT, PLACE, build_run, shaped, write_consensus, write_probe
 
 from prism.cli.app import main
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.core.files import write_json
 from prism.core.study_tables import STUDY_TABLES
+from prism.stages.consensus import read_consensus
 from prism.stages.figures import consensus as figure5
 from prism.stages.figures import detection as detection_figure
 from prism.stages.figures import halves, routing_sensitivity, score_correlates
@@ -30,6 +32,10 @@ def rows_of(study):
     return pd.DataFrame(study.rows, columns=study.columns)
 
 
+# what scores are correlated with
+FACTORS = STUDY_TABLES["score_correlates"].inputs
+
+
 def pick(run, *kinds):
     return {kind: run[kind] for kind in kinds}
 
@@ -43,7 +49,7 @@ def test_facts_are_counted(run):
 
 
 def test_what_scores_go_together_with(run):
-    study = correlates.study(**run)
+    study = correlates.study(**pick(run, *FACTORS))
     table = rows_of(study).set_index(["score", "factor", "measure"])
     for metric in ("gini", "cv"):
         assert table.loc[(metric, "L2 norm", "spearman"), "value"] == pytest.approx(1)
@@ -59,7 +65,7 @@ def test_what_scores_go_together_with(run):
 
 
 def test_a_factor_that_was_not_counted_is_left_out_and_said_so(run):
-    study = correlates.study(**{**run, "pass_rates": []})
+    study = correlates.study(**{**pick(run, *FACTORS), "pass_rates": []})
     assert "pass rate" not in set(rows_of(study)["factor"])
     assert f"left out, {PLACE}: pass rate was not counted in this run" in study.notes
 
@@ -116,7 +122,8 @@ def test_labels_that_say_nothing_are_refused(run):
 
 def test_consensus_of_norms_without_a_signal_is_that_of_their_permutations(tmp_path):
     noise = np.random.default_rng(0).lognormal(size=(200, len(NAMES)))
-    (row,) = rows_of(consensus.study([write_probe(tmp_path, noise)])).to_dict("records")
+    norms = write_probe(tmp_path, noise)
+    (row,) = rows_of(consensus.study([write_consensus(tmp_path, [norms])])).to_dict("records")
     assert row["null_low"] <= row["of_half"] <= row["null_high"]
     assert row["p"] > 0.025
     assert row["of_union"] < row["of_half"]
@@ -141,6 +148,32 @@ def test_routing_held_against_another_way(run, tmp_path):
     assert (between["second"], between["moved_percent"]) == ("other", 0)
     assert table.loc[("normalisation", "gini", "other"), "spearman"] == pytest.approx(1)
     assert "left out: dtype was not probed in two ways in this run" in study.notes
+
+
+def test_the_configured_epsilon_is_that_of_every_score(tmp_path):
+    """One as large as the norms: no score stays as it was, and the halves become others."""
+    noise = np.random.default_rng(0).lognormal(size=(60, len(NAMES)))
+    norms = write_probe(tmp_path, noise)
+    by_hand = 2 * (np.sort(noise) * np.arange(1, 15)).sum(axis=1) - 15 * noise.sum(axis=1)
+    agreement, halves = {}, {}
+    for epsilon in (1e-8, 10.0):
+        scores = sensitivity.score_shards([norms], epsilon)
+        assert scores["gini"].to_numpy() == pytest.approx(by_hand / (14 * noise.sum(axis=1) + epsilon))
+        table = rows_of(sensitivity.study([norms], [], {}, epsilon)).set_index(["aspect", "score"])
+        agreement[epsilon] = table.loc[("normalisation", "cv"), "spearman"]
+        halves[epsilon] = read_consensus(write_consensus(tmp_path, [norms], epsilon=epsilon))
+    assert agreement[1e-8] != agreement[10.0]
+    assert halves[1e-8].consensus.common != halves[10.0].consensus.common
+    for name in ("raw_null", "consensus.null"):
+        assert attrgetter(name)(halves[1e-8]).tolist() != attrgetter(name)(halves[10.0]).tolist()
+
+
+def test_a_file_that_holds_no_consensus_is_refused(tmp_path):
+    path = tmp_path / "alfworld/tiny.json"
+    path.parent.mkdir()
+    path.write_text('{"halves": {}}')
+    with pytest.raises(BadInput, match="does not hold the consensus of a probe"):
+        consensus.study([path])
 
 
 def test_probes_without_common_trajectories_are_refused(run, tmp_path):
@@ -180,9 +213,9 @@ def svg_of(draw, study, folder):
 
 
 def test_figures_are_drawn_from_the_tables_and_repeat_byte_for_byte(run, tmp_path):
-    text = svg_of(score_correlates.draw, correlates.study(**run), tmp_path)
+    text = svg_of(score_correlates.draw, correlates.study(**pick(run, *FACTORS)), tmp_path)
     assert all(name in text for name in ("L2 norm", "pass rate", "Gini, task type", "alfworld"))
-    assert text == svg_of(score_correlates.draw, correlates.study(**run), tmp_path)
+    assert text == svg_of(score_correlates.draw, correlates.study(**pick(run, *FACTORS)), tmp_path)
     text = svg_of(halves.draw, behaviours.study(**pick(run, "scores", "facts")), tmp_path)
     assert text.count("in none") == 3
     assert "error recovery" in text
@@ -194,8 +227,10 @@ def test_figures_are_drawn_from_the_tables_and_repeat_byte_for_byte(run, tmp_pat
 
 def test_figure_5_shows_every_probe_it_is_given(tmp_path):
     noise = np.random.default_rng(0).lognormal(size=(60, len(NAMES)))
-    norms = [write_probe(tmp_path, noise, f"gradnorms/alfworld/{name}") for name in ("one", "two")]
-    figure5.draw(norms, FigureFiles(tmp_path / "f.svg", tmp_path / "f.png", "demo"))
+    places = ["alfworld/one", "alfworld/two"]
+    norms = [write_probe(tmp_path, noise, f"gradnorms/{place}") for place in places]
+    measured = [write_consensus(tmp_path, [path], place) for path, place in zip(norms, places, strict=True)]
+    figure5.draw(measured, FigureFiles(tmp_path / "f.svg", tmp_path / "f.png", "demo"))
     text = (tmp_path / "f.svg").read_text()
     assert all(words in text for words in ("alfworld, one", "alfworld, two", "of a half", "of the union", "permuted"))
 
@@ -204,8 +239,8 @@ def test_figure_5_shows_every_probe_it_is_given(tmp_path):
     ("words", "problem"),
     [
         (["appendix_h"], "is no table about the scores"),
-        (["consensus"], "--norms: is missing"),
-        (["consensus", "--norms=a", "--pass-rates=b"], "--pass-rates: does not belong here"),
+        (["consensus"], "--consensus: is missing"),
+        (["consensus", "--consensus=a", "--pass-rates=b"], "--pass-rates: does not belong here"),
         (["routing_sensitivity", "--norms=a", "--settings", json.dumps({"change": {}})], "unknown key 'change'"),
     ],
 )

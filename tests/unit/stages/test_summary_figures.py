@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from norm_files import fake_norms
+from study_run import write_consensus
 
 from prism.core.errors import BadInput
 from prism.core.trajectories import Step, Trajectory, write_trajectories
@@ -125,9 +126,10 @@ def test_the_consensus_is_drawn_and_repeats_byte_for_byte(tmp_path):
     norms = [
         fake_norms(tmp_path / f"{shard}.parquet", range(shard, 200, 2), shard, 2, values=signal) for shard in (0, 1)
     ]
+    measured = write_consensus(tmp_path, norms)
     for name in ("one", "two"):
         out = FigureFiles(tmp_path / f"{name}.svg", tmp_path / f"{name}.png", "demo")
-        consensus.draw(norms, out)
+        consensus.draw([measured], out)
     text = (tmp_path / "one.svg").read_text()
     assert "of 100: " in text
     assert "p = 0.002" in text  # the smallest that 499 permutations can give
@@ -157,7 +159,7 @@ def test_the_distributions_show_the_median_of_every_metric(results):
 
 
 def test_a_title_is_never_a_formula(tmp_path):
-    (tmp_path / "$x_{$ a$b$c").mkdir()
-    norms = fake_norms(tmp_path / "$x_{$ a$b$c" / "n.parquet", range(8))
-    consensus.draw([norms], FigureFiles(tmp_path / "a.svg", tmp_path / "a.png", "demo"))
+    norms = fake_norms(tmp_path / "n.parquet", range(8))
+    measured = write_consensus(tmp_path, [norms], "alfworld/$x_{$ a$b$c")
+    consensus.draw([measured], FigureFiles(tmp_path / "a.svg", tmp_path / "a.png", "demo"))
     assert "$x_{$ a$b$c" in (tmp_path / "a.svg").read_text()
