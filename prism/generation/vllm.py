@@ -13,6 +13,7 @@ from typing import Any
 
 from prism.core.errors import BadInput
 from prism.core.files import read_json
+from prism.core.tokenizers import load_tokenizer
 from prism.generation.base import Sampling, request_seed
 
 
@@ -60,7 +61,6 @@ class VllmGenerator:
                 "evaluation.generator", f"vLLM cannot be imported ({error})", "install envs/rl.lock or use hf"
             ) from error
         import torch
-        from transformers import AutoTokenizer
 
         config = read_json(Path(model_dir) / "config.json")
         engine = LLM(
@@ -82,7 +82,7 @@ class VllmGenerator:
             enable_chunked_prefill=torch.cuda.is_available(),
             seed=sampling.seed,
         )
-        return cls(engine, AutoTokenizer.from_pretrained(model_dir), sampling)
+        return cls(engine, load_tokenizer(model_dir), sampling)
 
     def generate(self, prompts: list[list[int]], seeds: Sequence[int] | None = None) -> list[list[int]]:
         """Response token ids per prompt, end-of-turn token included where one was produced; `Generator` says more."""

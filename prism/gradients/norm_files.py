@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -141,7 +141,9 @@ def write_norms(
         names: norm columns, in the order of `ProbedSample.norms`.
         facts: metadata of the file.
     """
-    rows = sorted(probed, key=lambda row: row.sample.id)
+    # as arrays: a list of Python's own numbers takes four times the memory
+    packed = (replace(row, norms=np.array(row.norms)) for row in probed)
+    rows = sorted(packed, key=lambda row: row.sample.id)
     norms = np.array([row.norms for row in rows], dtype=np.float64).reshape(len(rows), len(names))
     columns = {
         "id": pa.array([row.sample.id for row in rows], pa.string()),

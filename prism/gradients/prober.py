@@ -46,7 +46,7 @@ class ProbedSample:
 
     sample: Sample
     loss: float
-    norms: list[float]
+    norms: Sequence[float]
 
 
 @dataclass(frozen=True)

@@ -11,16 +11,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment as Templates
-from jinja2 import PackageLoader
 from rich.console import Console
 
 from prism.core.errors import BadInput
-from prism.core.files import atomic_path, read_json
+from prism.core.files import read_json, write_text
 from prism.core.progress import say
 from prism.core.results import EVALUATIONS, Results
 from prism.core.trajectories import Trajectory, read_trajectories
 from prism.environments.base import read_panel
+from prism.stages.page_templates import render_page
 from prism.tools.play import open_games, outcome, plain, readable, show_text
 
 NEAR = 3
@@ -202,8 +201,5 @@ def show_episode(episode: ReplayedEpisode, console: Console) -> None:
 
 def write_page(episode: ReplayedEpisode, out: str | Path) -> None:
     """Write an episode as one HTML page that needs no other file and runs no script; all texts are escaped."""
-    templates = Templates(loader=PackageLoader("prism.stages", "templates"), autoescape=True)
-    page = templates.get_template("episode.html.jinja").render(episode=episode, readable=readable)
-    with atomic_path(out) as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    write_text(out, render_page("episode.html.jinja", {"episode": episode, "readable": readable}))
     say(f"{out}: {len(episode.steps)} steps")

@@ -74,12 +74,13 @@ def build_report(
     split = split_by_quantile(scores[by], 100 * rl_share)
     table = pd.DataFrame(scores, index=ids).join(_recorded(files))
     shown = COLUMNS if by in COLUMNS else {by: by, **COLUMNS}
+    correlated = correlations(table)
     page = {
         "count": len(ids),
         "facts": _facts(files),
-        "findings": findings(table),
+        "findings": findings(table, correlated),
         "split": _split_in_words(split, shown[by], rl_share),
-        "pairs": [{"x": x, "y": y, "rho": _two_digits(rho)} for (y, x), rho in correlations(table).items()],
+        "pairs": [{"x": x, "y": y, "rho": _two_digits(rho)} for (y, x), rho in correlated.items()],
         "scores": SCORES,
         "factors": FACTORS,
         "drawn": list(dict.fromkeys([by, *SCORES, *FACTORS])),

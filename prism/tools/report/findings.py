@@ -15,9 +15,11 @@ NAMES = {"length": "length (response tokens)", "loss": "loss", "l2": "the size o
 # above it, a score says little that the factor does not
 MOSTLY = 0.9
 FEWEST = 4
+# by score and factor
+Correlations = dict[tuple[str, str], float | None]
 
 
-def correlations(table: pd.DataFrame) -> dict[tuple[str, str], float | None]:
+def correlations(table: pd.DataFrame) -> Correlations:
     """Spearman's correlation of each score with each factor; None where either is the same for all, or they are few.
 
     Args:
@@ -32,11 +34,16 @@ def correlations(table: pd.DataFrame) -> dict[tuple[str, str], float | None]:
     return found
 
 
-def findings(table: pd.DataFrame) -> list[str]:
-    """A sentence for each score that mostly ranks like a factor, else one that says that none does."""
+def findings(table: pd.DataFrame, correlated: Correlations) -> list[str]:
+    """A sentence for each score that mostly ranks like a factor, else one that says that none does.
+
+    Args:
+        table: as `correlations` takes it.
+        correlated: what that gives.
+    """
     if len(table) < FEWEST:
         return [f"Fewer than {FEWEST} trajectories: nothing can be said of ranks."]
-    found = {pair: rho for pair, rho in correlations(table).items() if rho is not None}
+    found = {pair: rho for pair, rho in correlated.items() if rho is not None}
     same = [
         f"{FACTORS[name].capitalize()} is the same for all trajectories."
         for name in FACTORS

@@ -26,7 +26,7 @@ from prism.gradients.prober import ProbedSample
 from prism.gradients.profiles import ProfileGrid
 from prism.tools.explain import explain
 from prism.tools.report import build_report
-from prism.tools.report.findings import findings
+from prism.tools.report.findings import correlations, findings
 
 COUNT = 12
 HOSTILE = "</script><img src=http://127.0.0.1:9/x.png onerror=console.error(1)>"
@@ -145,24 +145,28 @@ def table_of(**columns) -> pd.DataFrame:
     return pd.DataFrame(dict(zip(("gini", "kurtosis", "cv", "length", "loss", "l2"), drawn, strict=True)) | columns)
 
 
+def found_in(table: pd.DataFrame) -> list[str]:
+    return findings(table, correlations(table))
+
+
 def test_a_score_that_ranks_like_something_simpler_is_said_so():
     size = np.arange(40.0)
-    (like,) = findings(table_of(gini=size**2, length=size + 0.1))
+    (like,) = found_in(table_of(gini=size**2, length=size + 0.1))
     assert like == (
         "Gini mostly ranks like length (response tokens) (rho 1.00): halves by it and halves by length agree on 100% "
         "of the trajectories."
     )
-    (opposite,) = findings(table_of(cv=-size, l2=size))
+    (opposite,) = found_in(table_of(cv=-size, l2=size))
     assert opposite.startswith(
         "CV mostly ranks opposite to the size of the gradient (L2) (rho -1.00): halves by it and"
     )
     assert "by L2, turned round, agree on 100%" in opposite
-    (none,) = findings(table_of())
+    (none,) = found_in(table_of())
     assert re.fullmatch(
         r"No score mostly ranks like length, loss or L2: the closest are \w+ and \w+ \(rho -?0\.\d\d\)\.", none
     )
-    assert "Length is the same for all trajectories." in findings(table_of(length=np.ones(40)))
-    assert findings(table_of()[:3]) == ["Fewer than 4 trajectories: nothing can be said of ranks."]
+    assert "Length is the same for all trajectories." in found_in(table_of(length=np.ones(40)))
+    assert found_in(table_of()[:3]) == ["Fewer than 4 trajectories: nothing can be said of ranks."]
 
 
 OTHER_NAMES = [
