@@ -22,7 +22,7 @@ for module, command, ending in (
             code=code(module),
             recipe=recipe("scores"),
         message:
-            module + ": {wildcards.benchmark} under {wildcards.backbone}"
+            f"{module}: {{wildcards.benchmark}} under {{wildcards.backbone}}"
         shell:
             f"PRISM_LOG={{log}} python -m prism {command}"
             " {input.norms} --recipe {params.recipe:q} --out {output}"
