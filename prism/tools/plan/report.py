@@ -13,9 +13,11 @@ from prism.core.errors import BadInput
 from prism.core.files import atomic_path
 from prism.core.progress import say
 from prism.core.results import Results
+from prism.tools.plan.cards import print_card_lines, write_card_lines
 from prism.tools.plan.costs import GPUS_PER_NODE, Cost, CostModel, gpu_hours, least_hours
+from prism.tools.plan.one_gpu import OneGpuModel, card_lines
 from prism.tools.plan.power import PowerAssumptions, power_sentence, print_power
-from prism.tools.snakemake_plan import BASE_CONFIG, Job, Settings, ancestors, planned_jobs
+from prism.tools.snakemake_plan import BASE_CONFIG, ONE_GPU, Job, Settings, ancestors, planned_jobs
 
 ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
 CLUSTER_SIZES = (1, 2, 4)
@@ -122,12 +124,18 @@ def plan_target(target: str, out_dir: Path, settings: Settings, everything: bool
         say(f"plan: nothing is left to do for {target}; --everything plans it from scratch")
         return
     sizes = panel_sizes(settings)
-    model = CostModel(assumptions, sizes)
-    plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
-    lines = list(plan.lines())
     path = out_dir / f"{Results.short_name(target)}.csv"
-    write_lines(path, lines)
-    print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
+    if settings.profile == ONE_GPU:
+        one_gpu = OneGpuModel(assumptions, sizes)
+        on_cards = list(card_lines(jobs, one_gpu))
+        write_card_lines(path, on_cards)
+        print_card_lines(target, on_cards, one_gpu.cards, ASSUMPTIONS)
+    else:
+        model = CostModel(assumptions, sizes)
+        plan = Plan(jobs, {job.id: model.cost(job) for job in jobs}, model)
+        lines = list(plan.lines())
+        write_lines(path, lines)
+        print_plan(target, lines, max(cost.work_gb for cost in plan.costs.values()))
     print(power_sentence(PowerAssumptions(**assumptions["power"]), _seeds(settings), _evaluated(sizes)))
     say(f"plan: {path}")
 
