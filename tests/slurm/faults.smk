@@ -92,6 +92,17 @@ rule gpu:
         report("gpu-{wildcards.index}") + "sleep 8; touch {output}"
 
 
+# one whose output the disk shows late where Snakemake runs
+rule late:
+    output:
+        f"{FOLDER}/late.txt",
+    resources:
+        attempt_number=number_of,
+        mem_mb=1000,
+    shell:
+        report("late") + "touch {output}"
+
+
 # two jobs that outlive the Snakemake that submitted them, and one that waits for them
 rule survivor:
     output:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -175,6 +176,35 @@ def test_a_killed_snakemake_goes_on(sandbox, clone, environment, tmp_path):
     )  # fmt: skip
     assert again.returncode == 0, again.stderr[-3000:]
     assert [len(starts(tmp_path, name)) for name in ("survivor-0", "survivor-1", "after")] == [1, 1, 1]
+
+
+@pytest.mark.parametrize(
+    ("options", "goes_on"),
+    [([], True), (["--latency-wait", "1", "--retries", "0"], False)],
+    ids=["profile", "a second"],
+)
+def test_an_output_that_a_shared_disk_shows_late_is_waited_for(sandbox, clone, environment, tmp_path, options, goes_on):
+    """Snakemake sees another folder in the place of the one that its job writes to, until it has begun to wait.
+
+    As on a login node whose NFS client still holds an old listing: the job's node sees its file at once.
+    """
+    written, seen, log = tmp_path / "written", tmp_path / "seen", tmp_path / "snakemake.log"
+    written.mkdir()
+    seen.mkdir()
+    in_its_place = 'mount --bind "$0" "$1" && shift && exec "$@"'
+    command = [*faults(written, f"{written}/late.txt"), "--nolock", *options]
+    with log.open("w") as out:
+        process = subprocess.Popen(
+            ["unshare", "--mount", "sh", "-c", in_its_place, seen, written, *command],
+            cwd=clone, env=environment, stdout=out, stderr=out,
+        )  # fmt: skip
+    wait_for(lambda: "for missing files" in log.read_text(), "Snakemake misses the output", process)
+    assert (written / "late.txt").exists()
+    time.sleep(4)
+    shutil.copytree(written, seen, dirs_exist_ok=True)
+    assert (process.wait(PATIENCE) == 0) == goes_on, log.read_text()[-3000:]
+    assert len(starts(written, "late")) == 1
+    assert ("Missing files after 1 seconds. This might be due to filesystem latency" in log.read_text()) != goes_on
 
 
 def test_the_verbatim_command_builds_a_table(table_run, clone):
