@@ -272,7 +272,7 @@ SHOP_PASS_RATES = PASS_RATES | {"split": 2, "sft": 2} | OF_PASS_RATES
 # the two random splits need no score
 ALL_STUDIES = STUDIES | {"study_consensus": 1, "study_contrast": 1}
 # four of the five variants: one has a prompt of its own
-SHOP_PROBE = {"probe": 2, "probe_variant": 4, "scores": 2, "consensus": 2, "sensitivity": 1, "split": 13} | ALL_STUDIES
+SHOP_PROBE = {"probe": 2, "probe_variant": 4, "scores": 2, "consensus": 1, "sensitivity": 1, "split": 13} | ALL_STUDIES
 SHOP_PROMPT = SHOP_PROBE | PASS_RATES | {"sft": 23} | SHOP_RL | SHOP_METHODS
 SHOP_CORPUS = SHOP_PROBE | PASS_RATES | {
     "facts": 1, "probe_variant": 5, "panel": 1, "split": 15, "sft": 23,
