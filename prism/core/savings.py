@@ -12,6 +12,11 @@ VARIABLE = "PRISM_WITHOUT"
 
 SAVINGS = {
     "cut_rows_at_once": "micro-batches are cut out of a training step's rows without taking all rows apart each time",
+    "response_logits": "logits are computed for the tokens of responses alone",
+    "rows_without_advantage": "rows whose advantage is 0 are not passed through the model",
+    "old_log_probs": "old log-probabilities are the current ones where a training step is one optimizer step",
+    "needed_fields": "the trainer's processes fetch the fields that they read",
+    "whole_waves": "the requests of a process's episodes reach the sampler together, in one call",
     "equal_prompts": "equal prompts of a batch are read once",
     "cache_in_place": "a new token's keys and values are written into room left for them; nothing is copied",
     "shared_heads": "query heads that share a key head do so without copies of it",

@@ -15,7 +15,7 @@ STAGE_VERSIONS = {
     "backbone": 2,
     "probe": 2,
     "sft": 2,
-    "rl": 3,
+    "rl": 4,
     "evaluate": 3,
     "pass_rates": 2,
 }

@@ -64,7 +64,7 @@ def verl_environment(
         "RAY_AUTH_TOKEN": secrets.token_hex(32),
     }
     if platform == "cpu":
-        plugins.insert(0, "prism.rl.in_verl.cpu_platform")
+        plugins = ["prism.rl.in_verl.cpu_platform", *plugins, "prism.rl.in_verl.passes"]
         variables |= {
             "VERL_PLATFORM": "cpu",
             # verl registers its FSDP engine under the names "cuda" and "npu" alone; nothing of CUDA is touched

@@ -13,20 +13,24 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 from verl.experimental.agent_loop.agent_loop import AgentLoopBase, AgentLoopOutput
+from verl.workers.rollout.replica import TokenOutput
 
 from prism.core.episodes import Episode, Feedback, next_prompts
 from prism.core.errors import PrismError
 from prism.core.prompts import PromptEncoder, PromptFormat
+from prism.core.savings import active
 from prism.core.seeds import seed_of
 from prism.environments import load
 from prism.environments.base import Environment
 from prism.environments.pool import ProcessGames
 from prism.rl.command import EpisodeSettings
+from prism.rl.in_verl.waves import waves_to_the_sampler
 from prism.rl.run_logs import RolloutLog
 
 EXCERPT_CHARACTERS = 300
@@ -142,6 +146,9 @@ class EpisodeAgentLoop(AgentLoopBase):
         self.games = load_games(self.settings.source, self.settings.games_dir, self.settings.environment_processes)
         self.encoder = PromptEncoder(self.tokenizer, PromptFormat(**self.settings.prompt))
         self.log = RolloutLog(self.settings.rollout_folder)
+        # the CPU sampler is this project's own; vLLM makes its batches itself
+        own = self.rollout_config.get("name") == "hf" and active("whole_waves")
+        self.waves = waves_to_the_sampler() if own else None
 
     async def run(self, sampling_params: dict[str, Any], **fields: Any) -> list[AgentLoopOutput]:
         """Play the episode of one dataset row.
@@ -150,6 +157,10 @@ class EpisodeAgentLoop(AgentLoopBase):
             sampling_params: verl's sampling parameters.
             fields: the dataset row (``extra_info``), ``global_steps`` and ``session_id``.
         """
+        with self.waves.episode() if self.waves else nullcontext():
+            return await self._play(sampling_params, fields)
+
+    async def _play(self, sampling_params: dict[str, Any], fields: Mapping[str, Any]) -> list[AgentLoopOutput]:
         task = fields["extra_info"]
         training_step, session = int(fields["global_steps"]), int(fields["session_id"])
         samples: list[StepSample] = []
@@ -171,10 +182,8 @@ class EpisodeAgentLoop(AgentLoopBase):
             if prompt_ids is None:
                 break
             seed = sampling_seed(self.settings.seed, training_step, task["task_id"], session, len(samples))
-            output = await self.server_manager.generate(
-                request_id=f"{training_step}-{task['task_id']}-{session}",
-                prompt_ids=prompt_ids,
-                sampling_params={**sampling_params, "seed": seed},
+            output = await self._reply(
+                f"{training_step}-{task['task_id']}-{session}", prompt_ids, {**sampling_params, "seed": seed}
             )
             response_ids = list(output.token_ids)[: self.rollout_config.response_length]
             reply = episode.read(self.tokenizer.decode(response_ids, skip_special_tokens=True))
@@ -200,6 +209,13 @@ class EpisodeAgentLoop(AgentLoopBase):
             self._row(sample, index, session, reward, reward if index == last else 0.0, not episode.replies)
             for index, sample in enumerate(samples)
         ]
+
+    async def _reply(self, request_id: str, prompt_ids: list[int], sampling_params: dict[str, Any]) -> TokenOutput:
+        if self.waves:
+            return await self.waves.generate(prompt_ids, sampling_params)
+        return await self.server_manager.generate(
+            request_id=request_id, prompt_ids=prompt_ids, sampling_params=sampling_params
+        )
 
     async def _in_thread(self, function: Any, *args: Any) -> Any:
         executor = environment_threads(self.settings.environment_threads)

@@ -69,6 +69,10 @@ class HFServer:
         await self.waiting.put(_Request(list(prompt_ids), dict(sampling_params), answer))
         return await answer
 
+    async def generate_wave(self, requests: list[tuple[list[int], dict[str, Any]]]) -> list[TokenOutput]:
+        """Sample one response for each prompt and its sampling parameters (`prism.rl.in_verl.waves`)."""
+        return await asyncio.gather(*(self.generate("", prompt, sampling) for prompt, sampling in requests))
+
     async def _serve_batches(self) -> None:
         while True:
             batch = [await self.waiting.get()]
@@ -101,7 +105,9 @@ class HFServer:
                 log_probs=row_log_probs,
                 stop_reason="completed",
                 num_preempted=0,
-                extra_fields={"global_steps": self.weights_step},
+                extra_fields={
+                    name: self.weights_step for name in ("global_steps", "min_global_steps", "max_global_steps")
+                },
             )
             for row, row_log_probs in zip(tokens, log_probs, strict=True)
         ]

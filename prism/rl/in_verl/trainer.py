@@ -1,6 +1,6 @@
 """verl's synchronous trainer with this project's advantages.
 
-Registered as trainer mode ``prism`` (`register_trainer`). Six things differ from verl's ``sync`` trainer:
+Registered as trainer mode ``prism`` (`register_trainer`). Seven things differ from verl's ``sync`` trainer:
 
 - advantages come from `prism.core.advantages`, row by row (verl's own multi-row GRPO knows one score a trajectory and
   cannot charge an invalid action to its row);
@@ -14,14 +14,19 @@ Registered as trainer mode ``prism`` (`register_trainer`). Six things differ fro
   between the two would lose the numbers of a step that is never repeated;
 - sampler and trainer are compared by log-probabilities as well: verl compares probabilities alone, which are all near
   zero where a vocabulary is large and the model undecided;
-- the trainer looks for finished episodes ten times a second, not every two seconds.
+- the trainer looks for finished episodes ten times a second, not every two seconds;
+- on a CPU it leaves out what changes nothing (`prism.rl.in_verl.passes`): the pass for the old policy's
+  log-probabilities where a training step is one optimizer step, and rows without advantage where the loss has neither
+  an entropy nor a KL term. On GPUs neither is left out: the first pass also tells how far vLLM's probabilities are off,
+  and each rank needs as many micro-batches as the others.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -29,6 +34,7 @@ import torch
 import transfer_queue as tq
 from omegaconf import open_dict
 from tensordict import TensorDict
+from verl.trainer.ppo.core_algos import agg_loss
 from verl.trainer.ppo.v1 import trainer_base
 from verl.trainer.ppo.v1.replay_buffer import DAPO_FILTERED_REWARD_COUNTS_KEY
 from verl.trainer.ppo.v1.trainer_base import register_trainer
@@ -38,10 +44,17 @@ from verl.utils.debug.metrics import calculate_debug_metrics
 from verl.workers.utils.padding import response_to_nested
 
 from prism.core.advantages import Rows, gigpo_advantages, grpo_advantages
+from prism.core.savings import active
 from prism.rl.in_verl import replace
 from prism.rl.run_logs import BEFORE_SAVING, LOG_PROB_GAP, LOG_PROB_GAP_MAX
 
 POLL_SECONDS = 0.1
+# set on an update's batch for `prism.rl.in_verl.passes`: a row without advantage has no gradient
+NO_GRADIENT_WITHOUT_ADVANTAGE = "prism_no_gradient_without_advantage"
+# metric of an update that `prism.rl.in_verl.passes` measures where the pass before it is left out
+PROBABILITY_GAP = "sampler_probability_gap"
+# what the passes read of a row; the queue holds three times as many fields
+PASS_FIELDS = ("input_ids", "position_ids", "prompts", "responses", "response_mask", "loss_mask")
 
 
 def compare_log_probs(data: Any) -> dict[str, float]:
@@ -163,6 +176,44 @@ class PrismTrainer(PPOTrainerSync):
         batches = len(batch.keys) // rows
         metrics["prism/mini_batches"] = batches
         batch.reorder(spread_padding(_padding(batch), ranks, batches))
+        return batch
+
+    @property
+    def _on_a_cpu(self) -> bool:
+        return self.config.trainer.device == "cpu"
+
+    def _compute_old_log_prob(self, batch: Any, metrics: dict) -> Any:
+        once = metrics["prism/mini_batches"] == 1 and self.config.actor_rollout_ref.actor.ppo_epochs == 1
+        self._old_is_current = once and self._on_a_cpu and active("old_log_probs")
+        if not self._old_is_current:
+            with self._fields(batch):
+                return super()._compute_old_log_prob(batch, metrics)
+        # the pass also gives the entropy; the mean of -log p over sampled tokens has it as its expectation
+        fields = ["rollout_log_probs", "response_mask"]
+        data = tq.kv_batch_get(keys=batch.keys, partition_id=batch.partition_id, select_fields=fields)
+        surprise, mask = (data[name].to_padded_tensor(0) for name in fields)
+        mode = self.config.actor_rollout_ref.actor.loss_agg_mode
+        metrics["actor/entropy"] = agg_loss(-surprise, mask, mode).item()
+        return batch
+
+    @contextmanager
+    def _fields(self, batch: Any, *more: str) -> Iterator[None]:
+        """The trainer's processes fetch the fields that they read; on GPUs whatever verl lets them."""
+        if self._on_a_cpu and active("needed_fields"):
+            batch.fields = [*PASS_FIELDS, *more]
+        yield
+        batch.fields = None
+
+    def _update_actor(self, batch: Any, metrics: dict) -> Any:
+        actor = self.config.actor_rollout_ref.actor
+        on_every_row = actor.entropy_coeff or actor.calculate_entropy or actor.use_kl_loss
+        skip = self._on_a_cpu and not on_every_row and active("rows_without_advantage")
+        batch.extra_info[NO_GRADIENT_WITHOUT_ADVANTAGE] = skip
+        old = "rollout_log_probs" if self._old_is_current else "old_log_probs"
+        with self._fields(batch, "advantages", old, *(["ref_log_prob"] if actor.use_kl_loss else [])):
+            batch = super()._update_actor(batch, metrics)
+        if (gap := metrics.pop(f"actor/{PROBABILITY_GAP}", None)) is not None:
+            metrics["training/rollout_probs_diff_mean"] = gap
         return batch
 
     def _compute_advantage(self, batch: Any, metrics: dict) -> Any:

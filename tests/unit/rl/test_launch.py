@@ -77,7 +77,7 @@ def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     cpu = launch.verl_environment("cpu", 2, tmp_path, tmp_path / "m")
     modules = ("packed_attention", "log_probs", "micro_batches", "trainer")
     everywhere = ",".join(f"prism.rl.in_verl.{name}" for name in modules)
-    assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.rl.in_verl.cpu_platform,{everywhere}"
+    assert cpu["VERL_USE_EXTERNAL_MODULES"] == f"prism.rl.in_verl.cpu_platform,{everywhere},prism.rl.in_verl.passes"
     assert cpu["OMP_WAIT_POLICY"] == "PASSIVE"
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")
     assert gpu["VERL_USE_EXTERNAL_MODULES"] == everywhere
