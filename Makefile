@@ -19,7 +19,7 @@ HEAVY := container or faults or slurm or gpu_stack or pretrained
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke learning pretrained findings records replay pack-records pack-pretrained test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke laptop laptop-webshop laptop-llama control learning pretrained findings records replay pack-records pack-pretrained pack-laptop test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -48,6 +48,24 @@ smoke: $(READY) ## every row of every table and every point of every figure once
 	@$(SNAKEMAKE) --configfile config/smoke.yaml
 	@$(RUN) prism show results/smoke/tables/table1.csv
 
+LAPTOP := $(SNAKEMAKE) --configfile config/laptop.yaml
+
+laptop: control ## tier 1 of docs/protocol.md: Table 1 of ALFWorld, Table 3, the positive control; goes on where it was stopped
+	@$(LAPTOP)
+	@$(RUN) prism show results/laptop/tables/table1.csv
+
+control: $(READY) ## the positive control alone: can this design tell routings apart?
+	@$(LAPTOP) config/control.yaml
+	@$(RUN) prism show results/control/tables/table1.csv
+
+laptop-webshop: $(READY) ## tier 2: WebShop (Tables 2 and 4, Figures 3 and 4) beside tier 1
+	@$(LAPTOP) config/laptop-webshop.yaml
+	@$(RUN) prism show results/laptop/tables/table2.csv
+
+laptop-llama: $(READY) ## tier 3: Table 1 with the second backbone
+	@$(LAPTOP) config/laptop-llama.yaml
+	@$(RUN) prism show results/laptop-llama/tables/table1.csv
+
 pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (up to an hour and a half)
 	@# a job that wants both cores would wait, one of them idle, until no probe of half an hour runs
 	@$(SNAKEMAKE) --configfile config/pretrained.yaml --set-threads expert_trajectories=1 sft=1
@@ -65,6 +83,9 @@ pack-records: $(READY) ## take the records that `make records` reads from the fi
 
 pack-pretrained: $(READY) ## the same from a finished `make pretrained`
 	@$(RUN) prism stage pack-records --results results/pretrained --out resources/records/pretrained
+
+pack-laptop: $(READY) ## the same from `make laptop`, also while it is not finished
+	@$(RUN) prism stage pack-records --results results/laptop --out resources/records/laptop
 
 findings: $(READY) ## docs/findings.md and its figures again, from the shipped records of `make pretrained`, without torch
 	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk

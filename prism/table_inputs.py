@@ -10,10 +10,10 @@ from typing import Any
 from prism.core.benchmarks import BENCHMARKS
 from prism.core.detours import DETOUR
 from prism.core.figures import compared_methods
-from prism.core.methods import COUNTED, build_methods
+from prism.core.methods import COUNTED, build_methods, column_and_variant
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL, TABLE4_PANELS, TABLES
 from prism.core.recipes import json_text
-from prism.core.results import Results
+from prism.core.results import VARIANTS, Results
 from prism.core.splits import RANDOM
 from prism.core.study_tables import STUDY_TABLES
 from prism.data_inputs import corpus_source
@@ -183,9 +183,15 @@ class TableInputs:
         count = settings.epochs if settings.steps_rule == "epochs" else settings.steps
         return {"steps_rule": f"{settings.steps_rule} ({count})", "hardware": hardware}
 
-    def norms(self, benchmark: str, backbone: str) -> list[Path]:
-        """All shards of the gradient norms."""
+    def norms(self, benchmark: str, backbone: str, of: str = "") -> list[Path]:
+        """All shards of the gradient norms, of the run's own probe or of a variant (or one of `probe_endings`)."""
+        if of:
+            return self.variant_norms(of.removeprefix(VARIANTS), benchmark, backbone)
         return self.results.norms(benchmark, backbone, self.config["probe"]["shards"])
+
+    def probe_endings(self) -> str:
+        """What a folder of scores ends with, as a wildcard's constraint: nothing, or a variant of the probe."""
+        return "|".join(["", *(f"{VARIANTS}{name}" for name in self.config["probe"]["variants"])])
 
     def variants(self, backbone: str) -> list[str]:
         """The variants of the probe that a backbone is probed under."""
@@ -225,8 +231,9 @@ class TableInputs:
     def _probed(self, benchmark: str, backbone: str, method: str) -> tuple[list[Path], list[Path]]:
         """What makes a method's split before any training: gradient norms, or pass rates, or neither."""
         scores = self.methods[method].scores
+        probes = {column_and_variant(score)[1] for score in scores - {RANDOM, DETOUR, *COUNTED}}
         return (
-            self.norms(benchmark, backbone) if scores - {RANDOM, DETOUR, *COUNTED} else [],
+            [path for variant in sorted(probes) for path in self.norms(benchmark, backbone, variant)],
             self.pass_rate_shards(benchmark, backbone) if scores & {*COUNTED} else [],
         )
 

@@ -92,6 +92,7 @@ wildcard_constraints:
     seed=r"\d+",
     panel="|".join(sorted(PANELS)),
     split="|".join(BENCHMARKS["alfworld"].panels),
+    of=INPUTS.probe_endings(),
     percent=r"[1-9]\d?",
     number="[1-4]",
 

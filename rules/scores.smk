@@ -9,13 +9,13 @@ for module, command, ending in (
         name:
             module
         input:
-            norms=lambda w: INPUTS.norms(w.benchmark, w.backbone),
+            norms=lambda w: INPUTS.norms(w.benchmark, w.backbone, w.of),
         output:
-            f"<results>/{module}/{{benchmark}}/{{backbone}}.{ending}",
+            f"<results>/{module}{{of}}/{{benchmark}}/{{backbone}}.{ending}",
         log:
-            f"<logs>/{module}/{{benchmark}}/{{backbone}}.log",
+            f"<logs>/{module}{{of}}/{{benchmark}}/{{backbone}}.log",
         benchmark:
-            f"<benchmarks>/{module}/{{benchmark}}/{{backbone}}.tsv"
+            f"<benchmarks>/{module}{{of}}/{{benchmark}}/{{backbone}}.tsv"
         conda:
             "../envs/cpu.yaml"
         params:
@@ -24,8 +24,7 @@ for module, command, ending in (
         message:
             f"{module}: {{wildcards.benchmark}} under {{wildcards.backbone}}"
         shell:
-            f"PRISM_LOG={{log}} python -m prism {command}"
-            " {input.norms} --recipe {params.recipe:q} --out {output}"
+            f"PRISM_LOG={{log}} python -m prism {command} {{input.norms}} --recipe {{params.recipe:q}} --out {{output}}"
 
 
 # tables of scores or norms alone: module and command, files, what they answer

@@ -25,7 +25,7 @@ from prism.core.benchmarks import BENCHMARKS, DATASET, GENERATED  # noqa: E402
 from prism.core.detours import DETOUR  # noqa: E402
 from prism.core.errors import BadInput  # noqa: E402
 from prism.core.figures import compared_methods  # noqa: E402
-from prism.core.methods import Method, build_methods  # noqa: E402
+from prism.core.methods import Method, build_methods, column_and_variant  # noqa: E402
 from prism.core.paper_tables import TABLE1_PANELS, TABLE2_PANEL  # noqa: E402
 from prism.core.tokenizers import check_template  # noqa: E402
 
@@ -125,6 +125,13 @@ def check_values(
             _require_known(name, known["backbones"], f"config probe.variants.{variant}.backbones", "backbones")
         if "after" in own:
             _require_known(own["after"], known["methods"], f"config probe.variants.{variant}.after", "methods")
+    for name, method in known["methods"].items():
+        for variant in {column_and_variant(score)[1] for score in method.scores} - {""}:
+            place = f"config methods.{name}"
+            _require_known(variant, config["probe"]["variants"], place, "variants of the probe")
+            if "one_in" in config["probe"]["variants"][variant]:
+                problem = f"probe.variants.{variant} scores a part of the trajectories"
+                raise BadInput(place, problem, "route by a variant without one_in")
     _check_columns(config)
     _check_labels(config, known["methods"])
 

@@ -2,7 +2,8 @@
 
 A subset is a quantile slice of a score, named ``{score}-{low|high}{percent}``, or ``all``. ``low`` holds the
 trajectories with s <= quantile, ``high`` those above it (eq. 2-3), so ``gini-low50`` and ``gini-high50`` are the two
-halves of one split, and the inverse of a method swaps them.
+halves of one split, and the inverse of a method swaps them. A score is the run's own, or that of a variant of the
+probe: ``gini@steps-low50``.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ BASE = "base"
 # scores that come from rollouts: the pass rate p, and p (1 - p)
 PASS_RATE, PASS_RATE_VARIANCE = COUNTED = ("pass_rate", "pass_rate_variance")
 ALGORITHMS = ("grpo", "gigpo")
-_SUBSET = re.compile(r"(?P<score>[a-z0-9_]+(?:-seed\d+)?)-(?P<side>low|high)(?P<percent>\d{1,2})")
+_SUBSET = re.compile(r"(?P<score>[a-z0-9_]+(?:-seed\d+|@[a-z0-9-]+)?)-(?P<side>low|high)(?P<percent>\d{1,2})")
 
 
 @dataclass(frozen=True)
@@ -88,6 +89,12 @@ def parse_slice(subset: str, place: str = "subset") -> Slice | None:
     return Slice(match["score"], percent if high else 100 - percent, "rl" if high else "sft")
 
 
+def column_and_variant(score: str) -> tuple[str, str]:
+    """A score's column and the variant of the probe that it comes from; empty for the run's own."""
+    column, _, variant = score.partition("@")
+    return column, variant
+
+
 def share_percent(subset: str | None) -> str:
     """Percent of the corpus in a subset, ``-`` for none."""
     if subset is None:
@@ -111,8 +118,9 @@ def build_methods(config: dict) -> dict[str, Method]:
             raise BadInput(place, f"unknown algorithm {method.algorithm!r}", f"use one of {', '.join(ALGORITHMS)}")
         for subset in filter(None, (method.sft, method.rl)):
             part = parse_slice(subset, place)
-            known = (*score_names(), *DRAWN, *COUNTED, DETOUR)
-            if part and part.score not in known:
-                raise BadInput(place, f"unknown score {part.score!r}", f"use one of {', '.join(known)}")
+            score, variant = column_and_variant(part.score) if part else ("", "")
+            known = score_names() if variant else (*score_names(), *DRAWN, *COUNTED, DETOUR)
+            if part and score not in known:
+                raise BadInput(place, f"unknown score {score!r}", f"use one of {', '.join(known)}")
         methods[name] = method
     return methods

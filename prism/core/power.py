@@ -3,10 +3,13 @@
 Under normal effects the mean squares of a seeds x tasks table are independent multiples of chi-squared variables, and
 independent of the mean. Only they are drawn; the mean is integrated out. So the estimated spread and the critical value
 that goes with it (Student's t of few seeds) take part, as they do in `prism.core.statistics.difference_p`.
+
+`Outcomes` goes without the normal effects: it draws solved and unsolved episodes and puts them to the test itself.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass
 
 import numpy as np
@@ -14,7 +17,7 @@ from scipy.optimize import brentq
 from scipy.special import expit
 from scipy.stats import norm
 
-from prism.core.statistics import MeanSquares, mean_squares, spread_from
+from prism.core.statistics import MeanSquares, mean_squares, spread_from, spread_of_mean
 
 DRAWS = 4000
 # standard errors of a difference that any design finds
@@ -88,3 +91,48 @@ def planned_design(seeds: int, tasks: int, rate: float, task_sd: float, scatter:
     quantiles = norm.ppf((np.arange(400) + 0.5) / 400)
     solved = expit(np.log(rate / (1 - rate)) + task_sd * quantiles)
     return Design(seeds, tasks, 2 * scatter**2, 0.0, 2 * float((solved * (1 - solved)).mean()))
+
+
+@dataclass(frozen=True)
+class Outcomes:
+    """Two methods on the same tasks, episode by episode: what the paired test of several seeds would be given.
+
+    Attributes:
+        seeds, tasks: how many trainings of each method, and how many tasks.
+        rate: success rate of the reference, mean over the tasks.
+        task_sd: spread of the tasks' difficulty, standard deviation of the log-odds.
+        scatter: standard deviation of a method's rate between its trainings.
+    """
+
+    seeds: int
+    tasks: int
+    rate: float
+    task_sd: float
+    scatter: float
+
+    def power(self, gain: float, alpha: float = 0.05, seed: int = 0, draws: int = 1000) -> float:
+        """Share of drawn experiments in which the two-sided test at `alpha` finds a true gain, on its own side."""
+        generator = np.random.default_rng(seed)
+        difficulty = generator.normal(0, self.task_sd, (draws, 1, self.tasks))
+        reference, method = (self._solved(rate, difficulty, generator) for rate in (self.rate, self.rate + gain))
+        differences = method - reference
+        spread = spread_of_mean(differences)
+        return float((differences.mean(axis=(-2, -1)) > spread.critical(1 - alpha) * np.sqrt(spread.variance)).mean())
+
+    def detectable(self, power: float, alpha: float = 0.05, step: float = 0.005) -> float | None:
+        """Smallest gain found with this power, to the next multiple of `step`; None where no rate is high enough."""
+        counts = range(1, int((0.99 - self.rate) / step))
+        # a larger gain is found more often
+        found = bisect_left(counts, True, key=lambda count: self.power(count * step, alpha) >= power)
+        return counts[found] * step if found < len(counts) else None
+
+    def _solved(self, rate: float, difficulty: np.ndarray, generator: np.random.Generator) -> np.ndarray:
+        """Solved (1) or not, shape (draws, seeds, tasks); each training is as much better or worse on every task."""
+        quantiles = self.task_sd * norm.ppf((np.arange(400) + 0.5) / 400)
+        centre = brentq(lambda level: expit(level + quantiles).mean() - rate, -20, 20)
+        chances = expit(centre + quantiles)
+        # of the rate by the log-odds
+        slope = float((chances * (1 - chances)).mean())
+        trained = generator.normal(0, self.scatter / slope, (len(difficulty), self.seeds, 1))
+        chance = expit(centre + difficulty + trained)
+        return (generator.random(chance.shape) < chance).astype(float)

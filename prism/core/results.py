@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from prism.core.detours import DETOUR
 from prism.core.errors import BadInput
-from prism.core.methods import BASE, COUNTED, Method, parse_slice
+from prism.core.methods import BASE, COUNTED, Method, column_and_variant, parse_slice
 from prism.core.splits import RANDOM
 
 # endings of files; a folder's name may hold points too, as Llama-3.1-8B-Instruct does
@@ -57,6 +57,8 @@ PATTERNS = {
     "summary": "benchmarks/summary.csv",
     "index_page": "index.html",
 }
+# what the folders of a probe's variants are called, after what they hold
+VARIANTS = "_variants/"
 # tables of which a job makes the cells of a whole row
 TABLES_BY_ROW = ("table1", "table2", "table3")
 
@@ -131,8 +133,10 @@ class Results:
         """What the probe's memory was measured to be."""
         return self.root / f"memory/{benchmark}/{backbone}.json"
 
-    def scores(self, benchmark: str, backbone: str) -> Path:
-        """The scores that are made from gradient norms."""
+    def scores(self, benchmark: str, backbone: str, variant: str = "") -> Path:
+        """The scores that are made from gradient norms, of the run's own probe or of a variant."""
+        if variant:
+            return self.root / f"scores{VARIANTS}{variant}/{benchmark}/{backbone}.csv"
         return self.root / f"scores/{benchmark}/{backbone}.csv"
 
     def consensus(self, benchmark: str, backbone: str) -> Path:
@@ -154,7 +158,9 @@ class Results:
             return self.corpus_manifest(benchmark)
         if score.startswith(f"{RANDOM}-"):
             return self.trajectories(benchmark)
-        return (self.pass_rates if score in COUNTED else self.scores)(benchmark, backbone)
+        if score in COUNTED:
+            return self.pass_rates(benchmark, backbone)
+        return self.scores(benchmark, backbone, column_and_variant(score)[1])
 
     def split(self, subset: str | None, benchmark: str, backbone: str) -> list[Path]:
         """The split that a subset is a side of; none for the whole corpus, and for a phase that is skipped."""
@@ -227,9 +233,11 @@ class Results:
         found = [path for kind in kinds for path in sorted(self.root.glob(PATTERNS[kind]))]
         return [path for path in found if path.is_file() and not path.name.startswith(".")]
 
-    def norms_there(self, benchmark: str, backbone: str) -> list[Path]:
-        """The shards of gradient norms that a finished run holds."""
-        return sorted(self.norms(benchmark, backbone, 1)[0].parent.glob("shard-*.parquet"))
+    def norms_there(self, benchmark: str, backbone: str, variant: str = "") -> list[Path]:
+        """The shards of gradient norms that a finished run holds, of its own probe or of a variant."""
+        place = (benchmark, backbone, 1)
+        shards = self.variant_norms(variant, *place) if variant else self.norms(*place)
+        return sorted(shards[0].parent.glob("shard-*.parquet"))
 
     def cells_of(self, table: str) -> list[Path]:
         """The cells of a table that a finished run holds."""

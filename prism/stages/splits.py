@@ -21,6 +21,7 @@ import numpy as np
 from prism.core.csv_files import Table, read_table, write_table
 from prism.core.detours import DETOUR, read_detours
 from prism.core.errors import BadInput
+from prism.core.methods import column_and_variant
 from prism.core.progress import say
 from prism.core.splits import DRAWN, RANDOM_IN_LENGTH, RL, SFT, Split, split_by_label, split_by_quantile
 from prism.core.trajectories import read_trajectories
@@ -37,7 +38,8 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
         scores: the score table (CSV); for a random score also the corpus (JSONL), whose ids are all it needs; for
             ``detour`` the corpus's manifest (JSON).
         score: a column of the score table, a concentration metric or ``pass_rate``; ``random-seed{n}`` or
-            ``random_in_length-seed{n}``; ``detour``.
+            ``random_in_length-seed{n}``; ``detour``. A variant of the probe in its name (``gini@steps``)
+            says whose score table this is.
         rl_percent: share for RL in percent, above 0 and below 100; ties at the threshold go to SFT.
         out_csv: written with the columns id, score, regime; its head has threshold, counts and ties.
 
@@ -45,9 +47,10 @@ def make_split(scores: str | Path, score: str, rl_percent: float, out_csv: str |
         BadInput: there is no such column (suggests the nearest), a score is NaN or infinite (names the trajectory), or
             the share leaves one side empty; the corpus has no labels.
     """
-    table = score_table(scores, score)
-    split = route_table(table, score, rl_percent)
-    write_split(table, split, score, rl_percent, out_csv)
+    column, _ = column_and_variant(score)
+    table = score_table(scores, column)
+    split = route_table(table, column, rl_percent)
+    write_split(table, split, column, rl_percent, out_csv)
     return split
 
 

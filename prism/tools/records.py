@@ -31,16 +31,17 @@ MANIFEST = "manifest.json"
 def pack_records(results: Path, out: Path) -> None:
     """Copy a run's records to `out`, which then holds ``records/``, ``expected/`` and ``manifest.json``.
 
+    The run need not be finished: what it has is packed, and packed again when it has more.
+
     The corpus is cut to the trajectories that Figure 1 shows: the middle ones of the two halves. The manifest has the
     hashes of the whole corpus and of the panels. Whatever else `out` holds stays.
 
     Raises:
-        BadInput: the run has no gradient norms or no table.
+        BadInput: the run has neither gradient norms nor an evaluation.
     """
     run, out = Results(results), Path(out)
-    for needed in ("norms", "tables"):
-        if not run.find(needed):
-            raise BadInput(results, f"holds no {needed}", "run the workflow first")
+    if not run.find("norms", "evaluations"):
+        raise BadInput(results, "holds neither gradient norms nor an evaluation", "run the workflow first")
     with atomic_folder(out / "records") as temporary:
         for path in run.find(*RECORDS):
             _copy(path, temporary / run.relative(path))

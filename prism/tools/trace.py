@@ -14,7 +14,7 @@ from typing import Any
 from prism.core.csv_files import read_table
 from prism.core.errors import BadInput
 from prism.core.files import read_json, sha256_file
-from prism.core.methods import BASE, COUNTED, Method, parse_slice
+from prism.core.methods import BASE, COUNTED, Method, column_and_variant, parse_slice
 from prism.core.model_folder import sha256_model
 from prism.core.progress import LOGGED_COMMAND, LOGGED_VERSION
 from prism.core.results import CELLS, EVALUATIONS, TIMES, Results
@@ -161,7 +161,7 @@ class _Tracer:
             step.inputs = [rates]
         else:
             scores = self._step("scores", source, self._head(source), None)
-            shards = self.results.norms_there(benchmark, backbone)
+            shards = self.results.norms_there(benchmark, backbone, column_and_variant(part.score)[1])
             scores.inputs = [self.norms(shard, benchmark, backbone) for shard in shards]
             step.inputs = [scores]
         return [step]

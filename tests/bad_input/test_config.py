@@ -17,7 +17,7 @@ from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting_of
 from prism.settings import STAGES, check_config
 
-OVERLAYS = ("smoke", "laptop", "learning", "pretrained", "gpu", "paper")
+OVERLAYS = ("smoke", "laptop", "laptop-webshop", "laptop-llama", "control", "learning", "pretrained", "gpu", "paper")
 PACKAGE = {
     "source": "package", "location": "a-model==1.0", "revision": "0" * 64, "file": "a/b.gguf", "licence": "MIT",
     "template": "chatml",
@@ -123,6 +123,8 @@ CASES = [
     ("methods.prism-gini.rll", "all", "did you mean 'rl'"),
     ("methods.evil;id", {}, "evil;id"),
     ("tables.table1.methods", ["prism-ginni"], "did you mean 'prism-gini'"),
+    ("methods.mine", {"sft": "gini@step-low50"}, "did you mean 'steps'"),
+    ("methods.mine", {"sft": "random@steps-low50"}, "unknown score 'random'"),
     ("tables.table1.methods", ["base", "oracle"], "'oracle' needs detours in alfworld"),
     ("benchmarks.alfworld.expert.detours", {"share": 0.5}, "share and noise go together"),
     ("benchmarks.alfworld.expert.detours", {"share": 1.0, "noise": 0.5}, "expert.detours.share"),

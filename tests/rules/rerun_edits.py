@@ -139,7 +139,7 @@ EDITS = {
     "probe.shards": (2, FROM_PROBE | {"probe": 4, "probe_variant": 2}),
     **{
         f"probe.variants.{name}": ({"layout": "conversation", "dtype": "float64"}, NOTHING)
-        for name in ("conversation", "loss-on-all", "bfloat16", "full-prompt")
+        for name in ("conversation", "steps", "loss-on-all", "bfloat16", "full-prompt")
     },
     "probe.variants.after-sft": ({"layout": "conversation"}, REPROBE),
     # all that scores norms
@@ -389,6 +389,7 @@ UNUSED = {
     },
     # the positive control, which needs a corpus with detours
     "methods.oracle": (OTHER_METHOD, NOTHING),
+    "methods.prism-gini-steps": (OTHER_METHOD, NOTHING),
     "tables.table2.backbones": (["tiny-qwen3"], LLAMA_TABLE),
     "tables.table2.methods": (["base"], LLAMA_TABLE),
     "tables.table3.benchmarks": (["alfworld"], {"table3": 1}),

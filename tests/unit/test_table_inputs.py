@@ -51,6 +51,9 @@ def test_a_row_of_times_rests_on_the_split_both_trainings_and_grpo(inputs):
     # a random split needs no gradient, HPT's needs rollouts
     assert inputs.timed("webshop", "random")[0].parts[1] == "sft"
     assert inputs.timed("webshop", "hpt")[0].parts[1] == "passrates"
+    variant = inputs.timed("alfworld", "prism-gini-steps")
+    assert variant[0] == R / "gradnorms_variants/steps/alfworld/Qwen3-8B/shard-0-of-8.parquet"
+    assert not set(variant) & set(inputs.norms("alfworld", "Qwen3-8B"))
     # what is known costs nothing
     assert inputs.timed("alfworld", "oracle")[0].parts[1] == "sft"
 

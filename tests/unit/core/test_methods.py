@@ -15,6 +15,7 @@ from prism.core.methods import Method, Slice, build_methods, parse_slice
         ("cv-low70", Slice("cv", 30, "sft")),  # the other side of the same split
         ("random-seed2-low50", Slice("random-seed2", 50, "sft")),
         ("gini_normalised-low10", Slice("gini_normalised", 90, "sft")),
+        ("gini@after-sft-low30", Slice("gini@after-sft", 70, "sft")),
         ("detour-high50", Slice("detour", 50, "rl")),
         ("all", None),
     ],

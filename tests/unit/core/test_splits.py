@@ -136,6 +136,14 @@ def test_a_corpus_alone_has_no_lengths(tmp_path):
         make_split(tmp_path / "corpus.jsonl", "random_in_length-seed0", 50, tmp_path / "split.csv")
 
 
+def test_a_split_by_a_variant_of_the_probe_is_that_of_its_scores(tmp_path, scores):
+    results = Results("results")
+    assert str(results.source_of_score("gini@steps", "alfworld", "a")) == "results/scores_variants/steps/alfworld/a.csv"
+    make_split(scores, "gini@steps", 50, tmp_path / "variant.csv")
+    make_split(scores, "gini", 50, tmp_path / "own.csv")
+    assert (tmp_path / "variant.csv").read_bytes() == (tmp_path / "own.csv").read_bytes()
+
+
 def labelled(path, count, of):
     write_json(path, {"detours": {f"t{number}": number < count for number in range(of)}})
     return path

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from prism.core.errors import BadInput
 from prism.core.files import check_folder_output
 from prism.tools.records import pack_records
 
@@ -63,6 +64,21 @@ def test_norms_facts_and_variants_are_packed_of_a_run_that_trains_nothing(tmp_pa
         *(f"records/{name}" for name in kept),
         "expected/tables/routing_sensitivity.csv",
     }
+
+
+def test_a_run_that_is_not_finished_is_packed_as_far_as_it_is(tmp_path):
+    """Methods are packed as they finish; a table comes last."""
+    run, out = tmp_path / "run", tmp_path / "out"
+    with pytest.raises(BadInput, match="neither gradient norms nor an evaluation"):
+        pack_records(run, out)
+    for method in ("base", "sft"):
+        path = run / f"eval/alfworld/a/{method}/seed0/seen.json"
+        path.parent.mkdir(parents=True)
+        path.write_text(method)
+        pack_records(run, out)
+        assert (out / "records" / path.relative_to(run)).read_text() == method
+    packed = json.loads((out / "manifest.json").read_text())["sha256"]
+    assert len([name for name in packed if name.startswith("records/eval/")]) == 2
 
 
 def test_an_import_of_torch_fails_while_records_are_read(root):
