@@ -30,7 +30,7 @@ CARD = {
     "max_steps": 4,
     "tasks_per_step": 8,
     "mini_batch": 64,
-    "micro_batch_tokens": 16384,
+    "micro_batch_tokens": 8192,
     "max_response_tokens": 64,
 }
 CPU = {"platform": "cpu", "rollout_engine": "hf", "max_steps": 2, "warm_workers": True}

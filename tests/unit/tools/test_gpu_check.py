@@ -148,9 +148,9 @@ def test_chosen_parts_bring_what_they_read(gpu_check):
     assert [part.name for part in gpu_check.chosen_parts(["sft"])] == ["inputs", "sft"]
     assert [part.name for part in gpu_check.chosen_parts(["environment"])] == ["environment"]
     assert gpu_check.chosen_parts([]) == gpu_check.PARTS
-    # the most valuable first, and together no more than the whole
+    # the most valuable first; none can use up the time of all others
     assert [part.name for part in gpu_check.PARTS][:3] == ["inputs", "rl", "probe"]
-    assert sum(part.seconds for part in gpu_check.PARTS) <= gpu_check.LIMIT
+    assert max(part.seconds for part in gpu_check.PARTS) <= gpu_check.LIMIT / 2
 
 
 def make_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> None:
@@ -226,8 +226,8 @@ def test_every_part_runs_on_a_cpu(tmp_path):
     for package in ("alfworld", "verl", "llamafactory"):
         pytest.importorskip(package)
     out = tmp_path / "check.json"
-    command = [sys.executable, ROOT / "scripts/gpu_check.py", "--cpu", "--limit", "4800", "--out", out]
-    subprocess.run([*command, "--work", tmp_path / "work"], check=True, timeout=4800)
+    command = [sys.executable, ROOT / "scripts/gpu_check.py", "--cpu", "--limit", "14400", "--out", out]
+    subprocess.run([*command, "--work", tmp_path / "work"], check=True, timeout=14400)
     report = json.loads(out.read_text())
     parts = {part["name"]: part for part in report["parts"]}
     assert {part["state"] for part in report["parts"]} == {"ok"}
