@@ -100,6 +100,25 @@ def test_a_part_that_hangs_is_cut_off_with_all_it_started_and_others_go_on(gpu_c
     assert gone(int(child.read_text()))
 
 
+def test_a_run_that_is_told_to_end_leaves_its_file_and_no_process(tmp_path):
+    out, child = tmp_path / "check.json", tmp_path / "child"
+    hangs = f"import os, time; open({str(child)!r}, 'w').write(str(os.getpid())); time.sleep(600)"
+    program = (
+        f"import sys; sys.path.insert(0, {str(ROOT / 'scripts')!r}); import gpu_check\n"
+        f"gpu_check.PARTS = (gpu_check.Part('hangs', 400, command=(sys.executable, '-c', {hangs!r})),)\n"
+        f"sys.exit(gpu_check.main(['--cpu', '--out', {str(out)!r}]))"
+    )
+    run = subprocess.Popen([sys.executable, "-c", program])
+    while not (child.exists() and child.read_text()):
+        assert run.poll() is None
+        time.sleep(0.1)
+    run.terminate()
+    assert run.wait(timeout=60) == 128 + 15
+    report = json.loads(out.read_text())
+    assert (report["finished"], report["parts"][0]["state"]) == (False, "running")
+    assert gone(int(child.read_text()))
+
+
 def test_no_part_starts_when_the_time_is_over(gpu_check, tmp_path):
     check = check_of(gpu_check, tmp_path, limit=10.0)
     check.started = time.monotonic() - 9.5
