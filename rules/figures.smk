@@ -28,6 +28,7 @@ for figure_name, figure in FIGURES.items():
         conda:
             "../envs/cpu.yaml"
         params:
+            figure=figure_name,
             files=lambda wildcards, input: file_options(
                 dict(input.items()), Results(config["results"]).times
             ),
@@ -37,8 +38,8 @@ for figure_name, figure in FIGURES.items():
         message:
             figure.title
         shell:
-            f"PRISM_LOG={{log}} python -m prism stage figure {figure_name}"
-            " {params.files:q} --settings {params.settings:q} --scale {params.scale} --svg {output.svg} --png {output.png}"
+            "PRISM_LOG={log} python -m prism stage figure {params.figure} {params.files:q} --settings {params.settings:q}"
+            " --scale {params.scale} --svg {output.svg} --png {output.png}"
 
 
 # The curves of a single run; asked for by name.

@@ -44,6 +44,7 @@ for study_name, study in STUDY_TABLES.items():
         conda:
             "../envs/cpu.yaml"
         params:
+            table=study_name,
             files=lambda wildcards, input: file_options(dict(input.items()), ""),
             settings=wanted.settings(),
             scale=config["scale"],
@@ -51,5 +52,5 @@ for study_name, study in STUDY_TABLES.items():
         message:
             study.title
         shell:
-            f"PRISM_LOG={{log}} python -m prism stage study-table {study_name}"
-            " {params.files:q} --settings {params.settings:q} --scale {params.scale} --out-csv {output.csv} --out-md {output.md}"
+            "PRISM_LOG={log} python -m prism stage study-table {params.table} {params.files:q}"
+            " --settings {params.settings:q} --scale {params.scale} --out-csv {output.csv} --out-md {output.md}"

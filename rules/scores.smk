@@ -1,9 +1,6 @@
 # Concentration scores: Gini, kurtosis, CV (eq. 5-7), L2, their normalised variants, seeded random scores. A quantile of
 # one sends the trajectories at or below it to SFT, the others to RL (eq. 2-3). Beside them, how far three of them agree.
-for module, command, ending in (
-    ("scores", "score", "csv"),
-    ("consensus", "stage consensus", "json"),
-):
+for module, command in [("scores", "score"), ("consensus", "stage consensus")]:
 
     rule:
         name:
@@ -11,7 +8,7 @@ for module, command, ending in (
         input:
             norms=lambda w: INPUTS.norms(w.benchmark, w.backbone, w.of),
         output:
-            f"<results>/{module}{{of}}/{{benchmark}}/{{backbone}}.{ending}",
+            f"<results>/{module}{{of}}/{{benchmark}}/{{backbone}}.{'csv' if command == 'score' else 'json'}",
         log:
             f"<logs>/{module}{{of}}/{{benchmark}}/{{backbone}}.log",
         benchmark:
@@ -19,20 +16,19 @@ for module, command, ending in (
         conda:
             "../envs/cpu.yaml"
         params:
+            command=command,
             code=code(module),
             recipe=recipe("scores"),
         message:
             f"{module}: {{wildcards.benchmark}} under {{wildcards.backbone}}"
         shell:
-            f"PRISM_LOG={{log}} python -m prism {command} {{input.norms}} --recipe {{params.recipe:q}} --out {{output}}"
+            "PRISM_LOG={log} python -m prism {params.command} {input.norms} --recipe {params.recipe:q} --out {output}"
 
 
-# tables of scores or norms alone: module and command, files, what they answer
-WHO = "probed again after SFT: who changes sides"
-RANKING = "appendix G: does normalising the norms change the ranking?"
-for table, module, files, more, question in (
-    ("appendix_g", "sensitivity", INPUTS.scored("appendix_g"), [], RANKING),
-    ("reprobe", "compare_probes", INPUTS.reprobed(), ["_trajectories"], WHO),
+# tables of scores or norms alone: does normalising change the ranking (appendix G); who changes sides, probed after SFT
+for table, module, files, more in (
+    ("appendix_g", "sensitivity", INPUTS.scored("appendix_g"), []),
+    ("reprobe", "compare_probes", INPUTS.reprobed(), ["_trajectories"]),
 ):
 
     rule:
@@ -55,14 +51,15 @@ for table, module, files, more, question in (
         conda:
             "../envs/cpu.yaml"
         params:
+            stage=module.replace("_", "-"),
             code=code(module),
             scale=config["scale"],
             recipe=[f"--recipe={recipe('scores')}"] if more else [],
         message:
-            question
+            f"table {table}"
         shell:
-            f"PRISM_LOG={{log}} python -m prism stage {module.replace('_', '-')}"
-            " {input} {params.recipe:q} --scale {params.scale} --out {output.table}"
+            "PRISM_LOG={log} python -m prism stage {params.stage} {input} {params.recipe:q} --scale {params.scale}"
+            " --out {output.table}"
 
 
 rule split:

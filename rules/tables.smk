@@ -62,14 +62,15 @@ for table, layout in TABLES.items():
         conda:
             "../envs/cpu.yaml"
         params:
+            table=table,
             code=code("tables"),
             tests=lambda wildcards, input: [f"--tests={path}" for path in input.tests],
             scale=config["scale"],
         message:
             f"table {table[-1]}"
         shell:
-            f"PRISM_LOG={{log}} python -m prism stage table --table {table}"
-            " {params.tests} --scale {params.scale} --out-csv {output.csv} --out-md {output.md} --out-tex {output.tex} {input.cells}"
+            "PRISM_LOG={log} python -m prism stage table --table {params.table} {params.tests} --scale {params.scale}"
+            " --out-csv {output.csv} --out-md {output.md} --out-tex {output.tex} {input.cells}"
 
 
 rule table_statistics:
