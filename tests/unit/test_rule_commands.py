@@ -6,7 +6,7 @@ import re
 
 
 def test_no_shell_line_is_put_together_when_its_job_runs(root):
-    """Snakemake evaluates a shell line again when its job runs: a loop's variable would then be that of the last turn."""
+    """Snakemake evaluates such a line again when its job runs: a loop's variable is then that of the last turn."""
     found = [
         f"{path.name}: {line.strip()}"
         for path in sorted(root.glob("rules/*.smk"))
