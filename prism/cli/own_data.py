@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -48,6 +49,10 @@ def probe(
     shard: Annotated[int, typer.Option(help="part to probe, from 0")] = 0,
     shards: Annotated[int, typer.Option(help="number of parts the corpus is probed in")] = 1,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or one GPU, as cuda:1")] = "auto",
+    devices: Annotated[
+        str, typer.Option(help="several, a process each: all (every GPU here), or names as in cuda:0,cuda:1 or cpu,cpu")
+    ] = "",
+    worker: Annotated[int | None, typer.Option(hidden=True, help="which of these processes this one is")] = None,
     resume: Annotated[bool, typer.Option(help="go on where an interrupted run stopped")] = False,
     strict: Annotated[
         bool, typer.Option(help="refuse trajectories longer than the context, and chats not rendered in full")
@@ -58,7 +63,10 @@ def probe(
     from prism.core.chat_templates import read_form
     from prism.core.data_source import DataSource, parse_columns
     from prism.core.shards import Shard
+    from prism.core.starter import end_with_starter
     from prism.stages.probe import ChatProbeRecipe, MemoryPlan, ProbeOptions, probe_shard
+    from prism.stages.probe_devices import number_of_trajectories, probe_on_devices
+    from prism.stages.probe_team import Team, parse_devices
 
     if memory not in ("auto", "fixed"):
         raise BadInput("--memory", f"{memory!r} is neither auto nor fixed", "choose one")
@@ -76,9 +84,19 @@ def probe(
         use = MemoryPlan(
             settings.tokens_per_pack if fixed else tokens_per_pack, gradient_checkpointing, stream, settled=fixed
         )
-    options = ProbeOptions(device, resume, strict, loop_time, use)
-    source = DataSource(str(data), split, parse_columns(columns))
-    probe_shard(model, source, out, settings, Shard(shard, shards), options)
+    source, part = DataSource(str(data), split, parse_columns(columns)), Shard(shard, shards)
+    chosen = parse_devices(devices, device) if devices else (device,)
+    if len(chosen) > 1 and loop_time is not None:
+        raise BadInput("--loop-time", "is the time of one device", "leave it out, or name one device")
+    if len(chosen) > 1 and worker is None:
+        total = number_of_trajectories(source, settings, part)
+        probe_on_devices(sys.argv[1:], chosen, out, total, resume)
+        return
+    team = None if worker is None else Team(out, chosen, worker)
+    if team is not None:
+        end_with_starter()
+    options = ProbeOptions(chosen[0], resume, strict, loop_time, use, team)
+    probe_shard(model, source, out, settings, part, options)
 
 
 def score(

@@ -99,20 +99,16 @@ def track(
         now = time.monotonic()
         worked += share(item) if share else 1 / total
         if done == total or now - last >= SECONDS_BETWEEN_LINES:
-            say(f"{what}: {how_far(done, total, unit, now - started, worked)}")
+            took = max(now - started, 1e-9)
+            # when all is done, what is missing of 1 is rounding
+            left = seconds_left(took, worked) if done < total else 0.0
+            say(f"{what}: {done}/{total} {unit}, {done / took:.1f}/s, {left:.0f} s left")
             last = now
 
 
-def how_far(done: int, total: int, unit: str, seconds: float, worked: float) -> str:
-    """Items done, how fast, and the seconds left.
-
-    Args:
-        seconds: since the beginning.
-        worked: part of all the work that is done, from 0 to 1.
-    """
-    # when all is done, what is missing of 1 is rounding
-    left = seconds * (1 - worked) / worked if worked and done < total else 0.0
-    return f"{done}/{total} {unit}, {done / max(seconds, 1e-9):.1f}/s, {left:.0f} s left"
+def seconds_left(seconds: float, worked: float) -> float:
+    """What the rest will take, where a part of all the work, between 0 and 1, took so many seconds."""
+    return seconds * (1 - worked) / worked if worked else 0.0
 
 
 @contextmanager

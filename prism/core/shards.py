@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -89,6 +89,27 @@ def journal_fingerprint(path: Path) -> dict[str, Any]:
 def _with_arrays(record: dict) -> dict:
     """Eight bytes a number, where a list of Python's own takes 32."""
     return {name: np.array(value) if isinstance(value, list) else value for name, value in record.items()}
+
+
+def gather_journals(whole: Path, parts: Sequence[Path]) -> None:
+    """Put what several processes of one run have finished into the journal that one process would have left.
+
+    Journals of another run than the first part's are dropped with a word, and so is a line that a kill cut short.
+
+    Args:
+        whole: the journal to write; what it holds of the same run stays.
+        parts: journals of the processes; they are deleted.
+    """
+    if not (facts := next(filter(None, map(journal_fingerprint, parts)), {})):
+        return
+    records: dict[str, dict] = {}
+    for path in (whole, *parts):
+        records |= Journal(path, facts).read()
+    temporary = whole.with_name(f"{whole.name}.new")
+    Journal(temporary, facts).start(records.values())
+    temporary.replace(whole)
+    for path in parts:
+        path.unlink()
 
 
 def _complete_lines(path: Path) -> Iterable[dict]:

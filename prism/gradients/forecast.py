@@ -19,22 +19,27 @@ class Estimate:
 
     Attributes:
         seconds: of all passes to come; None where a first small pass does not tell.
-        memory: bytes that the process holds at its peak.
+        memory: bytes that a process holds at its peak.
+        processes: how many share the work.
     """
 
     seconds: float | None
     memory: float
+    processes: int = 1
 
     def __str__(self) -> str:
+        each = f" for each of {self.processes} processes" if self.processes > 1 else ""
+        return f"{self._time()}, {readable(self.memory)} of memory{each}"
+
+    def _time(self) -> str:
         if self.seconds is None:
-            time = "how long it takes is said after the first pack"
-        elif self.seconds < 60:
-            time = "less than a minute"
-        elif self.seconds < 2 * 3600:
-            time = f"about {counted(round(self.seconds / 60), 'minute', 'minutes')}"
-        else:
-            time = f"about {self.seconds / 3600:.1f} hours"
-        return f"{time}, {readable(self.memory)} of memory"
+            return "how long it takes is said after the first pack"
+        seconds = self.seconds / self.processes
+        if seconds < 60:
+            return "less than a minute"
+        if seconds < 2 * 3600:
+            return f"about {counted(round(seconds / 60), 'minute', 'minutes')}"
+        return f"about {seconds / 3600:.1f} hours"
 
 
 def forecast(samples: Sequence[Sample], context_length: int, estimate: Estimate | None = None) -> str:

@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from prism.core.errors import BadInput
+from prism.core.errors import BadInput, PrismError
 from prism.core.files import atomic_path
 
 if TYPE_CHECKING:  # scoring must not wait for torch
@@ -153,7 +153,26 @@ def write_norms(
         "truncated": pa.array([row.sample.truncated for row in rows], pa.int64()),
         **{name: pa.array(norms[:, index]) for index, name in enumerate(names)},
     }
-    table = pa.table(columns).replace_schema_metadata(dict(facts))
+    _write_table(path, pa.table(columns).replace_schema_metadata(dict(facts)))
+
+
+def merge_norms(path: str | Path, parts: Sequence[str | Path]) -> None:
+    """Write the files that several processes wrote of one shard as one, as if one process had.
+
+    Raises:
+        PrismError: they are not of one probe.
+    """
+    tables = [pq.read_table(part) for part in parts]
+    for part, table in zip(parts, tables, strict=True):
+        if not table.schema.equals(tables[0].schema, check_metadata=True):
+            raise PrismError(f"{part}: model, data or settings are not those of {parts[0]}; probe again")
+    whole = pa.concat_tables(tables)
+    ids = whole.column("id").to_pylist()
+    whole = whole.take(sorted(range(len(ids)), key=ids.__getitem__)).combine_chunks()
+    _write_table(path, whole)
+
+
+def _write_table(path: str | Path, table: pa.Table) -> None:
     with atomic_path(path) as temporary:
         # norms are almost all different: dictionaries and compression save 6% and cost half the reading time
         pq.write_table(table, temporary, row_group_size=ROWS_PER_GROUP, use_dictionary=False, compression="none")

@@ -36,12 +36,17 @@ from prism.gradients.work import Work, measure_pace
 
 @dataclass(frozen=True)
 class ModelPlace:
-    """Where a model lies, where it is probed, and on which matrices."""
+    """Where a model lies, where it is probed, and on which matrices.
+
+    Attributes:
+        processes: that hold it and probe it on this device, this one included; they share its memory.
+    """
 
     folder: Path
     dtype: str
     device: torch.device
     matrices: str = AUTO
+    processes: int = 1
 
 
 @dataclass(frozen=True)
@@ -66,11 +71,12 @@ class Ready:
     pace: float | None = None
     memory: float | None = None
 
-    def estimate(self, left: Sequence[Sample]) -> Estimate | None:
-        """What probing these samples will take; None where nothing was measured."""
+    def estimate(self, left: Sequence[Sample], processes: int = 1) -> Estimate | None:
+        """What probing these samples will take, with so many processes; None where nothing was measured."""
         if self.memory is None:
             return None
-        return Estimate(None if self.pace is None else self.work.seconds(left, self.pace), self.memory)
+        seconds = None if self.pace is None else self.work.seconds(left, self.pace)
+        return Estimate(seconds, self.memory, processes)
 
 
 def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> Ready:
@@ -85,7 +91,7 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
     dtype, device = DTYPES[place.dtype], place.device
     if not memory.settled and not memory.streaming:
         stored, weights = stored_bytes(config_folder(place.folder), dtype)
-        memory = replace(memory, streaming=must_stream(weights, stored, device))
+        memory = replace(memory, streaming=must_stream(weights * place.processes, stored, device))
     network = _load(place.folder, dtype, device, streaming=memory.streaming)
     check_samples(network, samples, str(place.folder))
     projections = find_projections(network, place.matrices)
@@ -96,7 +102,7 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
         raise BadInput(place.folder, problem, "probe it without --stream, on a machine that holds it")
     need = None
     if not memory.settled:
-        need, memory = _planned(prober, samples, memory, sum(counts))
+        need, memory = _planned(prober, samples, memory, sum(counts), place.processes)
     if memory.gradient_checkpointing or memory.streaming:
         checkpoint_layers(network)
     prober.tokens_per_pass = memory.tokens_per_pass
@@ -124,14 +130,20 @@ def _load(folder: Path, dtype: torch.dtype, device: torch.device, *, streaming: 
 
 
 def _planned(
-    prober: GradientProber | RowByRowProber, samples: Sequence[Sample], wanted: MemoryPlan, measured: int
+    prober: GradientProber | RowByRowProber,
+    samples: Sequence[Sample],
+    wanted: MemoryPlan,
+    measured: int,
+    processes: int,
 ) -> tuple[Need, MemoryPlan]:
     need = measure_need(prober, samples, measured)
     if isinstance(prober, RowByRowProber):
         several = any(len(sample.rows) > 1 for sample in samples)
         need = replace(need, fixed=need.fixed + several * need.sums, sums=0)
         samples = _single_rows(samples)
-    room = free_memory(prober.device)
+    # the others hold the weights too, once they have loaded them
+    held = sum(parameter.untyped_storage().nbytes() for parameter in prober.model.parameters())
+    room = max(0, free_memory(prober.device) - (processes - 1) * held) // processes
     plan = plan_memory(need, samples, wanted, room, "cuda" if prober.device.type == "cuda" else "cpu")
     say(f"probe: {in_words(plan, need, room)}")
     return need, plan

@@ -18,7 +18,7 @@ from prism.core.errors import BadInput
 from prism.core.files import read_json, write_json
 from prism.core.progress import counted, say, track
 from prism.core.recipes import setting
-from prism.core.shards import Journal, Shard, journal_fingerprint
+from prism.core.shards import Journal, Shard, gather_journals, journal_fingerprint
 from prism.core.tokenizers import load_tokenizer
 from prism.gradients.corpus import Corpus, load_corpus
 from prism.gradients.forecast import check_complete, forecast, unrendered
@@ -30,6 +30,7 @@ from prism.gradients.prober import ProbedSample
 from prism.gradients.projections import CHOICES
 from prism.gradients.recipe import ProbeRecipe
 from prism.gradients.set_up import ModelPlace, Ready, set_up
+from prism.stages.probe_team import Team, left_by_teams, left_journal, remove_files
 
 LIBRARIES = ("torch", "transformers", "tokenizers", "numpy", "pyarrow")
 
@@ -53,6 +54,8 @@ class ProbeOptions:
             template leaves something out instead of counting what it does.
         memory: what is settled of how memory is used; the rest is planned from what is free and what a first small pass
             takes. None: the recipe says it, and nothing is planned.
+        team: the processes that probe the shard together, of which this is one; what it finds is its own file then, not
+            the output, and it leaves its journal.
         loop_path: gets the seconds of the forward and backward passes alone, without imports, hashing and loading
             (JSON). The norms hold no times: the same probe gives the same bytes.
     """
@@ -62,6 +65,7 @@ class ProbeOptions:
     strict: bool = False
     loop_path: Path | None = None
     memory: MemoryPlan | None = None
+    team: Team | None = None
 
 
 WHOLE, DEFAULTS = Shard(), ProbeOptions()
@@ -94,11 +98,11 @@ def probe_shard(
     tokenizer = load_tokenizer(tokenizer_folder(folder))
     recipe = _within_positions(recipe, folder)
     samples = _encode_shard(corpus, tokenizer, recipe, shard, options.strict)
-    torch_device = _pick_device(options.device)
-    journal_path = Path(f"{out_parquet}.journal")
-    place = ModelPlace(folder, recipe.dtype, torch_device, recipe.matrices)
-    began = journal_fingerprint(journal_path) if options.resume else {}
-    memory = _memory(recipe, options.memory, began)
+    team = options.team
+    torch_device = _pick_device(team.device if team else options.device)
+    journal_path = left_journal(Path(out_parquet))
+    place = ModelPlace(folder, recipe.dtype, torch_device, recipe.matrices, team.neighbours if team else 1)
+    memory = _memory(recipe, options, journal_path)
     if memory.settled:
         say(f"probe: {forecast(samples, recipe.prompt.context_length)}")
     ready = set_up(place, samples, memory)
@@ -121,18 +125,20 @@ def probe_shard(
         **{f"version_{name}": version(name) for name in LIBRARIES},
         "version_python": platform.python_version(),
     }
-    journal = Journal(journal_path, facts)
-    known = journal.read() if options.resume else {}
+    known = Journal(journal_path, facts).read() if options.resume or team else {}
+    journal = Journal(team.journal if team else journal_path, facts)
     left = [sample for sample in samples if sample.id not in known]
     if not memory.settled:
-        say(f"probe: {forecast(samples, recipe.prompt.context_length, ready.estimate(left))}")
+        estimate = ready.estimate(left, len(team.devices) if team else 1)
+        say(f"probe: {forecast(samples, recipe.prompt.context_length, estimate)}")
     shares = ready.work.shares(left)
-    probed = track(
-        _probe_journalled(ready, samples, journal, known),
-        len(samples),
-        "probe",
-        share=lambda one: shares.get(one.sample.id, 0.0),
-    )
+    packs = plan_packs(samples, ready.plan.tokens_per_pack)
+    packs = team.part.of(packs) if team else packs
+    probed = _probe_journalled(ready, packs, journal, known, shares)
+    if team:
+        write_norms(team.file, probed, ready.prober.names, facts)
+        return
+    probed = track(probed, len(samples), "probe", share=lambda one: shares.get(one.sample.id, 0.0))
     try:
         write_norms(out_parquet, probed, ready.prober.names, facts)
     except KeyboardInterrupt:
@@ -152,11 +158,25 @@ def _within_positions(recipe: ProbeRecipe, folder: Path) -> ProbeRecipe:
     return replace(recipe, prompt=replace(recipe.prompt, context_length=context))
 
 
-def _memory(recipe: ProbeRecipe, wanted: MemoryPlan | None, began: Mapping[str, str]) -> MemoryPlan:
-    """What is settled of the use of memory before anything is measured."""
+def _memory(recipe: ProbeRecipe, options: ProbeOptions, left: Path) -> MemoryPlan:
+    """What is settled of the use of memory before anything is measured.
+
+    Args:
+        left: the journal that an interrupted run may have left; that of a team's processes is gathered there.
+    """
+    if options.team is None:
+        parts = left_by_teams(left.with_suffix(""), "journal")
+        if options.resume:
+            gather_journals(left, parts)
+        else:
+            remove_files(parts)
+    elif plan := journal_fingerprint(options.team.journal):
+        return MemoryPlan.recorded(plan)
+    wanted = options.memory
     if wanted is None:
         return MemoryPlan(recipe.tokens_per_pack, recipe.gradient_checkpointing)
-    # what an interrupted run left goes on as it began, whatever is free now
+    # what an interrupted run left goes on as it began, whatever is free now; a team starts with no other left
+    began = journal_fingerprint(left) if options.resume or options.team else {}
     return MemoryPlan.recorded(began).if_it_is(wanted) if "tokens_per_pack" in began else wanted
 
 
@@ -188,7 +208,7 @@ def _pick_device(device: str) -> torch.device:
 
 
 def _probe_journalled(
-    ready: Ready, samples: list[Sample], journal: Journal, known: Mapping[str, dict]
+    ready: Ready, packs: list[list[Sample]], journal: Journal, known: Mapping[str, dict], shares: Mapping[str, float]
 ) -> Iterator[ProbedSample]:
     """Yield every sample's norms: from the journal where a whole pack is in it, else computed and journalled.
 
@@ -196,11 +216,11 @@ def _probe_journalled(
 
     Args:
         known: what the journal of an interrupted run holds, by id.
+        shares: part of the work on what is not known, by id.
     """
-    packs = plan_packs(samples, ready.plan.tokens_per_pack)
     finished = [pack for pack in packs if all(sample.id in known for sample in pack)]
     done = [sample for pack in finished for sample in pack]
-    journal.start(known[sample.id] for sample in done)
+    journal.start({**known[sample.id], "share": 0.0} for sample in done)
     if done:
         say(f"probe: finished before: {counted(len(done), 'trajectory', 'trajectories')}")
     for sample in done:
@@ -209,8 +229,11 @@ def _probe_journalled(
     # by ids: comparing packs with packs takes minutes where there are many
     for probed in ready.prober.probe([pack for pack in packs if any(sample.id not in known for sample in pack)]):
         seconds = (time.perf_counter() - started) / len(probed)
-        journal.append(
-            {"id": one.sample.id, "loss": one.loss, "norms": one.norms, "seconds": seconds} for one in probed
-        )
+        journal.append(_record(one, seconds, shares.get(one.sample.id, 0.0)) for one in probed)
         yield from probed
         started = time.perf_counter()
+
+
+def _record(one: ProbedSample, seconds: float, share: float) -> dict[str, Any]:
+    """What a journal holds of a finished trajectory."""
+    return {"id": one.sample.id, "loss": one.loss, "norms": one.norms, "seconds": seconds, "share": share}
