@@ -82,7 +82,7 @@ def test_a_printed_command_of_snakemake_can_be_planned(root, tmp_path, command):
     words = [STAND_INS.get(word, word) for word in shlex.split(command)[1:]]
     for number, word in enumerate(words):
         # an overlay of the reader's own
-        if word.endswith(".yaml") and not (root / word).exists():
+        if word.endswith(".yaml") and "=" not in word and not (root / word).exists():
             (tmp_path / Path(word).name).write_text(OVERLAYS.get(word, "{}\n"))
             words[number] = str(tmp_path / Path(word).name)
     get_argument_parser().parse_args(words)
