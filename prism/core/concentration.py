@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import numpy as np
 
-# eq. 5-7: "a small constant (1e-8) added for numerical stability"
-EPSILON = 1e-8
+from prism.core.epsilon import EPSILON
+
 Metric = Callable[[np.ndarray, float], np.ndarray]
 SHAPE_METRICS: dict[str, Metric] = {}
 # the three that the paper compares

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from prism.core.concentration import score_names
 from prism.core.detours import DETOUR
 from prism.core.errors import BadInput
-from prism.core.splits import DRAWN
+from prism.core.splits import DRAWN, column_and_variant
 
 ALL = "all"
 BASE = "base"
@@ -87,12 +87,6 @@ def parse_slice(subset: str, place: str = "subset") -> Slice | None:
     percent = int(match["percent"])
     high = match["side"] == "high"
     return Slice(match["score"], percent if high else 100 - percent, "rl" if high else "sft")
-
-
-def column_and_variant(score: str) -> tuple[str, str]:
-    """A score's column and the variant of the probe that it comes from; empty for the run's own."""
-    column, _, variant = score.partition("@")
-    return column, variant
 
 
 def share_percent(subset: str | None) -> str:

@@ -91,3 +91,9 @@ def read_split(path: str | Path) -> dict[str, str]:
             raise BadInput(f"{path}:{line}", f"unknown regime {regime!r} of {identifier!r}", "use sft or rl")
         regimes[identifier] = regime
     return regimes
+
+
+def column_and_variant(score: str) -> tuple[str, str]:
+    """A score's column and the variant of the probe that it comes from; empty for the run's own."""
+    column, _, variant = score.partition("@")
+    return column, variant

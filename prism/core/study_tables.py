@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from prism.core.concentration import EPSILON
+from prism.core.epsilon import EPSILON
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,17 @@ import numpy as np
 from prism.core.csv_files import Table, read_table, write_table
 from prism.core.detours import DETOUR, read_detours
 from prism.core.errors import BadInput
-from prism.core.methods import column_and_variant
 from prism.core.progress import say
-from prism.core.splits import DRAWN, RANDOM_IN_LENGTH, RL, SFT, Split, split_by_label, split_by_quantile
+from prism.core.splits import (
+    DRAWN,
+    RANDOM_IN_LENGTH,
+    RL,
+    SFT,
+    Split,
+    column_and_variant,
+    split_by_label,
+    split_by_quantile,
+)
 from prism.core.trajectories import read_trajectories
 
 _RANDOM_SCORE = re.compile(rf"({'|'.join(DRAWN)})-seed(\d+)")

@@ -42,6 +42,8 @@ RECIPES = {
     ("prompt-lengths", "recipe"): "prism.core.prompts:PromptFormat",
     ("measure-memory", "recipe"): "prism.stages.memory:ProbeRecipe",
     ("score", "recipe"): "prism.stages.scores:ScoresRecipe",
+    ("consensus", "recipe"): "prism.stages.scores:ScoresRecipe",
+    ("compare-probes", "recipe"): "prism.stages.scores:ScoresRecipe",
     ("cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",

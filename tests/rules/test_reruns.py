@@ -185,7 +185,7 @@ SOURCES = {
         "consensus": 1, "figure_consensus": 1, "study_sensitivity": 1, "compare_probes": 1,
     },
     ("prism/core/splits.py",): SPLIT_METHODS | STUDIES | {
-        "sensitivity": 1, "compare_probes": 1, "consensus": 1, "figure_consensus": 1,
+        "sensitivity": 1, "compare_probes": 1, "figure_consensus": 1,
     },
     # heavy stages, what they rest on, and how every stage reads and writes
     (
