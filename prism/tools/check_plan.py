@@ -52,7 +52,7 @@ RECIPES = {
     ("figure", "settings"): "prism.core.figures:FigureSettings",
 }
 # JSON that is written down as it is
-RECORDED = {("crate", "config"), ("probe", "chat_template_kwargs")}
+RECORDED = {("crate", "config"), ("index-page", "shown"), ("probe", "chat_template_kwargs")}
 
 
 @dataclass(frozen=True)

@@ -189,7 +189,9 @@ def test_a_key_that_prism_does_not_know_fails(one_of_each):
             continue
         key = next(iter(json.loads(text)), "")
         misspelt = text.replace(f'"{key}":', f'"{key}x":', 1) if key else '{"x":1}'
-        arguments = [misspelt if word == text else word for word in one_of_each[name].arguments]
+        arguments = [
+            word.removesuffix(text) + misspelt if word.endswith(text) else word for word in one_of_each[name].arguments
+        ]
         with pytest.raises(BadInput, match=rf"{name} --{option}.*unknown key '{key}x'"):
             check_commands([Command(name, tuple(arguments))])
 
