@@ -54,7 +54,7 @@ def pack_records(results: Path, out: Path) -> None:
                 _copy(path, temporary / run.relative(path))
     files = sorted(path for folder in ("records", "expected") for path in (out / folder).rglob("*") if path.is_file())
     manifest = {path.relative_to(out).as_posix(): sha256_file(path) for path in files}
-    write_json(out / MANIFEST, {"made_from": run.root.as_posix(), "sha256": manifest, "data": data_hashes(run)})
+    write_json(out / MANIFEST, {"sha256": manifest, "data": data_hashes(run)})
     size = sum(path.stat().st_size for path in files)
     say(f"records: {len(files)} files, {size / 1e6:.1f} MB")
 
