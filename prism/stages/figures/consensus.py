@@ -25,6 +25,7 @@ from prism.stages.figures.style import (
     VERMILION,
     FigureFiles,
     finish,
+    legend_above,
     new_figure,
 )
 
@@ -55,8 +56,7 @@ def draw(consensus: Sequence[Path], out: FigureFiles) -> None:
     for row in axes:
         row[1].set_xlim(min(bounds), max(bounds))
     axes[-1, 1].set_xlabel("in all three halves, percent of a half")
-    handles, labels = axes[0, 1].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    legend_above(figure, axes[0, 1], "right")
     finish(figure, [NOTE], out)
 
 

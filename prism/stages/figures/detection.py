@@ -5,24 +5,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from prism.stages.figures.style import (
-    BLUE,
     GREY,
     METRIC_NAMES,
     PAGE,
-    VERMILION,
     FigureFiles,
-    draw_intervals,
+    draw_measures,
     finish,
+    legend_above,
     new_figure,
     read_rows,
     rows_axis,
 )
 
 SCORE_INCHES, PANEL_INCHES = 0.17, 0.5
-MEASURES = {"auc": ("all pairs", BLUE, "o", -0.15), "auc_in_length": ("pairs of equal length", VERMILION, "D", 0.15)}
+MEASURES = {"auc": "all pairs", "auc_in_length": "pairs of equal length"}
 NOTE = (
     "Probability that a detour has the higher score of a detour and another trajectory, 95% bootstrap over "
     "trajectories. 0.5: the score does not tell them apart."
@@ -45,13 +42,8 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
     figure, axes = new_figure(PAGE, 0.3 + height, 1, len(places), sharex=True, sharey=True)
     for place, ((benchmark, backbone), block) in zip(axes[0], places, strict=True):
         place.axvline(0.5, color=GREY, linewidth=0.6)
-        for measure, (label, colour, marker, shift) in MEASURES.items():
-            found = block[block["measure"] == measure].set_index("score")
-            shown = [name for name in scores if name in found.index]
-            heights = np.array([scores.index(name) for name in shown]) + shift
-            draw_intervals(place, found.loc[shown], heights, label=label, color=colour, marker=marker)
+        draw_measures(place, block, "score", scores, MEASURES)
         rows_axis(place, [METRIC_NAMES.get(name, name.replace("_", " ")) for name in scores])
         place.set(xlim=(-0.03, 1.03), xlabel="area under the curve", title=f"{benchmark}, {backbone}")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    legend_above(figure, axes[0, 0])
     finish(figure, [NOTE], out)

@@ -17,6 +17,7 @@ from prism.stages.figures.style import (
     FigureFiles,
     draw_intervals,
     finish,
+    legend_above,
     new_figure,
     read_rows,
     rows_axis,
@@ -55,8 +56,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
         row[0].set_ylabel(f"{benchmark}\n{backbone}")
     for place, (behaviour, unit) in zip(axes[0], UNITS.items(), strict=True):
         place.set_title(f"{behaviour}\n{unit}")
-    handles, labels = next(place for place in axes.flat if place.has_data()).get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    legend_above(figure, next(place for place in axes.flat if place.has_data()), "right")
     finish(figure, [NOTE], out)
 
 

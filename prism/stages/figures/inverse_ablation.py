@@ -16,6 +16,7 @@ from prism.stages.figures.style import (
     ORANGE,
     FigureFiles,
     finish,
+    legend_above,
     new_figure,
     panel_title,
     percent_axis,
@@ -52,8 +53,7 @@ def draw(evaluations: Sequence[Path], backbones: Sequence[str], pairs: Pairs, re
             percent_axis(panel, f"{backbone}\npercent" if panel is row[0] else "")
     for panel, title in zip(axes[0], MEASURES.values(), strict=True):
         panel_title(panel, title)
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=3, columnspacing=1.0, handlelength=1.6)
+    legend_above(figure, axes[0, 0], ncols=3, columnspacing=1.0, handlelength=1.6)
     notes = [
         "PRISM: SFT on the low-conflict half, RL on the high-conflict half; inverse: the halves swapped. "
         f"{INTERVAL_NOTE} Grey band: that of {reference}. {found.size(backbones[0], reference)}"

@@ -12,6 +12,7 @@ from prism.stages.figures.style import (
     VERMILION,
     FigureFiles,
     finish,
+    legend_above,
     new_figure,
     panel_title,
     percent_axis,
@@ -54,7 +55,6 @@ def draw(evaluations: Sequence[Path], backbones: Sequence[str], shares: Mapping[
     panel.set_xticks([share for share, _ in points])
     panel.set_xlim(0, 100)
     panel.set_xlabel("share of the corpus that goes to RL, %")
-    handles, labels = panel.get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=2)
+    legend_above(figure, panel, ncols=2)
     notes = [f"{INTERVAL_NOTE} {found.size(backbone, points[0][1])}"]
     finish(figure, notes, out)

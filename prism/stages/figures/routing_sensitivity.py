@@ -18,6 +18,7 @@ from prism.stages.figures.style import (
     FigureFiles,
     draw_intervals,
     finish,
+    legend_above,
     new_figure,
     panel_title,
     read_rows,
@@ -53,8 +54,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
         _draw_panel(place, block)
         panel_title(place, benchmark)
     axes[-1, 0].set_xlabel("trajectories that change sides, %")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper right", ncols=len(labels))
+    legend_above(figure, axes[0, 0], "right")
     finish(figure, [NOTE], out)
 
 

@@ -5,26 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 
 from prism.stages.figures.style import (
-    BLUE,
     GREY,
     METRIC_NAMES,
     PAGE,
-    VERMILION,
     FigureFiles,
-    draw_intervals,
+    draw_measures,
     finish,
+    legend_above,
     new_figure,
     read_rows,
     rows_axis,
 )
 
 FACTOR_INCHES, PANEL_INCHES = 0.19, 0.62
-MEASURES = {"spearman": ("plain", BLUE, "o", -0.15), "partial": ("given the other factors", VERMILION, "D", 0.15)}
+MEASURES = {"spearman": "plain", "partial": "given the other factors"}
 NOTE = (
     "Spearman's rank correlation of a score (columns) with what else is known of a trajectory, 95% bootstrap over "
     "trajectories. In the titles: percent of the variance of the score's ranks that lies between task types, less what "
@@ -58,8 +56,7 @@ def draw(tables: Sequence[Path], out: FigureFiles) -> None:
         row[0].set_ylabel(f"{benchmark}\n{backbone}")
     for place in axes[-1]:
         place.set_xlabel("rank correlation")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    legend_above(figure, axes[0, 0])
     finish(figure, [NOTE], out)
 
 
@@ -67,9 +64,7 @@ def _draw_panel(axes: Axes, rows: pd.DataFrame) -> None:
     """One score on one corpus: factors from top to bottom."""
     factors = list(dict.fromkeys(rows[rows["measure"].isin(MEASURES)]["factor"]))
     axes.axvline(0, color=GREY, linewidth=0.6)
-    for measure, (label, colour, marker, shift) in MEASURES.items():
-        found = rows[rows["measure"] == measure].set_index("factor").loc[factors]
-        draw_intervals(axes, found, np.arange(len(factors)) + shift, label=label, color=colour, marker=marker)
+    draw_measures(axes, rows, "factor", factors, MEASURES)
     rows_axis(axes, factors)
     axes.set_xlim(-1.05, 1.05)
 

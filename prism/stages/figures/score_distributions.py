@@ -11,7 +11,17 @@ from matplotlib.axes import Axes
 
 from prism.core.errors import BadInput
 from prism.stages.figures.scores_file import METRICS, read_scores
-from prism.stages.figures.style import BLACK, METRIC_NAMES, ORANGE, PAGE, SKY, FigureFiles, finish, new_figure
+from prism.stages.figures.style import (
+    BLACK,
+    METRIC_NAMES,
+    ORANGE,
+    PAGE,
+    SKY,
+    FigureFiles,
+    finish,
+    legend_above,
+    new_figure,
+)
 
 BINS = 30
 ROW_INCHES = 1.35
@@ -35,8 +45,7 @@ def draw(scores: Sequence[Path], backbones: Sequence[str], out: FigureFiles) -> 
             _draw_histogram(axes[row, column], table[metric])
             axes[-1, column].set_xlabel(METRIC_NAMES[metric])
         axes[row, 0].set_ylabel(f"{name}\ntrajectories")
-    handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside upper center", ncols=len(labels))
+    legend_above(figure, axes[0, 0])
     notes = [
         f"{BINS} equal bins over each metric's range. The line is the median: trajectories at or below it go to SFT, "
         "those above it to RL (eq. 2-3)."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,8 @@ BLACK, ORANGE, SKY, GREEN, YELLOW, BLUE, VERMILION, PURPLE = (
 SERIES = (BLUE, VERMILION, GREEN, ORANGE, PURPLE, SKY, BLACK)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 GREY = "0.35"
+# colour, mark and shift from the row's middle, of two measures of one thing
+TWO_MEASURES = ((BLUE, "o", -0.15), (VERMILION, "D", 0.15))
 METRIC_NAMES = {"gini": "Gini", "kurtosis": "Kurtosis", "cv": "CV", "l2": "L2 norm"}
 
 NOTE_SIZE, LABEL_SIZE, TEXT_SIZE = 5.5, 6.5, 7
@@ -144,6 +146,21 @@ def draw_intervals(axes: Axes, rows: pd.DataFrame, places: np.ndarray, **style: 
     axes.errorbar(values, places, xerr=np.maximum(errors, 0), linestyle="", elinewidth=0.9, **style)
 
 
+def draw_measures(axes: Axes, rows: pd.DataFrame, kind: str, names: Sequence[str], labels: Mapping[str, str]) -> None:
+    """Two measures of each of the named things, from top to bottom; one that was not measured is left out.
+
+    Args:
+        rows: columns ``measure``, those of `draw_intervals`, and the name of the thing.
+        kind: the column of the name.
+        labels: what the legend calls each measure.
+    """
+    for (measure, label), (colour, marker, shift) in zip(labels.items(), TWO_MEASURES, strict=True):
+        found = rows[rows["measure"] == measure].set_index(kind)
+        shown = [name for name in names if name in found.index]
+        places = np.array([names.index(name) for name in shown]) + shift
+        draw_intervals(axes, found.loc[shown], places, label=label, color=colour, marker=marker)
+
+
 def panel_title(axes: Axes, text: str) -> None:
     """A bold title over the left edge."""
     axes.set_title(text, loc="left", fontweight="bold", fontsize=TEXT_SIZE)
@@ -155,6 +172,12 @@ def rows_axis(axes: Axes, names: Sequence[str], **text: Any) -> None:
     axes.set_ylim(len(names) - 0.5, -0.5)
     axes.grid(axis="x", color="0.92", linewidth=0.5)
     axes.set_axisbelow(True)
+
+
+def legend_above(figure: Figure, axes: Axes, side: str = "center", **style: Any) -> None:
+    """What the marks of one panel mean, over all panels, in one line unless ``ncols`` says otherwise."""
+    handles, labels = axes.get_legend_handles_labels()
+    figure.legend(handles, labels, loc=f"outside upper {side}", **{"ncols": len(labels), **style})
 
 
 def percent_axis(axes: Axes, label: str) -> None:
