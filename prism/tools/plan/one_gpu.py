@@ -116,7 +116,8 @@ class OneGpuModel:
         vLLM takes what it finds in evaluations and pass rates.
         """
         shape = self.shape(job)
-        made = {"probe": (ProbeRecipe, probe_memory), "sft": (SftRecipe, sft_memory), "rl": (RlRecipe, rl_memory)}
+        probe = (ProbeRecipe, probe_memory)
+        made = {"probe": probe, "probe_variant": probe, "sft": (SftRecipe, sft_memory), "rl": (RlRecipe, rl_memory)}
         if job.rule not in made or shape is None:
             return {}
         kind, needed = made[job.rule]

@@ -21,7 +21,7 @@ from prism.tools.snakemake_plan import BASE_CONFIG, ONE_GPU, Job, Settings, ance
 
 ASSUMPTIONS = Path("resources/plan/assumptions.yaml")
 CLUSTER_SIZES = (1, 2, 4)
-STAGE_ORDER = ("probe", "pass_rates", "sft", "rl", "evaluate")
+STAGE_ORDER = ("probe", "probe_variant", "pass_rates", "sft", "rl", "evaluate")
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import json
+import shlex
+from dataclasses import asdict, replace
 
 import pytest
 import yaml
@@ -118,6 +120,16 @@ def test_the_anchor_gives_itself_back(assumptions):
     hours = model.hours(job("evaluate", panel="seen"), model.cards[anchor["card"]])
     expected = anchor["cards"] * anchor["seconds"]["sampling"] * size / 3600
     assert hours == pytest.approx(expected + assumptions["model"]["start_hours"]["evaluate"])
+
+
+def test_a_variant_of_the_probe_needs_the_probes_memory(assumptions, recipes, shapes):
+    """It is no stage of vLLM's, which takes what there is."""
+    probe = recipes.probe("alfworld")
+    command = f"prism probe --recipe {shlex.quote(json.dumps(asdict(probe)))}"
+    jobs = [job(rule, command, shards="8") for rule in ("probe", "probe_variant")]
+    lines = list(card_lines(jobs, OneGpuModel(assumptions, PANELS)))
+    needs = {line.stage: line.gb for line in lines}
+    assert needs["probe_variant"] == needs["probe"] == sum(probe_memory(shapes["Qwen3-1.7B"], probe).values())
 
 
 def test_cards_differ_by_arithmetic_and_by_memory(assumptions):
