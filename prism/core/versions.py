@@ -13,7 +13,7 @@ STAGE_VERSIONS = {
     "games": 1,
     "trajectories": 2,
     "backbone": 2,
-    "probe": 2,
+    "probe": 3,
     "sft": 2,
     "rl": 4,
     "evaluate": 3,

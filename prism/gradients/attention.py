@@ -1,4 +1,4 @@
-"""Block-causal attention: every row of a pack attends to itself alone.
+"""Block-causal attention: every row of a pack attends to itself alone, and to the beginning that it shares.
 
 On GPUs in half precision all rows go through one launch of FlashAttention (`varlen_attention`), with torch's own
 kernels, so that nothing has to be compiled against torch; elsewhere row by row.
@@ -35,6 +35,7 @@ def block_causal_attention(
     sliding_window: int | None = None,
     row_ends: Sequence[int] = (),
     row_queries: Sequence[torch.Tensor] = (),
+    row_beginnings: Sequence[int | None] = (),
     **options: Any,
 ) -> tuple[torch.Tensor, None]:
     """Attention function in the interface of transformers.
@@ -44,6 +45,8 @@ def block_causal_attention(
         row_ends: cumulative row boundaries, starting with 0.
         row_queries: for each row, the positions whose output is needed where `module.only_row_queries` is set; the
             output of the others is zero there.
+        row_beginnings: for each row, the number of an earlier one whose tokens come before its own; not in half
+            precision on a GPU.
 
     Returns:
         (1, T, heads, d), and no attention weights.
@@ -58,14 +61,26 @@ def block_causal_attention(
     lengths = [end - start for start, end in pairwise(row_ends)]
     # split, not slices: the backward of a slice fills a whole pack with zeros, once a row
     rows = list(zip(*(tensor.split(lengths, dim=2) for tensor in (query, key, value)), strict=True))
-    if getattr(module, "only_row_queries", False):
-        outputs = [
-            _some_queries(*row, positions, scaling, sliding_window)
-            for row, positions in zip(rows, row_queries, strict=True)
-        ]
-    else:
-        outputs = [_whole_row(*row, scaling, sliding_window) for row in rows]
+    outputs = []
+    for number, row in enumerate(rows):
+        beginning = row_beginnings[number] if row_beginnings else None
+        whole, before = (row, 0) if beginning is None else _behind(rows[beginning], row)
+        if not getattr(module, "only_row_queries", False):
+            output = _whole_row(*whole, scaling, sliding_window)
+        elif len(row_queries[number]):
+            output = _some_queries(*whole, row_queries[number] + before, scaling, sliding_window)
+        else:
+            output = torch.zeros_like(whole[0])
+        outputs.append(output[:, :, before:])
     return torch.cat(outputs, dim=2).transpose(1, 2), None
+
+
+def _behind(beginning: Sequence[torch.Tensor], row: Sequence[torch.Tensor]) -> tuple[list[torch.Tensor], int]:
+    """A row with the beginning that it shares in front, as query, key and value, and how many tokens that is."""
+    query, *seen = beginning
+    # what the beginning itself sees was computed with it: here its queries only fill their places
+    whole = [torch.cat(pair, dim=2) for pair in zip((query.detach(), *seen), row, strict=True)]
+    return whole, query.shape[2]
 
 
 def _whole_row(

@@ -6,7 +6,7 @@ autograd keeps for each token, and the plan is the fastest one whose largest pas
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -51,6 +51,7 @@ class MemoryPlan:
         streaming: layers lie in memory only while they run.
         tokens_per_pass: a longer trajectory of several rows is probed in parts of its rows whose weight gradients are
             summed; 0 for whole trajectories.
+        tokens_kept: with gradient checkpointing, tokens whose activations are kept all the same (`checkpoint_layers`).
         settled: nothing is left to plan. Otherwise checkpointing and streaming are wanted where they are true, and the
             tokens of a pack unless 0.
     """
@@ -59,13 +60,15 @@ class MemoryPlan:
     gradient_checkpointing: bool = False
     streaming: bool = False
     tokens_per_pass: int = 0
+    tokens_kept: int = 0
     settled: bool = True
 
     @classmethod
     def recorded(cls, facts: Mapping[str, str]) -> MemoryPlan:
         """The plan that a probe's metadata holds."""
         flags = (facts.get(name) == "true" for name in ("gradient_checkpointing", "streaming"))
-        return cls(int(facts["tokens_per_pack"]), *flags, int(facts.get("tokens_per_pass", 0)))
+        numbers = (int(facts.get(name, 0)) for name in ("tokens_per_pass", "tokens_kept"))
+        return cls(int(facts["tokens_per_pack"]), *flags, *numbers)
 
     def if_it_is(self, wanted: MemoryPlan) -> MemoryPlan:
         """This plan where it is one that `wanted` could have led to, else `wanted`."""
@@ -86,6 +89,8 @@ class MemoryPlan:
             facts["streaming"] = "true"
         if self.tokens_per_pass:
             facts["tokens_per_pass"] = str(self.tokens_per_pass)
+        if self.tokens_kept:
+            facts["tokens_kept"] = str(self.tokens_kept)
         return facts
 
 
@@ -248,7 +253,23 @@ def in_words(plan: MemoryPlan, need: Need, room: int) -> str:
     )
 
 
-def checkpoint_layers(model: nn.Module) -> None:
-    """Recompute each decoder layer in the backward pass: less memory, a third more time."""
-    for layer in decoder_layers(model):
-        layer.forward = partial(checkpoint, layer.forward, use_reentrant=False, preserve_rng_state=False)
+def checkpoint_layers(model: nn.Module, tokens_kept: int = 0) -> None:
+    """Recompute decoder layers in the backward pass: less memory, a third more time.
+
+    Args:
+        tokens_kept: the last layers of a pass are not recomputed, as many as keep no more than all layers do of so
+            many tokens.
+    """
+    layers = decoder_layers(model)
+    for number, layer in enumerate(layers):
+        # this layer and all behind it, in tokens
+        room = tokens_kept * len(layers) // (len(layers) - number)
+        layer.forward = partial(_recomputed_beyond, room, layer.forward)
+
+
+def _recomputed_beyond(room: int, forward: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+    """A layer's forward pass, which keeps what it computes of no more than so many tokens."""
+    hidden: torch.Tensor = arguments[0] if arguments else options["hidden_states"]
+    if hidden.shape[:-1].numel() <= room:
+        return forward(*arguments, **options)
+    return checkpoint(forward, *arguments, use_reentrant=False, preserve_rng_state=False, **options)

@@ -134,12 +134,15 @@ class GradientProber:
 
     def probe_pack(self, samples: Sequence[Sample]) -> list[ProbedSample]:
         """Probe some trajectories in one forward and one backward pass."""
-        pack = build_pack(samples, self.device)
-        losses = self._backward(pack)
+        losses = self._backward(self._pack(samples))
         return [
             checked(ProbedSample(sample, loss, norms))
             for sample, loss, norms in zip(samples, losses, self._collector.norms.tolist(), strict=True)
         ]
+
+    def _pack(self, samples: Sequence[Sample], denominators: Sequence[int] | None = None) -> Pack:
+        # on a GPU one launch of attention takes all rows, each as a whole
+        return build_pack(samples, self.device, denominators, share_beginnings=self.device.type == "cpu")
 
     def _probe_in_parts(self, sample: Sample) -> ProbedSample:
         """Probe one trajectory that does not fit at once, in ever smaller parts of its rows."""
@@ -168,7 +171,7 @@ class GradientProber:
             rows = [Sample(sample.id, (row,)) for row in sample.rows if useful_length(row)]
             for group in plan_packs(rows, tokens):
                 part = Sample(sample.id, tuple(one.rows[0] for one in group))
-                loss += self._backward(build_pack([part], self.device, [sample.response_tokens]))[0]
+                loss += self._backward(self._pack([part], [sample.response_tokens]))[0]
             sums = self._collector.gradient_sums
             return checked(ProbedSample(sample, loss, [float(frobenius(sums[index])) for index in range(len(sums))]))
         finally:
@@ -186,6 +189,7 @@ class GradientProber:
                 "use_cache": False,
                 "row_ends": pack.row_ends,
                 "row_queries": pack.row_predictors,
+                "row_beginnings": pack.row_beginnings,
             },
         )
         if any(visits != 1 for visits in self._collector.visits):

@@ -41,5 +41,18 @@ class ProbeRecipe:
     gradient_checkpointing: bool = setting(
         "recompute each layer in the backward pass: less memory, a third more time", False, machine=True
     )
+    tokens_kept: int = setting(
+        "with gradient checkpointing: what layers keep of so many tokens is not recomputed; a longer pass recomputes "
+        "as many of its layers as it must",
+        0,
+        at_least=0,
+        machine=True,
+    )
+    tokens_per_pass: int = setting(
+        "a longer trajectory of several rows is probed in parts, whose gradients are summed; 0: whole",
+        0,
+        at_least=0,
+        machine=True,
+    )
     chat: ClassVar[ChatForm] = ChatForm()
     matrices: ClassVar[str] = "auto"

@@ -104,7 +104,7 @@ def set_up(place: ModelPlace, samples: Sequence[Sample], memory: MemoryPlan) -> 
     if not memory.settled:
         need, memory = _planned(prober, samples, memory, sum(counts), place.processes)
     if memory.gradient_checkpointing or memory.streaming:
-        checkpoint_layers(network)
+        checkpoint_layers(network, memory.tokens_kept)
     prober.tokens_per_pass = memory.tokens_per_pass
     work = Work.of(network, counts, gram=isinstance(prober, GradientProber))
     ready = Ready(prober, memory, counts, rule_of(projections), work)

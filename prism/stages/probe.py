@@ -174,7 +174,12 @@ def _memory(recipe: ProbeRecipe, options: ProbeOptions, left: Path) -> MemoryPla
         return MemoryPlan.recorded(plan)
     wanted = options.memory
     if wanted is None:
-        return MemoryPlan(recipe.tokens_per_pack, recipe.gradient_checkpointing)
+        return MemoryPlan(
+            recipe.tokens_per_pack,
+            recipe.gradient_checkpointing,
+            tokens_per_pass=recipe.tokens_per_pass,
+            tokens_kept=recipe.tokens_kept,
+        )
     # what an interrupted run left goes on as it began, whatever is free now; a team starts with no other left
     began = journal_fingerprint(left) if options.resume or options.team else {}
     return MemoryPlan.recorded(began).if_it_is(wanted) if "tokens_per_pack" in began else wanted

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
 
+import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
@@ -55,6 +58,31 @@ def random_samples(count: int, rows: Sequence[int] = (1,), longest: int = 60, se
         )
         for index in range(count)
     ]
+
+
+def beginning_alike(sample: Sample, tokens: int, seed: int = 0) -> Sample:
+    """A sample whose rows all have the same tokens, none with loss, in front of their own."""
+    generator = random.Random(seed)
+    beginning = [generator.randrange(VOCABULARY) for _ in range(tokens)]
+    rows = (Row([*beginning, *row.input_ids], [0] * tokens + list(row.response_mask)) for row in sample.rows)
+    return replace(sample, rows=tuple(rows))
+
+
+def compute_in_float64(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Keep models of float64 in it: their norms, rotations and logits are float32 otherwise, also of gradients.
+
+    What a row gets alone and what it gets beside others is rounded alike only without a shared beginning.
+    """
+    to = torch.Tensor.to
+
+    def widened(tensor: torch.Tensor, *arguments: Any, **options: Any) -> torch.Tensor:
+        wanted = {torch.float32: torch.float64} if tensor.dtype == torch.float64 else {}
+        arguments = tuple(wanted.get(one, one) if isinstance(one, torch.dtype) else one for one in arguments)
+        options = {name: wanted.get(one, one) if name == "dtype" else one for name, one in options.items()}
+        return to(tensor, *arguments, **options)
+
+    monkeypatch.setattr(torch.Tensor, "to", widened)
+    monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
 
 
 def reference_norms(model: nn.Module, sample: Sample) -> tuple[list[float], float]:

@@ -209,7 +209,9 @@ SETTINGS = {
 # How the machine is used: (the command that gets it, values). All of them at once rerun nothing, and reach the jobs
 # that run anyway.
 MACHINE = {
-    "probe": ("probe", {"tokens_per_pack": 2048, "gradient_checkpointing": True}),
+    "probe": ("probe", {
+        "tokens_per_pack": 2048, "gradient_checkpointing": True, "tokens_kept": 512, "tokens_per_pass": 1024,
+    }),
     "sft": ("sft", {
         "gradient_checkpointing": True, "logging_steps": 7, "save_strategy": "steps", "save_steps": 11,
         "save_total_limit": 5, "report_to": ["tensorboard"], "threads": 2,

@@ -8,7 +8,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from families import FAMILIES, tiny_config, tiny_model
-from probe_models import random_samples
+from probe_models import beginning_alike, compute_in_float64, random_samples
 from torch import nn
 from transformers import AutoModelForCausalLM
 from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
@@ -22,7 +22,7 @@ from prism.gradients.row_by_row import RowByRowProber
 
 TOLERANCE = 1e-10
 SAMPLES = random_samples(1, rows=(1,), longest=30, seed=1) + [
-    copy.copy(one) for one in random_samples(2, rows=(2,), longest=24, seed=2)[1:]
+    beginning_alike(one, 16) for one in random_samples(2, rows=(2,), longest=24, seed=2)[1:]
 ]
 # these compute norms, scans or logits in float32 whatever the model's type; in this test that is float64 too
 FLOAT32_INSIDE = {"falcon_mamba", "gemma4_text", "mamba", "mamba2", "nemotron_h", "xlstm"}
@@ -87,6 +87,8 @@ def test_norms_equal_per_sample_gradients(family, monkeypatch):
         pytest.skip(SKIPPED[family])
     if family in FLOAT32_INSIDE:
         monkeypatch.setattr(torch.Tensor, "float", torch.Tensor.double)
+    if family in PACKED:
+        compute_in_float64(monkeypatch)
     model = tiny_model(family)
     projections = find_projections(model)
     found = reference(model, SAMPLES)

@@ -15,7 +15,7 @@ from probe_models import random_model, random_row, random_samples, reference_nor
 from prism.core.errors import BadInput
 from prism.gradients import memory_plan
 from prism.gradients import prober as in_packs
-from prism.gradients.memory_plan import MemoryPlan, Need, measure_need, must_stream, plan_memory
+from prism.gradients.memory_plan import MemoryPlan, Need, checkpoint_layers, measure_need, must_stream, plan_memory
 from prism.gradients.packs import Sample, plan_packs
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections
@@ -67,8 +67,20 @@ def test_what_does_not_fit_is_refused_with_what_it_needs():
 
 def test_a_plan_is_recorded_and_a_usual_one_as_ever():
     assert MemoryPlan(4096).facts() == {"tokens_per_pack": "4096", "gradient_checkpointing": "false"}
-    for plan in (MemoryPlan(4096), MemoryPlan(512, True, True, 700)):
+    for plan in (MemoryPlan(4096), MemoryPlan(512, True, True, 700), MemoryPlan(512, True, tokens_kept=300)):
         assert MemoryPlan.recorded(plan.facts()) == plan
+
+
+@pytest.mark.parametrize(("tokens", "recomputed"), [(30, []), (31, [0]), (60, [0, 1]), (90, [0, 1]), (91, [0, 1, 2])])
+def test_only_layers_beyond_the_tokens_kept_are_recomputed(tokens, recomputed):
+    """Three layers keep what 30 tokens take: all of 30 tokens, two of up to 45, the last one of up to 90."""
+    model = random_model("llama")
+    runs = [0] * 3
+    for number, layer in enumerate(model.model.layers):
+        layer.mlp.register_forward_pre_hook(lambda *_, number=number: runs.__setitem__(number, runs[number] + 1))
+    checkpoint_layers(model, tokens_kept=30)
+    model(torch.zeros(1, tokens, dtype=torch.long), use_cache=False).logits.sum().backward()
+    assert [number for number, times in enumerate(runs) if times == 2] == recomputed
 
 
 def test_weights_that_leave_no_room_are_streamed(monkeypatch):

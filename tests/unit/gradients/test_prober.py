@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from probe_models import random_model, random_row, random_samples, reference_norms
+from probe_models import beginning_alike, compute_in_float64, random_model, random_row, random_samples, reference_norms
 
 from prism.core.errors import NotFinite, PrismError
 from prism.core.prompts import Row
 from prism.gradients import attention, loss
 from prism.gradients.norm_files import MODULES
 from prism.gradients.norms import direct_norm, frobenius, gram_blocks, gram_is_cheaper, gram_norm, product
-from prism.gradients.packs import Sample, build_pack, plan_packs, useful_length
+from prism.gradients.packs import Sample, build_pack, plan_packs, shared_beginning, useful_length
 from prism.gradients.prober import GradientProber
 from prism.gradients.projections import find_projections
 from prism.gradients.rms_norm import FrozenRMSNorm, replace_rms_norms
@@ -133,6 +134,80 @@ def test_the_model_computes_the_same_logits_after_instrumentation():
         logits_to_keep=pack.predictors,
     ).logits[0, : len(pack.row_predictors[0])]
     torch.testing.assert_close(logits, expected)
+
+
+# --------------------------------------------------------------------------------------------- shared beginnings
+
+ALIKE = [
+    replace(beginning_alike(sample, 20, seed), id=f"alike-{seed}")
+    for seed, sample in enumerate(random_samples(3, rows=(3,)))
+]
+
+
+@pytest.mark.parametrize(
+    ("family", "settings"),
+    [("qwen3", {}), ("qwen3", {"hidden_size": 8, "intermediate_size": 12}), ("mistral", {"sliding_window": 8})],
+)
+@pytest.mark.parametrize("checkpointing", [False, True])
+def test_a_beginning_that_rows_share_is_computed_once_and_counted_for_each(
+    monkeypatch, family, settings, checkpointing
+):
+    compute_in_float64(monkeypatch)
+    model = random_model(family, **(SMALL | settings))
+    assert_equal_to_reference(model, [*ALIKE, *SAMPLES], probe_all(model, [*ALIKE, *SAMPLES], 300, checkpointing))
+
+
+def test_long_rows_behind_a_shared_beginning_are_exact(monkeypatch):
+    compute_in_float64(monkeypatch)
+    monkeypatch.setattr(attention, "MASK_ENTRIES", 8 * 8 * 3)
+    for settings in ({}, {"sliding_window": 8}):
+        model = random_model("mistral", **(SMALL | settings))
+        assert_equal_to_reference(model, ALIKE, probe_all(model, ALIKE, 300))
+
+
+def test_a_trajectory_in_parts_shares_beginnings_within_each(monkeypatch):
+    compute_in_float64(monkeypatch)
+    model = random_model("qwen3", **SMALL)
+    prober = GradientProber(copy.deepcopy(model))
+    prober.tokens_per_pass = 140
+    sizes = []
+    begin = prober._collector.begin
+    monkeypatch.setattr(
+        prober._collector, "begin", lambda pack: (sizes.append(pack.input_ids.shape[1]), begin(pack))[1]
+    )
+    (sample,) = (beginning_alike(one, 20) for one in random_samples(1, rows=(5,)))
+    ((probed,),) = prober.probe([[sample]])
+    assert_equal_to_reference(model, [sample], {sample.id: probed})
+    assert len(sizes) > 1
+    assert sum(sizes) < sample.tokens
+
+
+@pytest.mark.parametrize(
+    ("rows", "shared"),
+    [
+        (((0, 30), (0, 30)), 24),  # all that comes before the first predictor
+        (((0, 30), (17, 30)), 17),
+        (((0, 30), (15, 30)), 0),  # too short
+        (((0, 30), (20, 30), (18, 40)), 18),
+        (((0, 30),), 0),
+        (((0, 30), (0, 22)), 16),  # the other row's first answer comes earlier
+    ],
+)
+def test_what_rows_share(rows, shared):
+    """Rows of tokens 0, 1, 2, ..., from some place on plus 50; the last five are the answer."""
+    made = [
+        Row(
+            [token if token < change or not change else token + 50 for token in range(length)],
+            [0] * (length - 5) + [1] * 5,
+        )
+        for change, length in rows
+    ]
+    assert shared_beginning(made) == shared
+    pack = build_pack([Sample("x", tuple(made))], torch.device("cpu"), share_beginnings=True)
+    assert pack.input_ids.shape[1] == sum(map(useful_length, made)) - (len(made) - 1) * shared
+    assert pack.position_ids[0, pack.predictors].tolist() == [
+        place for row in made for place in range(len(row.input_ids) - 6, len(row.input_ids) - 1)
+    ]
 
 
 # ------------------------------------------------------------------------------------------------ accuracy traps

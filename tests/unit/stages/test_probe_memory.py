@@ -73,6 +73,17 @@ def test_streaming_gives_the_same_bytes_of_norms(model, corpus, tmp_path):
     assert open_norms(tmp_path / "1.parquet").facts["streaming"] == "true"
 
 
+def test_what_is_kept_changes_no_bit_and_parts_change_the_rounding_only(model, corpus, tmp_path):
+    kept = replace(RECIPE, gradient_checkpointing=True, tokens_kept=200)
+    parts = replace(kept, tokens_per_pass=200)
+    for number, recipe in enumerate((RECIPE, kept, parts)):
+        probe_shard(model, corpus, tmp_path / f"{number}.parquet", recipe)
+    assert norms(tmp_path / "0.parquet").tobytes() == norms(tmp_path / "1.parquet").tobytes()
+    np.testing.assert_allclose(norms(tmp_path / "2.parquet"), norms(tmp_path / "0.parquet"), rtol=1e-4)
+    facts = open_norms(tmp_path / "2.parquet").facts
+    assert (facts["tokens_kept"], facts["tokens_per_pass"]) == ("200", "200")
+
+
 def test_a_resumed_probe_goes_on_with_the_plan_it_began_with(model, corpus, tmp_path, monkeypatch, capsys):
     out, probe_pack, packs = tmp_path / "n.parquet", GradientProber.probe_pack, []
 
