@@ -66,7 +66,7 @@ laptop-llama: $(READY) ## tier 3: Table 1 with the second backbone
 	@$(LAPTOP) config/laptop-llama.yaml
 	@$(RUN) prism show results/laptop-llama/tables/table1.csv
 
-pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (up to an hour and a half)
+pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (up to two hours)
 	@# a job that wants both cores would wait, one of them idle, until no probe of half an hour runs
 	@$(SNAKEMAKE) --configfile config/pretrained.yaml --set-threads expert_trajectories=1 sft=1
 	@$(RUN) prism show results/pretrained/tables/routing_sensitivity.csv
