@@ -310,8 +310,9 @@ def main() -> None:
     parser.add_argument(
         "--bergson-python",
         type=Path,
-        help="interpreter of an environment with bergson, which wants other versions of torch and transformers than "
-        "prism: python -m venv FOLDER && FOLDER/bin/pip install bergson typer pandas",
+        help="interpreter of an environment with bergson; its requirements want other versions of torch and "
+        "transformers than prism, but it runs with prism's: in the environment of a second checkout, "
+        "pip install --no-deps bergson==2.5.1 simple-parsing ml-dtypes petname jaxtyping",
     )
     parser.add_argument("--out", type=Path, help="Markdown file to write; default: standard output")
     parser.add_argument("--child", help=argparse.SUPPRESS)
