@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -111,19 +111,8 @@ def probe_shard(
         "device": torch_device.type,
         "model": str(model),
         "model_sha256": model_sha256,
-        "data": source.path,
-        "data_sha256": source.sha256(),
-        **({"data_options": source.options} if source.options else {}),
-        **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
-        "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
-        "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
-        **ready.plan.facts(),
-        "shard": str(shard.number),
-        "shards": str(shard.count),
-        "parameter_counts": str(ready.parameter_counts),
-        **({"matrices": ready.rule} if ready.rule else {}),
-        **{f"version_{name}": version(name) for name in LIBRARIES},
-        "version_python": platform.python_version(),
+        **_facts_of_data(source, corpus, tokenizer, recipe, samples),
+        **_facts_of_probe(ready, shard),
     }
     known = Journal(journal_path, facts).read() if options.resume or team else {}
     journal = Journal(team.journal if team else journal_path, facts)
@@ -147,6 +136,35 @@ def probe_shard(
     if options.loop_path is not None:
         write_json(options.loop_path, {"loop_seconds": journal.loop_seconds()})
     journal.remove()
+    # of a team that was killed and whose work was taken over
+    remove_files(left_by_teams(Path(out_parquet)))
+
+
+def _facts_of_data(
+    source: DataSource, corpus: Corpus, tokenizer: Any, recipe: ProbeRecipe, samples: Sequence[Sample]
+) -> dict[str, str]:
+    """What the metadata say of the trajectories and their tokens."""
+    return {
+        "data": source.path,
+        "data_sha256": source.sha256(),
+        **({"data_options": source.options} if source.options else {}),
+        **corpus.prompt_facts(tokenizer, recipe.prompt, recipe.layout, recipe.loss_on),
+        "trajectories_truncated": str(sum(sample.truncated > 0 for sample in samples)),
+        "response_tokens_cut": str(sum(sample.response_tokens_cut for sample in samples)),
+    }
+
+
+def _facts_of_probe(ready: Ready, shard: Shard) -> dict[str, str]:
+    """What the metadata say of how the norms were computed, and by which versions."""
+    return {
+        **ready.plan.facts(),
+        "shard": str(shard.number),
+        "shards": str(shard.count),
+        "parameter_counts": str(ready.parameter_counts),
+        **({"matrices": ready.rule} if ready.rule else {}),
+        **{f"version_{name}": version(name) for name in LIBRARIES},
+        "version_python": platform.python_version(),
+    }
 
 
 def _within_positions(recipe: ProbeRecipe, folder: Path) -> ProbeRecipe:
