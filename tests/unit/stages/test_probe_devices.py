@@ -26,13 +26,14 @@ from prism.gradients.norm_files import merge_norms
 from prism.gradients.packs import Sample
 from prism.stages.probe_team import Team, left_by_teams, parse_devices
 
-CHATS = 400
+# enough of them that an interruption comes before the end, also on a machine with other work
+CHATS = 700
 WORDS = ("go", "to", "desk", "mug", "look")
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """A model, and chats of random lengths in packs of about two."""
+    """A model, and chats of random lengths mostly in packs of their own."""
     folder = tmp_path_factory.mktemp("devices")
     save_toy_model(folder / "tiny")
     draw = random.Random(0)
@@ -42,7 +43,7 @@ def folder(tmp_path_factory):
             {
                 "id": f"{number:03d}",
                 "messages": [
-                    {"role": role, "content": " ".join(draw.choices(WORDS, k=draw.randrange(5, 60)))}
+                    {"role": role, "content": " ".join(draw.choices(WORDS, k=draw.randrange(10, 80)))}
                     for role in ("user", "assistant")
                 ],
             }
@@ -70,7 +71,7 @@ def wait_for(condition, run):
     while not condition():
         assert run.poll() is None, run.stderr.read()
         assert time.monotonic() < deadline
-        time.sleep(0.02)
+        time.sleep(0.005)
 
 
 @pytest.fixture(scope="module")
