@@ -70,7 +70,7 @@ def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecip
         "halves": _markdown(_halves(frames["appendix_b"])),
         "consensus": _markdown(_consensus(read_frame(paths["consensus"])[1])),
         "memory": _markdown(_memory(frames["memory"])) if "memory" in frames else "",
-        "row": _row(frames["memory"]) if "memory" in frames else "",
+        "measured_row": _measured_row(frames["memory"]) if "memory" in frames else "",
         "claims": _markdown(_claims(outcomes)),
     }
     write_text(out, render_page("findings.md.jinja", page))
@@ -225,7 +225,7 @@ def _memory(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines, columns=["pass", "peak above the weights, MiB", "times forward"])
 
 
-def _row(table: pd.DataFrame) -> str:
+def _measured_row(table: pd.DataFrame) -> str:
     first = table.iloc[0]
     return f"{first['tokens']} tokens of {_title(first['benchmark'])}"
 

@@ -6,7 +6,16 @@ from collections.abc import Mapping
 from typing import Any
 
 from prism.gradients.recipe import ProbeRecipe
-from prism.rl.memory import GB, HALF, SINGLE, activations, adapter_parameters, all_parameters, update_memory
+from prism.rl.memory import (
+    GB,
+    HALF,
+    SINGLE,
+    activations,
+    adapter_parameters,
+    all_parameters,
+    parameters,
+    update_memory,
+)
 from prism.rl.recipe import RlRecipe
 from prism.stages.sft_recipe import SftRecipe
 
@@ -24,8 +33,15 @@ def probe_memory(model: Mapping[str, Any], recipe: ProbeRecipe) -> dict[str, flo
         model: the model's ``config.json``.
     """
     kept, recomputed = activations(model, recipe.tokens_per_pack)
+    # what every layer keeps of these tokens is what one layer computes again of as many
+    _, kept_beside = activations(model, recipe.tokens_kept)
+    kept += model["num_hidden_layers"] * kept_beside
     weights = WIDTHS[recipe.dtype] * all_parameters(model) / GB
-    return {"weights": weights, "activations": kept + recomputed, "contexts": CONTEXTS_GB}
+    memory = {"weights": weights, "activations": kept + recomputed, "contexts": CONTEXTS_GB}
+    if recipe.tokens_per_pass:
+        layer, _ = parameters(model)
+        memory["sums over parts"] = SINGLE * model["num_hidden_layers"] * layer / GB
+    return memory
 
 
 def sft_memory(model: Mapping[str, Any], recipe: SftRecipe) -> dict[str, float]:

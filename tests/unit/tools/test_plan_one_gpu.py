@@ -132,6 +132,20 @@ def test_a_variant_of_the_probe_needs_the_probes_memory(assumptions, recipes, sh
     assert needs["probe_variant"] == needs["probe"] == sum(probe_memory(shapes["Qwen3-1.7B"], probe).values())
 
 
+def test_what_a_probe_keeps_beside_checkpointing_and_sums_over_parts_needs_memory(recipes, shapes):
+    probe, shape = recipes.probe("alfworld"), shapes["Qwen3-1.7B"]
+    plain, kept, parts = (
+        probe_memory(shape, replace(probe, **settings))
+        for settings in ({}, {"tokens_kept": probe.tokens_per_pack}, {"tokens_per_pass": 900})
+    )
+    # of all tokens of a pass: every layer's activations, and more than an inference's inputs of layers
+    assert kept["activations"] > 10 * plain["activations"]
+    assert {**kept, "activations": plain["activations"]} == plain
+    # a gradient in float32 of the 1.4 billion weights of its layers
+    assert parts.pop("sums over parts") == pytest.approx(4 * 1.41, rel=0.02)
+    assert parts == plain
+
+
 def test_cards_differ_by_arithmetic_and_by_memory(assumptions):
     model = OneGpuModel(assumptions, PANELS)
     large, small = model.cards["A100-80GB"], model.cards["RTX4090-24GB"]
