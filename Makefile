@@ -66,9 +66,13 @@ laptop-llama: $(READY) ## tier 3: Table 1 with the second backbone
 	@$(LAPTOP) config/laptop-llama.yaml
 	@$(RUN) prism show results/laptop-llama/tables/table1.csv
 
-pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (up to two hours)
-	@# a job that wants both cores would wait, one of them idle, until no probe of half an hour runs
-	@$(SNAKEMAKE) --configfile config/pretrained.yaml --set-threads expert_trajectories=1 sft=1
+# the probes that take longest
+LONGEST := results/pretrained/{gradnorms,gradnorms_variants/conversation}/{webshop,alfworld}/SmolLM2-135M-Instruct/shard-{0,1}-of-2.parquet
+
+pretrained: $(READY) ## what the score measures on a real language model of 135 million parameters (an hour and a half)
+	@# a job that wants both cores would wait, one of them idle, until no probe of half an hour runs; nor should the
+	@# last job be a long one
+	@$(SNAKEMAKE) --configfile config/pretrained.yaml --set-threads expert_trajectories=1 sft=1 --prioritize $(LONGEST)
 	@$(RUN) prism show results/pretrained/tables/routing_sensitivity.csv
 
 records: $(READY) ## the demo's tables and figures and the real model's again, from shipped records alone, without torch
