@@ -88,8 +88,10 @@ pack-records: $(READY) ## take the records that `make records` reads from the fi
 pack-pretrained: $(READY) ## the same from a finished `make pretrained`
 	@$(RUN) prism stage pack-records --results results/pretrained --out resources/records/pretrained
 
-pack-laptop: $(READY) ## the same from `make laptop`, also while it is not finished
-	@$(RUN) prism stage pack-records --results results/laptop --out resources/records/laptop
+pack-laptop: $(READY) ## the same from `make laptop`, also while it is not finished; others then go on from the records
+	@$(LAPTOP) pack_records
+	@test ! -d results/control/eval || $(LAPTOP) config/control.yaml pack_records
+	@test ! -d results/laptop-llama/eval || $(LAPTOP) config/laptop-llama.yaml pack_records
 
 findings: $(READY) ## docs/findings.md and its figures again, from the shipped records of `make pretrained`, without torch
 	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk

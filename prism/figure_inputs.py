@@ -66,7 +66,7 @@ class FigureInputs:
 
     def _runs(self) -> list[Path]:
         place = self.target["benchmark"], self.target["backbones"][0]
-        return [self.run.results.checkpoint(self.run.methods[name], *place, seed) for name, seed in self._trained()]
+        return [self.run.as_made(self.run.checkpoint(name, *place, seed)) for name, seed in self._trained()]
 
     def _tables(self) -> list[Path]:
         return [self.run.results.table(name) for name in self.figure.tables or self.target["tables"]]

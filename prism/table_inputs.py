@@ -17,6 +17,7 @@ from prism.core.results import VARIANTS, Results
 from prism.core.splits import RANDOM
 from prism.core.study_tables import STUDY_TABLES
 from prism.data_inputs import corpus_source
+from prism.earlier_run import EarlierRun, packed_name
 from prism.settings import ETO, StageRecipes
 
 # the method that Table 3's speed-ups are relative to
@@ -51,11 +52,29 @@ class TableInputs:
     Args:
         config: the whole config.
         results: the folder of results, as the files are asked for.
+        earlier: a run whose records count as made; left out: none.
     """
 
-    def __init__(self, config: Mapping[str, Any], results: Results):
-        self.config, self.results = config, results
+    def __init__(self, config: Mapping[str, Any], results: Results, earlier: EarlierRun | None = None):
+        self.config, self.results, self.earlier = config, results, earlier
         self.methods, self.recipes = build_methods(config["methods"]), StageRecipes(config)
+
+    def recorded(self, path: Path) -> Path | None:
+        """The record of a result in an earlier run; None where there is none."""
+        return self.earlier and self.earlier.find(self.results.relative(path))
+
+    def as_made(self, path: Path) -> Path:
+        """A result, or in its place the record of an earlier run as long as this run has none of its own.
+
+        What is read in its place is never copied to it: so a result that is there was made here, and stays.
+        """
+        recorded = self.recorded(path)
+        return recorded if recorded and not Path(self._written(path)).exists() else path
+
+    def packed_evaluation(self, **played: str) -> Path:
+        """The record of an evaluation in an earlier run; a name of no file where there is none."""
+        recorded = self.recorded(self.results.evaluation(**played))
+        return packed_name(recorded or Path("not-recorded", *played.values()))
 
     def benchmarks(self, table: str) -> list[str]:
         """The benchmarks of a table."""
@@ -83,7 +102,9 @@ class TableInputs:
 
     def certificate(self, records: str) -> list[Path]:
         """The certificate of this run, where a run of its scale is recorded."""
-        return [self.results.certificate("json")] if Path(records, "manifest.json").is_file() else []
+        # a run that goes on from records is not compared with them
+        recorded = Path(records, "manifest.json").is_file() and self.earlier is None
+        return [self.results.certificate("json")] if recorded else []
 
     def whole_run(self) -> list[Path]:
         """Everything that a plain `snakemake` makes."""
@@ -187,7 +208,7 @@ class TableInputs:
         """All shards of the gradient norms, of the run's own probe or of a variant (or one of `probe_endings`)."""
         if of:
             return self.variant_norms(of.removeprefix(VARIANTS), benchmark, backbone)
-        return self.results.norms(benchmark, backbone, self.config["probe"]["shards"])
+        return list(map(self.as_made, self.results.norms(benchmark, backbone, self.config["probe"]["shards"])))
 
     def probe_endings(self) -> str:
         """What a folder of scores ends with, as a wildcard's constraint: nothing, or a variant of the probe."""
@@ -201,9 +222,9 @@ class TableInputs:
     def variant_norms(self, variant: str, benchmark: str, backbone: str) -> list[Path]:
         """The gradient norms under a variant of the probe: all shards, or the one that stands for the corpus."""
         part = self.config["probe"]["variants"][variant].get("one_in", 1)
-        if part > 1:
-            return self.results.variant_norms(variant, benchmark, backbone, part)[:1]
-        return self.results.variant_norms(variant, benchmark, backbone, self.config["probe"]["shards"])
+        shards = part if part > 1 else self.config["probe"]["shards"]
+        norms = self.results.variant_norms(variant, benchmark, backbone, shards)
+        return list(map(self.as_made, norms[:1] if part > 1 else norms))
 
     def probed_model(self, benchmark: str, backbone: str, variant: str = "") -> Path:
         """The model that is probed: the backbone, or what a variant's method made of it under the first seed."""
@@ -226,7 +247,8 @@ class TableInputs:
 
     def pass_rate_shards(self, benchmark: str, backbone: str) -> list[Path]:
         """All shards of the counted rollouts."""
-        return self.results.pass_rate_shards(benchmark, backbone, self.config["pass_rates"]["shards"])
+        shards = self.config["pass_rates"]["shards"]
+        return list(map(self.as_made, self.results.pass_rate_shards(benchmark, backbone, shards)))
 
     def _probed(self, benchmark: str, backbone: str, method: str) -> tuple[list[Path], list[Path]]:
         """What makes a method's split before any training: gradient norms, or pass rates, or neither."""
@@ -245,8 +267,8 @@ class TableInputs:
         for seed in self.config["seeds"]:
             run = self.methods[method].at_seed(seed)
             if run.sft:
-                outputs.append(self.results.initial(run.init, benchmark, backbone, seed))
-            outputs += [self.checkpoint(name, benchmark, backbone, seed) for name in names]
+                outputs.append(self.as_made(self.results.initial(run.init, benchmark, backbone, seed)))
+            outputs += [self.as_made(self.checkpoint(name, benchmark, backbone, seed)) for name in names]
         return list(dict.fromkeys(outputs))
 
     def timing_option(self, row: Mapping[str, str]) -> list[str]:
@@ -259,10 +281,10 @@ class TableInputs:
         seeds = {}
         for seed in self.config["seeds"]:
             run = self.methods[method].at_seed(seed)
-            initial = self.results.initial(run.init, benchmark, backbone, seed) if run.sft else None
-            trained = self.results.checkpoint(run, benchmark, backbone, seed) if run.rl else None
-            baseline = self.methods.get(BASELINE)
-            compared = self.results.checkpoint(baseline, benchmark, backbone, seed) if baseline else None
+            initial = self.as_made(self.results.initial(run.init, benchmark, backbone, seed)) if run.sft else None
+            trained = self.as_made(self.results.checkpoint(run, benchmark, backbone, seed)) if run.rl else None
+            known = BASELINE in self.methods
+            compared = self.as_made(self.checkpoint(BASELINE, benchmark, backbone, seed)) if known else None
             seeds[seed] = {
                 "sft": self._time(initial),
                 "rl": self._time(trained),
@@ -275,11 +297,18 @@ class TableInputs:
         return {"probe": probe, "rollouts": rollouts, "seeds": seeds}
 
     def _time(self, output: Path | None) -> str:
-        """Where Snakemake writes the run time of the job that makes an output; empty for none."""
+        """Where Snakemake writes the run time of the job that makes an output, or has written it; empty for none."""
+        if output and self.earlier and self.earlier.holds(output):
+            return str(self.earlier.results.times_of(output)[0])
         return self._written(self.results.times_of(output)[0]) if output else ""
 
     def _written(self, path: Path | None) -> str:
-        """A path with the config's own folder of results, as a command takes it; empty for none."""
+        """A path with the config's own folder of results, as a command takes it; empty for none.
+
+        That of a record is one already.
+        """
+        if path and self.earlier and self.earlier.holds(path):
+            return str(path)
         return str(Path(self.config["results"], self.results.relative(path))) if path else ""
 
     def compared_evaluations(self) -> list[Path]:

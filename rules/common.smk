@@ -32,6 +32,7 @@ from prism.core.trajectories import read_trajectories
 from prism.core.versions import STAGE_VERSIONS
 from prism.tools.containers import check_image
 from prism.data_inputs import DataInputs, only, backbone_content, package_options
+from prism.earlier_run import EarlierRun
 from prism.settings import StageRecipes, check_config
 from prism.table_inputs import TableInputs
 
@@ -73,7 +74,14 @@ announce()
 RECIPES = StageRecipes(config)
 # where everything lies, and what the data and the tables of the config are made of
 RESULTS = Results("<results>")
-DATA, INPUTS = DataInputs(config, RESULTS), TableInputs(config, RESULTS)
+DATA = DataInputs(config, RESULTS)
+try:
+    GO_ON_FROM = located(config["go_on_from"]) if config["go_on_from"] else ""
+    INPUTS = TableInputs(
+        config, RESULTS, EarlierRun(config, GO_ON_FROM) if GO_ON_FROM else None
+    )
+except PrismError as error:
+    sys.exit(f"prism: {error}")
 # an image that serves every role is made from the CPU lock
 IMAGE_LOCKS = {config["containers"]["cpu"]: "cpu"}
 # the version of the paper that is rebuilt: its published numbers

@@ -30,6 +30,30 @@ rule evaluate:
         " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed} --out {output}"
 
 
+# what an earlier run has played with the same settings is taken from its records; where there is no record of an
+# evaluation this rule's input is missing, and the evaluation is played
+if GO_ON_FROM:
+
+    ruleorder: recorded_evaluation > evaluate
+
+    rule recorded_evaluation:
+        input:
+            record=lambda wildcards: INPUTS.packed_evaluation(**wildcards),
+            panel="<results>/data/{benchmark}/panels/{panel}.json",
+        output:
+            "<results>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json",
+        log:
+            "<logs>/recorded_evaluation/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.log",
+        localrule: True
+        conda:
+            "../envs/cpu.yaml"
+        message:
+            "evaluate: {wildcards.method} on {wildcards.panel}, seed {wildcards.seed}: from the records"
+        shell:
+            "PRISM_LOG={log} python -m prism stage take-evaluation --record {input.record:q} --panel {input.panel}"
+            " --out {output}"
+
+
 rule pass_rates:
     input:
         model="<results>/backbones/{backbone}",

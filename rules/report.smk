@@ -81,3 +81,20 @@ rule crate:
     shell:
         "PRISM_LOG={log} python -m prism stage crate --results {params.results} --workflow {params.workflow:q} --config {params.config:q}"
         " --snapshot {output.workflow} --out {output.metadata}"
+
+
+# `snakemake --configfile ... pack_records`: what there is of the run, for others to go on from
+rule pack_records:
+    log:
+        "<logs>/pack_records.log",
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        results=config["results"],
+        out=config["go_on_from"] or f"resources/records/{config['scale']}",
+        config=json_text(config),
+    message:
+        "records: {params.results} to {params.out}"
+    shell:
+        "PRISM_LOG={log} python -m prism stage pack-records --results {params.results} --out {params.out:q} --config {params.config:q}"

@@ -46,6 +46,7 @@ FOR_RULES = {
     "Figures": (stage_results.figure,),
     "The run as a whole": (
         *(stage_results.index_page, stage_results.crate, stage_results.pack_records),
+        stage_results.take_evaluation,
         stage_results.benchmark_summary,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from importlib import import_module
 from pathlib import Path
@@ -252,11 +253,23 @@ def crate(
 def pack_records(
     results: Results,
     out: Annotated[Path, typer.Option(help="Folder of the records.")],
+    config: Annotated[str, typer.Option(help="The run's whole config, as JSON: lets others go on from here.")] = "",
 ) -> None:
-    """Copy from a finished run what its tables and figures can be rebuilt from without training."""
+    """Copy from a run, finished or not, what its tables and figures can be rebuilt from without training."""
     from prism.tools.records import pack_records as pack
 
-    pack(results, out)
+    pack(results, out, json.loads(config) if config else None)
+
+
+def take_evaluation(
+    record: Annotated[Path, typer.Option(help="A packed evaluation among the records of an earlier run.")],
+    panel: Annotated[Path, typer.Option(help="This run's panel.")],
+    out: Annotated[Path, typer.Option(parser=output_file)],
+) -> None:
+    """Take an evaluation from the records of an earlier run, on the same panel."""
+    from prism.stages.recorded_evaluation import take_evaluation as take
+
+    take(record, panel, out)
 
 
 def benchmark_summary(
