@@ -19,7 +19,7 @@ HEAVY := container or faults or slurm or gpu_stack or pretrained
 RUN := PATH="$(CURDIR)/$(BIN):$$PATH"
 SNAKEMAKE := $(RUN) snakemake --cores $(CORES)
 
-.PHONY: help setup demo smoke laptop laptop-webshop laptop-llama control learning pretrained findings records replay pack-records pack-pretrained pack-laptop test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
+.PHONY: help setup demo smoke laptop development laptop-webshop laptop-llama control learning pretrained findings records replay pack-records pack-pretrained pack-laptop test test-pretrained test-container test-faults test-slurm slurm-sandbox gpu-stack lint format report docs sbom backbones lock clean
 
 help: ## this list
 	@grep -E '^[a-z-]+:.*## ' Makefile | sed 's/:.*## /\t/' | expand -t 16
@@ -49,10 +49,15 @@ smoke: $(READY) ## every row of every table and every point of every figure once
 	@$(RUN) prism show results/smoke/tables/table1.csv
 
 LAPTOP := $(SNAKEMAKE) --configfile config/laptop.yaml
+OTHER_WORLDS := control laptop-llama development
 
 laptop: control ## tier 1 of docs/protocol.md: Table 1 of ALFWorld, Table 3, the positive control; goes on where it was stopped
 	@$(LAPTOP)
 	@$(RUN) prism show results/laptop/tables/table1.csv
+
+development: $(READY) ## the games on which the protocol is settled: does training work, how far do trainings scatter?
+	@$(LAPTOP) config/development.yaml
+	@$(RUN) prism show results/development/tables/table1.csv
 
 control: $(READY) ## the positive control alone: can this design tell routings apart?
 	@$(LAPTOP) config/control.yaml
@@ -89,9 +94,10 @@ pack-pretrained: $(READY) ## the same from a finished `make pretrained`
 	@$(RUN) prism stage pack-records --results results/pretrained --out resources/records/pretrained
 
 pack-laptop: $(READY) ## the same from `make laptop`, also while it is not finished; others then go on from the records
-	@$(LAPTOP) pack_records
-	@test ! -d results/control/eval || $(LAPTOP) config/control.yaml pack_records
-	@test ! -d results/laptop-llama/eval || $(LAPTOP) config/laptop-llama.yaml pack_records
+	@test ! -d results/laptop/eval || $(LAPTOP) -- pack_records
+	@for world in $(OTHER_WORLDS); do \
+	    test ! -d results/$$world/eval || $(LAPTOP) config/$$world.yaml -- pack_records || exit 1; \
+	done
 
 findings: $(READY) ## docs/findings.md and its figures again, from the shipped records of `make pretrained`, without torch
 	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk

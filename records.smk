@@ -3,6 +3,7 @@
 #
 #   snakemake --snakefile records.smk                            the demo's, from its episodes
 #   PRISM_RECORDS=pretrained snakemake --snakefile records.smk   those about the scores of a real model, from its norms
+#   PRISM_RECORDS=laptop snakemake --snakefile records.smk       those of the scale that decides; also control, laptop-llama
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -17,7 +18,14 @@ include: "rules/root.smk"
 
 RUN = os.environ.get("PRISM_RECORDS", "demo")
 FOLDER = f"resources/records/{RUN}"
-OVERLAYS = {"demo": [], "pretrained": ["config/pretrained.yaml"]}
+LAPTOP = "config/laptop.yaml"
+OVERLAYS = {
+    "demo": [],
+    "pretrained": ["config/pretrained.yaml"],
+    "laptop": [LAPTOP, "config/laptop-webshop.yaml"],
+    "control": [LAPTOP, "config/control.yaml"],
+    "laptop-llama": [LAPTOP, "config/laptop-llama.yaml"],
+}
 
 for laid in ["config/config.yaml", *OVERLAYS[RUN], f"{FOLDER}/config.yaml"]:
 
@@ -68,6 +76,19 @@ rule record_file:
         "record: {wildcards.record}"
     shell:
         "cp {input} {output}"
+
+
+rule packed_record:
+    input:
+        f"{RECORDS}/{{record}}.gz",
+    output:
+        "<results>/{record}",
+    wildcard_constraints:
+        record=r"eval/.+\.json",
+    message:
+        "record: {wildcards.record}"
+    shell:
+        "gzip -dc {input} > {output}"
 
 
 rule record_run:

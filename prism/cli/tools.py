@@ -260,7 +260,7 @@ def build_image(
         Path | None, typer.Option(parser=output_file, help="The image; containers/ROLE.sif without it.")
     ] = None,
     without_post: Annotated[
-        bool, typer.Option(help="CPU image, as root: prepare the file system outside apptainer.")
+        bool, typer.Option(help="As root: prepare the file system outside apptainer, on Debian.")
     ] = False,
     compression: Annotated[Compression, typer.Option(help="gzip, or lz4 for quick builds.")] = Compression.gzip,
 ) -> None:

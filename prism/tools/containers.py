@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 import re
-import shlex
-import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from prism.core.errors import BadInput, PrismError
+from prism.core.errors import BadInput
 from prism.core.files import atomic_path, sha256_file, write_json
 from prism.core.progress import say
+from prism.tools.image_systems import install_system, lock_path, run, run_checked
 
 ROLES = ("cpu", "sft", "rl")
 LOCK_LABEL = "org.prism.lock-sha256"
@@ -24,7 +23,6 @@ SECTIONS = frozenset(
 )
 NEEDED_SECTIONS = ("arguments", "files", "post", "environment", "test", "labels")
 PINNED_BASE = re.compile(r"\S+@sha256:[0-9a-f]{64}")
-SITE_PACKAGES = "usr/local/lib/python3.11/dist-packages"
 
 
 @dataclass(frozen=True)
@@ -66,11 +64,6 @@ class Definition:
 def definition_path(root: Path, role: str) -> Path:
     """Where a role's definition lies."""
     return root / "containers" / f"{role}.def"
-
-
-def lock_path(root: Path, role: str) -> Path:
-    """The lock that a role's image is installed from."""
-    return root / "envs" / f"{role}.lock"
 
 
 def definition_problems(root: Path, role: str) -> list[str]:
@@ -115,7 +108,7 @@ def image_labels(image: Path) -> dict[str, str]:
     """
     if not image.is_file():
         raise BadInput(image, "there is no such image", f"build it: prism containers build {image.stem}")
-    result = _run(["apptainer", "inspect", "--labels", "--json", str(image)], capture=True)
+    result = run(["apptainer", "inspect", "--labels", "--json", str(image)], capture=True)
     if result.returncode:
         raise BadInput(image, "apptainer cannot read it", f"build it anew: prism containers build {image.stem}")
     return json.loads(result.stdout)["data"]["attributes"]["labels"]
@@ -142,27 +135,25 @@ def build_image(root: Path, role: str, out: Path, without_post: bool = False, co
 
     Args:
         out: the image; ``{out}.json`` gets its sha256 and that of the lock.
-        without_post: for hosts where apptainer may not run ``%post`` (CPU image only, as root): the root file system is
-            made with mmdebstrap and uv, from the same packages and lock, and then packed.
+        without_post: for hosts where apptainer may not run ``%post`` (as root): the root file system is made with
+            mmdebstrap and uv, from the same lock, and then packed. Images for GPUs get Debian 12 as their base.
         compression: of the image's file system: ``gzip``, or ``lz4`` for quick builds.
 
     Raises:
-        BadInput: the definition is unsound, or the role cannot be built that way.
+        BadInput: the definition is unsound.
         PrismError: a tool is missing or failed.
     """
     if problems := definition_problems(root, role):
         raise BadInput("containers", problems[0], "mend it, then build again")
-    if without_post and role != "cpu":
-        raise BadInput("--without-post", f"cannot build {role}", "it is for the CPU image; build GPU images with %post")
     arguments = ["--build-arg", f"revision={_revision(root)}"]
     packing = [] if compression == "gzip" else ["--mksquashfs-args", f"-comp {compression}"]
     with atomic_path(out) as temporary, _buildable_definition(root, role, without_post) as definition:
         say(f"container {role}: packing")
         tests = ["--notest"] if without_post else []
-        _run_checked(["apptainer", "build", *packing, *arguments, *tests, str(temporary), str(definition)], cwd=root)
+        run_checked(["apptainer", "build", *packing, *arguments, *tests, str(temporary), str(definition)], cwd=root)
     if without_post:
         # %test as a user would run it; during the build it would need the capabilities that %post lacks
-        _run_checked(["apptainer", "test", "--userns", str(out)], cwd=root)
+        run_checked(["apptainer", "test", "--userns", str(out)], cwd=root)
     write_json(
         out.with_name(out.name + ".json"),
         {"sha256": sha256_file(out), "lock_sha256": sha256_file(lock_path(root, role)), "revision": _revision(root)},
@@ -179,8 +170,8 @@ def _buildable_definition(root: Path, role: str, without_post: bool) -> Iterator
         return
     with tempfile.TemporaryDirectory(prefix="prism-image-") as folder:
         system = Path(folder) / "rootfs"
-        install_cpu_system(root, system)
-        local = Path(folder) / "cpu.def"
+        install_system(root, role, system)
+        local = Path(folder) / f"{role}.def"
         local.write_text(packing_definition(path.read_text(encoding="utf-8"), system), encoding="utf-8")
         yield local
 
@@ -192,75 +183,6 @@ def packing_definition(text: str, system: Path) -> str:
     return re.sub(r"^%post\n(?:(?!%).*\n)*", "", text, count=1, flags=re.MULTILINE)
 
 
-def install_cpu_system(root: Path, system: Path) -> None:
-    """A Debian root file system with the CPU lock installed: what ``%post`` of the CPU definition does, from outside.
-
-    Raises:
-        PrismError: mmdebstrap or uv is missing or failed.
-    """
-    packages = [
-        line
-        for line in (root / "containers/cpu.packages").read_text().splitlines()
-        if line and not line.startswith("#")
-    ]
-    say("container cpu: Debian packages")
-    _run_checked(["mmdebstrap", "--variant=minbase", f"--include={','.join(packages)}", "bookworm", str(system)])
-    site = str(system / SITE_PACKAGES)
-    lock = lock_path(root, "cpu").read_text(encoding="utf-8")
-    torch, rest = split_torch(lock)
-    say("container cpu: Python packages")
-    python = shutil.which("python3", path="/usr/bin") or "python3"
-    _run_checked([*_pip(), "install", "--quiet", "--no-deps", "--target", site, torch])
-    with tempfile.NamedTemporaryFile("w", suffix=".lock") as rest_of_lock:
-        rest_of_lock.write(rest)
-        rest_of_lock.flush()
-        options = ["--quiet", "--no-deps", "--require-hashes", "--python", python, "--target", site]
-        _run_checked([*_uv(), "pip", "install", *options, "-r", rest_of_lock.name])
-    for program in (system / SITE_PACKAGES / "bin").iterdir():
-        _point_to_system_python(program)
-
-
-def split_torch(lock: str) -> tuple[str, str]:
-    """The pin of torch, and the lock without it: torch comes through pip, which finds the CPU wheel."""
-    entries = re.split(r"^(?=\S)", lock, flags=re.MULTILINE)
-    torch = next(entry for entry in entries if entry.startswith("torch=="))
-    rest = "".join(entry for entry in entries if not entry.startswith("torch=="))
-    return torch.split()[0], rest
-
-
-def _point_to_system_python(program: Path) -> None:
-    """Console scripts name the interpreter that installed them; in the image there is the system's."""
-    data = program.read_bytes()
-    if data.startswith(b"#!") and b"python" in data.split(b"\n", 1)[0]:
-        program.write_bytes(b"#!/usr/bin/python3\n" + data.split(b"\n", 1)[1])
-
-
-def _pip() -> list[str]:
-    import sys
-
-    return [sys.executable, "-m", "pip"]
-
-
-def _uv() -> list[str]:
-    import sys
-
-    installed = Path(sys.executable).with_name("uv")
-    return [str(installed)] if installed.exists() else ["uv"]
-
-
 def _revision(root: Path) -> str:
     result = subprocess.run(["git", "rev-parse", "HEAD"], cwd=root, text=True, capture_output=True, check=False)
     return result.stdout.strip() or "unknown"
-
-
-def _run(command: Sequence[str], capture: bool = False, cwd: Path | None = None) -> subprocess.CompletedProcess:
-    try:
-        return subprocess.run(command, text=True, capture_output=capture, cwd=cwd, check=False)
-    except FileNotFoundError as error:
-        raise PrismError(f"{command[0]} is not installed; see docs/containers.md") from error
-
-
-def _run_checked(command: Sequence[str], cwd: Path | None = None) -> None:
-    status = _run(command, cwd=cwd).returncode
-    if status:
-        raise PrismError(f"`{shlex.join(command[:2])}` ended with status {status}; its output is above")

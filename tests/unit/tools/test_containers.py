@@ -7,14 +7,15 @@ import shutil
 
 import pytest
 
+from prism.tools import image_systems
 from prism.tools.containers import (
     ROLES,
     Definition,
     definition_problems,
     packing_definition,
     renew_lock_hash,
-    split_torch,
 )
+from prism.tools.image_systems import GPU, debian_packages, install_lock, split_torch
 
 BREAKS = {
     "an unpinned base": (r"@sha256:[0-9a-f]{64}", ":latest", "not pinned by digest"),
@@ -84,3 +85,31 @@ def test_torch_is_taken_out_of_the_lock(root):
     assert re.fullmatch(r"torch==[0-9.]+", torch)
     assert not re.search(r"^torch==", rest, re.MULTILINE)
     assert rest.count("\n") > lock.count("\n") - 60
+
+
+def test_an_image_for_gpus_is_an_environment_of_its_own_python(tmp_path, monkeypatch):
+    """Its programs named the interpreter that installed them."""
+
+    def install(command, cwd=None):
+        site = tmp_path / GPU.packages
+        (site / "bin").mkdir(parents=True)
+        (site / "bin/vllm").write_text("#!/where/it/was/built/python3\nimport vllm\n")
+        (site / "bin/ninja").write_bytes(b"\x7fELF")
+        assert "--require-hashes" in command
+        assert command[command.index("--target") + 1] == str(site)
+
+    monkeypatch.setattr(image_systems, "run_checked", install)
+    (tmp_path / "a.lock").write_text("vllm==1 --hash=sha256:0\n")
+    install_lock(tmp_path / "a.lock", tmp_path, GPU)
+    programs = tmp_path / "opt/prism/venv/bin"
+    assert (programs / "vllm").read_text() == "#!/opt/prism/venv/bin/python\nimport vllm\n"
+    assert (programs / "ninja").read_bytes() == b"\x7fELF"
+    assert (programs / "python").readlink().as_posix() == "/usr/bin/python3"
+    assert "home = /usr/bin" in (tmp_path / "opt/prism/venv/pyvenv.cfg").read_text()
+
+
+@pytest.mark.parametrize("name", ["cpu", "gpu"])
+def test_packages_of_debian_are_listed_a_line_each(root, name):
+    packages = debian_packages(root / f"containers/{name}.packages")
+    assert {"g++", "make", "procps", "python3"} <= set(packages)
+    assert not [line for line in packages if " " in line]
