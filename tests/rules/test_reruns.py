@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,8 +30,9 @@ from rerun_edits import (
     edits_of,
     overlay,
 )
-from snakemake_plan import dry_run, planned_jobs, planned_recipes, run_snakemake
+from snakemake_plan import dry_run, job_counts, planned_jobs, planned_recipes, run_snakemake
 
+from prism.core.files import read_json
 from prism.settings import read_schema
 
 pytestmark = pytest.mark.demo
@@ -252,3 +254,38 @@ def test_a_new_seed_leaves_the_others_alone(finished):
     counts = counts_with(finished, "seeds: [0, 1]")
     second_seed = {"split": 1, "sft": 3, "rl": 4, "evaluate": 12}
     assert counts == second_seed | TABLE | {"figure_training_curves": 1}
+
+
+def test_a_fresh_folder_of_results_goes_on_from_records(finished, tmp_path):
+    """Nothing that was packed is computed again; what was not, is, with the SFT that it starts from."""
+    records = tmp_path / "records"
+    option = f"--config=go_on_from={records}"
+    packed = run_snakemake(finished, option, "--", "pack_records")
+    assert packed.returncode == 0, packed.stderr
+    (finished / "edit.yaml").write_text(f"results: results/fresh\ngo_on_from: {records}\n")
+    jobs = dry_run(finished, "--configfile", "edit.yaml")
+    counts = job_counts(jobs)
+    assert not {"probe", "sft", "rl", "evaluate"} & set(counts)
+    assert counts["recorded_evaluation"] == 12
+    assert counts["table1_row"] == 12
+    # made by other settings: not a record of this run
+    (finished / "edit.yaml").write_text(
+        f"results: results/fresh\ngo_on_from: {records}\nrl: {{learning_rate: 1.0e-5}}\n"
+    )
+    counts = job_counts(dry_run(finished, "--configfile", "edit.yaml"))
+    assert (counts["rl"], counts["sft"], counts["evaluate"], counts["recorded_evaluation"]) == (4, 3, 8, 4)
+    assert "probe" not in counts
+    origins = records / "origins.json"
+    without = {name: origin for name, origin in read_json(origins).items() if "gini" not in name}
+    origins.write_text(json.dumps(without))
+    (finished / "edit.yaml").write_text(f"results: results/fresh\ngo_on_from: {records}\n")
+    jobs = [
+        job.message for job in dry_run(finished, "--configfile", "edit.yaml") if job.rule in {"sft", "rl", "evaluate"}
+    ]
+    assert sorted(jobs) == sorted(
+        [
+            "SFT: tiny-qwen3 on gini-low50, seed 0",
+            "RL: grpo on gini-high50 from gini-low50, seed 0",
+            *(f"evaluate: prism-gini on {panel}, seed 0" for panel in ("seen", "unseen")),
+        ]
+    )
