@@ -63,10 +63,14 @@ def main() -> None:
     print(f"{'all, wall clock':32}{wall:8.1f} s")
 
 
-def start(folder: Path, options: argparse.Namespace, recipe: dict, seed: int) -> subprocess.Popen:
+def rl_command(folder: Path, options: argparse.Namespace, recipe: dict, seed: int) -> list[str]:
     command = [sys.executable, "-m", "prism", "stage", "rl", "--init", options.init, "--games", options.games]
     command += ["--panel", options.panel, "--out", str(folder / "out"), "--work", str(folder / "work")]
-    command += ["--recipe", json.dumps(recipe), "--seed", str(seed)]
+    return [*command, "--recipe", json.dumps(recipe), "--seed", str(seed)]
+
+
+def start(folder: Path, options: argparse.Namespace, recipe: dict, seed: int) -> subprocess.Popen:
+    command = rl_command(folder, options, recipe, seed)
     with folder.with_name(f"{folder.name}.txt").open("w") as output:
         return subprocess.Popen(command, stdout=output, stderr=subprocess.STDOUT)
 

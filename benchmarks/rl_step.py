@@ -22,7 +22,7 @@ from pathlib import Path
 
 import psutil
 import torch
-from rl_startup import seconds
+from rl_startup import rl_command, seconds
 from safetensors.torch import load_file
 
 from prism.core.files import read_jsonl
@@ -83,9 +83,7 @@ def main() -> None:
 def measure(run: Path, options: argparse.Namespace, without: str) -> Counter[str]:
     """CPU seconds by role from the first training step's begin to the last one's end."""
     recipe = {**LEARNING, **json.loads(options.recipe), "steps": options.steps}
-    command = [sys.executable, "-m", "prism", "stage", "rl", "--init", options.init, "--games", options.games]
-    command += ["--panel", options.panel, "--out", str(run / "out"), "--work", str(run / "work")]
-    command += ["--recipe", json.dumps(recipe), "--seed", str(options.seed)]
+    command = rl_command(run, options, recipe, options.seed)
     run.mkdir()
     with (run / "output.txt").open("w") as output:
         process = subprocess.Popen(
