@@ -184,11 +184,17 @@ def _moved(row: pd.Series) -> str:
 def _changes(table: pd.DataFrame) -> Iterator[str]:
     """A sentence a choice on Gini."""
     for _, row in table[table["score"] == "gini"].iterrows():
-        chance = "as many as unrelated scores would send there" if row["moved_high"] >= 50 else "fewer than by chance"
         yield (
             f"{_title(row['benchmark'])}, {row['aspect']} ({row['first']} or {row['second']}): {_moved(row)} of "
-            f"{int(row['trajectories'])} trajectories change sides, {chance}."
+            f"{int(row['trajectories'])} trajectories change sides, {_beside_chance(row)}."
         )
+
+
+def _beside_chance(row: pd.Series) -> str:
+    """Unrelated scores send half of the trajectories to the other side."""
+    if row["moved_high"] < 50:
+        return "fewer than by chance"
+    return "more than by chance" if row["moved_low"] > 50 else "which cannot be told from the 50% of unrelated scores"
 
 
 def _halves(table: pd.DataFrame) -> pd.DataFrame:
