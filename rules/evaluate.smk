@@ -43,7 +43,7 @@ if GO_ON_FROM:
         output:
             "<results>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.json",
         log:
-            "<logs>/recorded_evaluation/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.log",
+            "<logs>/eval/{benchmark}/{backbone}/{method}/seed{seed}/{panel}.log",
         localrule: True
         conda:
             "../envs/cpu.yaml"
