@@ -68,4 +68,5 @@ def _draw_panel(axes: Axes, block: pd.DataFrame) -> None:
         style = {"label": METRIC_NAMES[metric], "color": SERIES[number], "marker": MARKERS[number]}
         draw_intervals(axes, found, places, **style)
     rows_axis(axes, pairs, fontsize=5.5)
-    axes.set_xlim(-1, 71)
+    # panels share the axis: the widest interval of either is seen whole
+    axes.set_xlim(-1, max(71, axes.get_xlim()[1], block["value_high"].max() + 1))
