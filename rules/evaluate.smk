@@ -30,8 +30,7 @@ rule evaluate:
         " --recipe {params.recipe:q} --machine {params.machine:q} --seed {wildcards.seed} --out {output}"
 
 
-# what an earlier run has played with the same settings is taken from its records; where there is no record of an
-# evaluation this rule's input is missing, and the evaluation is played
+# taken from an earlier run's records; where there is no record this rule's input is missing, and the evaluation is played
 if GO_ON_FROM:
 
     ruleorder: recorded_evaluation > evaluate
