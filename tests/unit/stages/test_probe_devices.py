@@ -27,7 +27,7 @@ from prism.gradients.packs import Sample
 from prism.stages.probe_team import Team, left_by_teams, parse_devices
 
 # enough of them that an interruption comes before the end, also on a machine with other work
-CHATS = 700
+CHATS = 1200
 WORDS = ("go", "to", "desk", "mug", "look")
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         folder / "c.jsonl",
         *(
             {
-                "id": f"{number:03d}",
+                "id": f"{number:04d}",
                 "messages": [
                     {"role": role, "content": " ".join(draw.choices(WORDS, k=draw.randrange(10, 80)))}
                     for role in ("user", "assistant")
