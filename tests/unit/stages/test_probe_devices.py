@@ -27,7 +27,7 @@ from prism.gradients.packs import Sample
 from prism.stages.probe_team import Team, left_by_teams, parse_devices
 
 # enough of them that an interruption comes before the end, also on a machine with other work
-CHATS = 1200
+CHATS = 700
 WORDS = ("go", "to", "desk", "mug", "look")
 
 
@@ -41,7 +41,7 @@ def folder(tmp_path_factory):
         folder / "c.jsonl",
         *(
             {
-                "id": f"{number:04d}",
+                "id": f"{number:03d}",
                 "messages": [
                     {"role": role, "content": " ".join(draw.choices(WORDS, k=draw.randrange(10, 80)))}
                     for role in ("user", "assistant")
@@ -59,6 +59,8 @@ def start(root, folder, out, *options):
         [*command, "--tokens-per-pack", "80", *options],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"},
         stderr=subprocess.PIPE, text=True,
+        # a shell lets what it runs in the background ignore interruptions, and so would what the tests start
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
 
 
