@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from probe_models import reference_norms
+from probe_models import compute_in_float64, reference_norms
 from toy_corpus import toy_trajectory
 
 from prism.core.errors import BadInput
@@ -45,7 +45,7 @@ def folder(root, tmp_path_factory):
 
 @pytest.mark.slow
 @pytest.mark.pretrained
-def test_norms_equal_per_sample_gradients(folder):
+def test_norms_equal_per_sample_gradients(folder, monkeypatch):
     tokenizer = load_tokenizer(folder)
     encoder = PromptEncoder(tokenizer, PromptFormat("full", "pairs:2", 2048))
     samples = [
@@ -53,6 +53,8 @@ def test_norms_equal_per_sample_gradients(folder):
         for number, steps, layout in TRAJECTORIES
     ]
     model = load_model(folder, torch.float64, torch.device("cpu")).eval()
+    # trajectories of several rows share a beginning
+    compute_in_float64(monkeypatch)
     expected = {sample.id: reference_norms(model, sample) for sample in samples}
     prober = GradientProber(model, gradient_checkpointing=True)
     assert len(prober.names) == 30 * len(MODULES)
