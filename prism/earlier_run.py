@@ -21,7 +21,7 @@ class EarlierRun:
 
     Args:
         config: the whole config.
-        folder: what `prism stage pack-records` wrote; empty for none.
+        folder: what `prism stage pack-records` wrote, or will write.
 
     Raises:
         BadInput: the folder holds no such records.
@@ -30,9 +30,9 @@ class EarlierRun:
         results: where the records lie.
     """
 
-    def __init__(self, config: Mapping[str, Any], folder: str | Path = ""):
+    def __init__(self, config: Mapping[str, Any], folder: str | Path):
         self.results, self._origins = Results(Path(folder) / RECORDS), Origins(config)
-        self._packed: Mapping[str, str] = read_origins(folder) if folder else {}
+        self._packed = read_origins(folder)
 
     def find(self, relative: str) -> Path | None:
         """The record of a result; None where there is none, or one that was made from something else.

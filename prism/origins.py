@@ -17,7 +17,7 @@ from prism.core.errors import BadInput
 from prism.core.files import sha256_file
 from prism.core.methods import BASE, COUNTED, build_methods, column_and_variant, parse_slice
 from prism.core.recipes import json_text, result_settings
-from prism.core.results import FILE_ENDINGS
+from prism.core.results import FILE_ENDINGS, Results
 from prism.core.splits import RANDOM
 from prism.core.versions import STAGE_VERSIONS
 from prism.data_inputs import FILE, backbone_content, corpus_source
@@ -39,7 +39,10 @@ class Origins:
     def __init__(self, config: Mapping[str, Any]):
         self.config, self.recipes = config, StageRecipes(config)
         self.methods = build_methods(config["methods"])
-        self._backbones: dict[str, Origin] = {}
+        # paths of other results are asked for as they lie below the folder of results
+        self._results = Results("")
+        # a training is part of many origins, and every job of a run asks for most of them
+        self._found: dict[PurePath, Origin] = {}
 
     def of(self, relative: str | PurePath) -> str | None:
         """The origin of a result, as SHA-256; None where it has none.
@@ -55,20 +58,26 @@ class Origins:
 
         None for what is made in no time, and for names that the config does not know.
         """
-        kinds = {
-            "eval": self._evaluation,
-            "gradnorms": self._norms,
-            "gradnorms_variants": self._variant_norms,
-            "passrates": self._pass_rates,
-            "sft": self._sft_run,
-            "rl": self._rl_run,
-        }
         try:
-            first, *parts = PurePath(relative).parts
-            return kinds[first](*map(_without_ending, parts))
+            return self._of_path(PurePath(relative))
         except (BadInput, KeyError, TypeError, ValueError):
             # a name that the config does not know, or a path of another form
             return None
+
+    def _of_path(self, path: PurePath) -> Origin:
+        if path not in self._found:
+            kinds = {
+                "backbones": self._backbone,
+                "eval": self._evaluation,
+                "gradnorms": self._norms,
+                "gradnorms_variants": self._variant_norms,
+                "passrates": self._pass_rates,
+                "sft": self._sft,
+                "rl": self._rl,
+            }
+            first, *parts = path.parts
+            self._found[path] = kinds[first](*map(_without_ending, parts))
+        return self._found[path]
 
     def _made(self, stage: str, recipe: Any, **inputs: Any) -> Origin:
         return {"stage": stage, "version": STAGE_VERSIONS[stage], "recipe": result_settings(recipe), **inputs}
@@ -87,17 +96,15 @@ class Origins:
         }
 
     def _backbone(self, name: str) -> Origin:
-        if name not in self._backbones:
-            own = self.config["backbones"][name]
-            place = {} if own["source"] == "local" else {key: own.get(key) for key in ("location", "revision", "file")}
-            content = {"source": own["source"], "content": backbone_content(own), "template": own["template"]}
-            self._backbones[name] = {**place, **content, "version": STAGE_VERSIONS["backbone"]}
-        return self._backbones[name]
+        own = self.config["backbones"][name]
+        place = {} if own["source"] == "local" else {key: own.get(key) for key in ("location", "revision", "file")}
+        content = {"source": own["source"], "content": backbone_content(own), "template": own["template"]}
+        return {**place, **content, "version": STAGE_VERSIONS["backbone"]}
 
     def _probe(self, benchmark: str, backbone: str, variant: str) -> Origin:
         after = self.config["probe"]["variants"][variant].get("after") if variant else None
-        first = self.config["seeds"][0]
-        model = self._checkpoint(after, benchmark, backbone, first) if after else self._backbone(backbone)
+        place = benchmark, backbone, self.config["seeds"][0]
+        model = self._checkpoint(after, *place) if after else self._initial(BASE, *place)
         return self._made("probe", self.recipes.probe(benchmark, variant), model=model, data=self._data(benchmark))
 
     def _norms(self, benchmark: str, backbone: str, shard: str) -> Origin:
@@ -108,7 +115,8 @@ class Origins:
 
     def _rollouts(self, benchmark: str, backbone: str) -> Origin:
         recipe = self.recipes.pass_rates(benchmark)
-        return self._made("pass_rates", recipe, model=self._backbone(backbone), data=self._data(benchmark))
+        model = self._of_path(self._results.backbone(backbone))
+        return self._made("pass_rates", recipe, model=model, data=self._data(benchmark))
 
     def _pass_rates(self, benchmark: str, backbone: str, shard: str) -> Origin:
         return {"shard": shard, **self._rollouts(benchmark, backbone)}
@@ -124,33 +132,31 @@ class Origins:
         return {"subset": subset, "scores": result_settings(self.recipes.scores()), "probe": probe}
 
     def _initial(self, init: str, benchmark: str, backbone: str, seed: int) -> Origin:
-        return self._backbone(backbone) if init == BASE else self._sft(benchmark, backbone, init, seed)
+        return self._of_path(self._results.initial(init, benchmark, backbone, seed))
 
-    def _sft(self, benchmark: str, backbone: str, subset: str, seed: int) -> Origin:
+    def _checkpoint(self, method: str, benchmark: str, backbone: str, seed: int) -> Origin:
+        return self._of_path(self._results.checkpoint(self.methods[method], benchmark, backbone, seed))
+
+    def _sft(self, benchmark: str, backbone: str, subset: str, seed: str) -> Origin:
         return self._made(
             "sft",
             self.recipes.sft(benchmark, backbone),
-            model=self._backbone(backbone),
+            model=self._of_path(self._results.backbone(backbone)),
             subset=self._subset(subset, benchmark, backbone),
             data=self._data(benchmark),
-            seed=seed,
+            seed=_number(seed),
         )
 
-    def _rl(self, benchmark: str, backbone: str, init: str, algorithm: str, subset: str, seed: int) -> Origin:
+    def _rl(self, benchmark: str, backbone: str, run: str, seed: str) -> Origin:
+        init, algorithm, subset = run.split("--")
         return self._made(
             "rl",
             self.recipes.rl(benchmark, algorithm),
-            model=self._initial(init, benchmark, backbone, seed),
+            model=self._initial(init, benchmark, backbone, _number(seed)),
             subset=self._subset(subset, benchmark, backbone),
             data=self._data(benchmark),
-            seed=seed,
+            seed=_number(seed),
         )
-
-    def _checkpoint(self, method: str, benchmark: str, backbone: str, seed: int) -> Origin:
-        run = self.methods[method].at_seed(seed)
-        if run.rl:
-            return self._rl(benchmark, backbone, run.init, run.algorithm, run.rl, seed)
-        return self._initial(run.init, benchmark, backbone, seed)
 
     def _evaluation(self, benchmark: str, backbone: str, method: str, seed: str, panel: str) -> Origin:
         number = _number(seed)
@@ -162,13 +168,6 @@ class Origins:
             data=self._data(benchmark),
             seed=number,
         )
-
-    def _sft_run(self, benchmark: str, backbone: str, subset: str, seed: str) -> Origin:
-        return self._sft(benchmark, backbone, subset, _number(seed))
-
-    def _rl_run(self, benchmark: str, backbone: str, run: str, seed: str) -> Origin:
-        init, algorithm, subset = run.split("--")
-        return self._rl(benchmark, backbone, init, algorithm, subset, _number(seed))
 
 
 def _without_ending(name: str) -> str:

@@ -88,11 +88,11 @@ def pack_to_go_on(run: Results, out: Path, folder: Path, origins: Origins) -> di
     """
     made = {}
     for name in _finished(run):
-        origin = origins.of(name)
-        if origin is None:
+        made_from = origins.made_from(name)
+        if made_from is None:
             continue
-        _check_settings(run.root / name, origins.made_from(name)["recipe"])
-        made[name] = origin
+        _check_settings(run.root / name, made_from["recipe"])
+        made[name] = origins.of(name)
         for path in _files_of(run, name):
             target = folder / run.relative(path)
             if run.relative(path).startswith(f"{EVALUATIONS}/"):

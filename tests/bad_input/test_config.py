@@ -10,6 +10,7 @@ import sys
 
 import pytest
 import yaml
+from configs import changed
 
 from prism.core.config import TAKEN, check_config_file
 from prism.core.errors import BadInput
@@ -17,7 +18,18 @@ from prism.core.prompts import PromptFormat
 from prism.core.recipes import setting_of
 from prism.settings import STAGES, check_config
 
-OVERLAYS = ("smoke", "laptop", "laptop-webshop", "laptop-llama", "control", "learning", "pretrained", "gpu", "paper")
+OVERLAYS = (
+    "smoke",
+    "laptop",
+    "laptop-webshop",
+    "laptop-llama",
+    "control",
+    "development",
+    "learning",
+    "pretrained",
+    "gpu",
+    "paper",
+)
 PACKAGE = {
     "source": "package", "location": "a-model==1.0", "revision": "0" * 64, "file": "a/b.gguf", "licence": "MIT",
     "template": "chatml",
@@ -153,16 +165,6 @@ CASES = [
 @pytest.fixture(scope="module")
 def config(root):
     return yaml.safe_load((root / "config/config.yaml").read_text())
-
-
-def changed(config: dict, key: str, value: object) -> dict:
-    config = copy.deepcopy(config)
-    *path, last = key.split(".")
-    level = config
-    for name in path:
-        level = level[name]
-    level[last] = value
-    return config
 
 
 @pytest.mark.parametrize(("key", "value", "named"), CASES, ids=[f"{key}={value}"[:60] for key, value, _ in CASES])

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from configs import changed
 
 from prism.core.errors import BadInput
 from prism.core.recipes import result_settings
@@ -45,17 +46,6 @@ def origins_of(config):
     return {name: origins.of(name) for name in ALL}
 
 
-def edited(config, key, value):
-    """A config with one value of its own."""
-    config = copy.deepcopy(config)
-    *sections, last = key.split(".")
-    section = config
-    for name in sections:
-        section = section[name]
-    section[last] = value
-    return config
-
-
 def test_every_result_that_costs_time_has_an_origin_of_its_own(config):
     found = origins_of(config)
     assert None not in found.values()
@@ -63,7 +53,7 @@ def test_every_result_that_costs_time_has_an_origin_of_its_own(config):
 
 
 @pytest.mark.parametrize(
-    ("key", "value", "changed"),
+    ("key", "value", "touched"),
     [
         ("targets.tables", ["table1"], set()),
         ("seeds", [0, 1, 2], set()),
@@ -86,19 +76,19 @@ def test_every_result_that_costs_time_has_an_origin_of_its_own(config):
         ("benchmarks.webshop.panels.test", 11, set()),
     ],
 )
-def test_an_edit_changes_the_origins_of_what_it_touches(config, key, value, changed):
+def test_an_edit_changes_the_origins_of_what_it_touches(config, key, value, touched):
     if key.startswith("rl.algorithms"):
         config["rl"].setdefault("algorithms", {}).setdefault("grpo", {})
-    before, after = origins_of(config), origins_of(edited(config, key, value))
-    assert {name for name in ALL if before[name] != after[name]} == changed
+    before, after = origins_of(config), origins_of(changed(config, key, value))
+    assert {name for name in ALL if before[name] != after[name]} == touched
 
 
 def test_other_weights_of_a_backbone_change_all_that_rests_on_it(config, tmp_path):
     for name in ("config.json", "model.safetensors"):
         (tmp_path / name).write_text(name)
-    before = origins_of(edited(config, "backbones.tiny-qwen3.location", str(tmp_path)))
+    before = origins_of(changed(config, "backbones.tiny-qwen3.location", str(tmp_path)))
     (tmp_path / "model.safetensors").write_text("other weights")
-    after = origins_of(edited(config, "backbones.tiny-qwen3.location", str(tmp_path)))
+    after = origins_of(changed(config, "backbones.tiny-qwen3.location", str(tmp_path)))
     assert all(before[name] != after[name] for name in ALL)
 
 
@@ -148,8 +138,8 @@ def test_a_run_goes_on_from_what_was_packed(config, tmp_path):
     assert earlier.find(RL) == out / "records" / RL
     assert earlier.find(NORMS) is None
     # made by other settings
-    assert EarlierRun(edited(config, "rl.learning_rate", 1e-5), out).find(RL) is None
-    assert EarlierRun(edited(config, "rl.learning_rate", 1e-5), out).find(SFT) is not None
+    assert EarlierRun(changed(config, "rl.learning_rate", 1e-5), out).find(RL) is None
+    assert EarlierRun(changed(config, "rl.learning_rate", 1e-5), out).find(SFT) is not None
 
 
 def test_packed_again_a_record_stays_unless_its_origin_is_another(config, tmp_path):
@@ -164,7 +154,7 @@ def test_packed_again_a_record_stays_unless_its_origin_is_another(config, tmp_pa
     assert (out / "records" / f"{BASE}.gz").read_bytes() == before
     assert (out / "records" / SFT / "loss.csv").is_file()
     assert (out / "records/benchmarks/sft/alfworld/tiny-qwen3/all/seed0.tsv").is_file()
-    other = edited(config, "sft.learning_rate", 1e-5)
+    other = changed(config, "sft.learning_rate", 1e-5)
     write_run(tmp_path / "third", other, (SFT,))
     write_run(tmp_path / "third", other, (BASE,))
     pack_records(tmp_path / "third", out, other)
@@ -175,7 +165,7 @@ def test_packed_again_a_record_stays_unless_its_origin_is_another(config, tmp_pa
 def test_a_result_of_other_settings_is_not_recorded_as_one_of_these(config, tmp_path):
     write_run(tmp_path / "run", config)
     with pytest.raises(BadInput, match=r"run.json.*other settings than the config's"):
-        pack_records(tmp_path / "run", tmp_path / "out", edited(config, "rl.learning_rate", 1e-5))
+        pack_records(tmp_path / "run", tmp_path / "out", changed(config, "rl.learning_rate", 1e-5))
 
 
 def test_records_stand_in_for_what_is_not_there(config, tmp_path):
