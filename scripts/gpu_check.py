@@ -63,7 +63,7 @@ class Part:
 
 PARTS = (
     Part("inputs", 60, "rl"),
-    Part("rl", 240, "rl", "inputs"),
+    Part("rl", 360, "rl", "inputs"),
     Part("probe", 100, "rl", "inputs"),
     Part("sft", 90, "sft", "inputs"),
     Part("evaluation", 80, "rl", "inputs"),

@@ -54,6 +54,8 @@ class VllmGenerator:
         # scheduling in this process repeats exactly; a second process would batch as requests happen to arrive
         os.environ.setdefault("VLLM_ENABLE_V1_MULTIPROCESSING", "0")
         os.environ.setdefault("VLLM_NO_USAGE_STATS", "1")
+        # it leaves requests with seeds of their own to torch anyway, and would be compiled here at its first use
+        os.environ.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")
         try:
             from vllm import LLM
         except ImportError as error:

@@ -84,6 +84,9 @@ def verl_environment(
             "RAY_prestart_worker_first_driver": "0",
             "RAY_enable_worker_prestart": "0",
         }
+    else:
+        # compiled where it is first used, by a compiler that machines with GPUs need not have
+        variables["VLLM_USE_FLASHINFER_SAMPLER"] = "0"
     variables["VERL_USE_EXTERNAL_MODULES"] = ",".join(plugins)
     return variables
 

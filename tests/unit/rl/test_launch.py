@@ -82,6 +82,8 @@ def test_cpu_environment_loads_the_platform_before_the_trainer(tmp_path):
     gpu = launch.verl_environment("gpu", 2, tmp_path, tmp_path / "m")
     assert gpu["VERL_USE_EXTERNAL_MODULES"] == everywhere
     assert "VERL_PLATFORM" not in gpu
+    assert gpu["VLLM_USE_FLASHINFER_SAMPLER"] == "0"
+    assert "VLLM_USE_FLASHINFER_SAMPLER" not in cpu
 
 
 # the warm template, without Ray's imports

@@ -167,9 +167,9 @@ def test_chosen_parts_bring_what_they_read(gpu_check):
     assert [part.name for part in gpu_check.chosen_parts(["sft"])] == ["inputs", "sft"]
     assert [part.name for part in gpu_check.chosen_parts(["environment"])] == ["environment"]
     assert gpu_check.chosen_parts([]) == gpu_check.PARTS
-    # the most valuable first; none can use up the time of all others
+    # the most valuable first; none can use up the time of all others, though RL alone took 220 s to begin on a card
     assert [part.name for part in gpu_check.PARTS][:3] == ["inputs", "rl", "probe"]
-    assert max(part.seconds for part in gpu_check.PARTS) <= gpu_check.LIMIT / 2
+    assert max(part.seconds for part in gpu_check.PARTS) <= gpu_check.LIMIT * 3 / 4
 
 
 def make_wheel(folder: Path, name: str, version: str, tag: str = "py3-none-any") -> None:
