@@ -259,7 +259,7 @@ class Results:
     @staticmethod
     def training_name(work: Path) -> str:
         """What a service calls a training: the path of its work folder from the stage on."""
-        return "/".join(work.parts[-5:])
+        return "/".join(work.relative_to(work.anchor).parts[-5:])
 
     @staticmethod
     def played(path: str | Path) -> Played:
