@@ -24,6 +24,7 @@ from prism.core.benchmarks import BENCHMARKS
 from prism.core.config import check_config_file
 from prism.core.errors import PrismError
 from prism.core.methods import parse_slice
+from prism.core.processor import fix_instruction_set
 from prism.core.recipes import json_text, machine_settings, result_settings
 from prism.core.results import Results
 from prism.core.stage_sources import code_of
@@ -65,6 +66,7 @@ try:
     for settings in config["benchmarks"].values():
         if settings["trajectories_file"]:
             read_trajectories(settings["trajectories_file"])
+    fix_instruction_set(config["instruction_set"])
     prepare_jobs(PACKAGE, bool(DEPLOYED), DeploymentMethod.CONDA in DEPLOYED)
 except PrismError as error:
     sys.exit(f"prism: {error}")

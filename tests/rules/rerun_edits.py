@@ -77,6 +77,7 @@ EDITS = {
         TABLE | SCORE_FIGURES | STUDIES | {"sensitivity": 1, "figure_training_curves": 1, "compare_probes": 1},
     ),
     "results": ("results/elsewhere", FROM_GAMES | {"backbone": 2}),
+    "instruction_set": ("", NOTHING),
     "go_on_from": ("resources/records/of-nothing", NOTHING),
     "benchmarks.alfworld.source": (
         {"benchmarks.alfworld.source": "dataset", "benchmarks.alfworld.data_dir": "elsewhere"},
