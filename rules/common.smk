@@ -79,9 +79,8 @@ RESULTS = Results("<results>")
 DATA = DataInputs(config, RESULTS)
 try:
     GO_ON_FROM = located(config["go_on_from"]) if config["go_on_from"] else ""
-    INPUTS = TableInputs(
-        config, RESULTS, EarlierRun(config, GO_ON_FROM) if GO_ON_FROM else None
-    )
+    EARLIER = EarlierRun(config, GO_ON_FROM) if GO_ON_FROM else None
+    INPUTS = TableInputs(config, RESULTS, EARLIER)
 except PrismError as error:
     sys.exit(f"prism: {error}")
 # an image that serves every role is made from the CPU lock

@@ -20,7 +20,7 @@ def variables(monkeypatch):
         monkeypatch.setenv(name, "")
         monkeypatch.delenv(name)
     monkeypatch.setattr(processor.platform, "machine", lambda: "x86_64")
-    yield lambda: {name: os.environ[name] for name in names if name in os.environ}
+    return lambda: {name: os.environ[name] for name in names if name in os.environ}
 
 
 def info(tmp_path, text):
