@@ -209,7 +209,7 @@ def test_replaced_weights_of_a_local_backbone_are_taken_over_again(copy_reposito
     clone = copy_repository(tmp_path / "prism")
     target = "results/demo/backbones/tiny-qwen3"
     assert run_snakemake(clone, target).returncode == 0
-    shipped = clone / "resources/backbones/tiny-qwen3"
+    shipped = clone / "resources/backbones/deep-qwen3"
     (shipped / "model.safetensors").touch()
     (shipped / "notes.txt").write_text("not taken over")
     assert dry_run(clone, target) == []

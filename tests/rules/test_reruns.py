@@ -212,7 +212,7 @@ def test_a_comment_reruns_nothing(finished):
 
 @pytest.mark.parametrize("name", ["model.safetensors", "chat_template.jinja"])
 def test_replaced_weights_rerun_all_that_rests_on_them(finished, name):
-    path = finished / "resources/backbones/tiny-qwen3" / name
+    path = finished / "resources/backbones/deep-qwen3" / name
     before = path.read_bytes()
     try:
         path.write_bytes(before[:-1] + b"x")
