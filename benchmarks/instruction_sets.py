@@ -31,6 +31,7 @@ import numpy as np
 import torch
 
 from prism.core.data_source import DataSource
+from prism.core.processor import VARIABLES
 from prism.core.prompts import PromptFormat
 from prism.core.tokenizers import load_tokenizer
 from prism.generation.base import Sampling
@@ -57,9 +58,9 @@ SETTINGS = {
     "MKL_CBWR AVX2": {"MKL_CBWR": "AVX2"},
     "MKL_CBWR COMPATIBLE": {"MKL_CBWR": "COMPATIBLE"},
     "MKL instructions AVX2": {"MKL_ENABLE_INSTRUCTIONS": "AVX2"},
-    # what would be built in, here and on the emulated machine
-    "ATen avx2, MKL_CBWR AVX2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"},
-    "the same, emulated": {**MASK, "MKL_CBWR": "AVX2"},
+    # what `instruction_set: avx2` sets, here and on the emulated machine
+    "ATen avx2, MKL_CBWR AVX2": VARIABLES["avx2"],
+    "the same, emulated": {**MASK, **VARIABLES["avx2"]},
     "ATen default, MKL_CBWR COMPATIBLE": {"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
     "the same, emulated ": {**MASK, "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"},
 }

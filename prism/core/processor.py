@@ -4,11 +4,41 @@ from __future__ import annotations
 
 import os
 import platform
+from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 # instruction set -> what ATen's and MKL's kernels are chosen by; both are read when torch first computes
 VARIABLES = {"avx2": {"ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "AVX2"}}
 CPU_INFO = Path("/proc/cpuinfo")
+
+
+@dataclass(frozen=True)
+class Processor:
+    """What the system says of its processor.
+
+    Attributes:
+        instructions: the instruction sets that it has, as Linux names them; none on another system.
+    """
+
+    model: str
+    instructions: frozenset[str]
+
+
+def read_processor(cpu_info: Path = CPU_INFO) -> Processor:
+    """The first processor of this machine; all are alike."""
+    model, instructions = platform.processor() or platform.machine(), ""
+    try:
+        lines = cpu_info.read_text(encoding="utf-8").splitlines()
+    except OSError:  # not a Linux
+        lines = []
+    for line in takewhile(str.strip, lines):
+        key, _, value = line.partition(":")
+        if key.strip() == "model name":
+            model = value.strip()
+        elif key.strip() in ("flags", "Features"):
+            instructions = value
+    return Processor(model, frozenset(instructions.split()))
 
 
 def fix_instruction_set(name: str, cpu_info: Path = CPU_INFO) -> bool:
@@ -21,16 +51,9 @@ def fix_instruction_set(name: str, cpu_info: Path = CPU_INFO) -> bool:
     Returns:
         Whether it was done: a processor that lacks these instructions is left alone.
     """
-    if not name or not has_instructions(name, cpu_info):
+    x86 = platform.machine() in ("x86_64", "AMD64")
+    if not name or not x86 or name not in read_processor(cpu_info).instructions:
         return False
     for variable, value in VARIABLES[name].items():
         os.environ.setdefault(variable, value)
     return True
-
-
-def has_instructions(name: str, cpu_info: Path = CPU_INFO) -> bool:
-    """Whether this is an x86-64 processor with an instruction set, as Linux names it."""
-    if platform.machine() not in ("x86_64", "AMD64") or not cpu_info.exists():
-        return False
-    flags = (line for line in cpu_info.read_text(encoding="utf-8").splitlines() if line.startswith("flags"))
-    return name in next(flags, "").split()

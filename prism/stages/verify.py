@@ -18,6 +18,7 @@ from prism.core.errors import BadInput
 from prism.core.evaluations import read_evaluation
 from prism.core.files import read_json, sha256_file, write_json, write_text
 from prism.core.paper_tables import success_of
+from prism.core.processor import read_processor
 from prism.core.progress import say
 from prism.core.results import Results
 from prism.core.splits import read_split
@@ -203,17 +204,8 @@ def machine_facts() -> dict[str, object]:
     """What a number may depend on: CPU with its instruction sets, system, versions."""
     versions = {"python": platform.python_version(), "prism": prism.__version__}
     versions |= {name: installed_version(name) or "not installed" for name in LIBRARIES}
-    cpu = {"model": platform.processor() or platform.machine(), "flags": []}
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # not a Linux
-        lines = []
-    for line in lines:
-        key, _, value = line.partition(":")
-        if key.strip() == "model name":
-            cpu["model"] = value.strip()
-        elif key.strip() in ("flags", "Features"):
-            cpu["flags"] = [flag for flag in CPU_FLAGS if flag in value.split()]
+    processor = read_processor()
+    cpu = {"model": processor.model, "flags": [flag for flag in CPU_FLAGS if flag in processor.instructions]}
     return {"cpu": cpu, "system": platform.platform(), "versions": versions}
 
 
