@@ -14,6 +14,7 @@ import yaml
 
 from prism.core.benchmarks import BENCHMARKS
 from prism.core.config import check_values
+from prism.core.decisions import Check, Question
 from prism.core.errors import BadInput
 from prism.core.figures import FIGURES
 from prism.core.methods import ALGORITHMS
@@ -59,6 +60,7 @@ def read_schema(path: str | Path) -> dict[str, Any]:
         made["required"] += stated["required"]
         properties[name] = made
     definitions["prompt"] = schema_of(PromptFormat)
+    definitions |= {"question": schema_of(Question), "check": schema_of(Check)}
     definitions["prompt_overlay"] = {**definitions["prompt"], "required": []}
     variant = properties["probe"]["properties"]["variants"]["additionalProperties"]
     variant["properties"] |= schema_of(*STAGES["probe"])["properties"]

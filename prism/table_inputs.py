@@ -204,6 +204,17 @@ class TableInputs:
         count = settings.epochs if settings.steps_rule == "epochs" else settings.steps
         return {"steps_rule": f"{settings.steps_rule} ({count})", "hardware": hardware}
 
+    def decisive(self) -> list[Path]:
+        """The evaluations that the run's decision is read from."""
+        target = self.config["tables"]["decision"]
+        places = product(target["backbones"], compared_methods(target), BENCHMARKS[target["benchmark"]].panels)
+        return [path for place in places for path in self.evaluations_of(target["benchmark"], *place)]
+
+    def decision_recipe(self) -> str:
+        """What the decision is told, as JSON."""
+        target = self.config["tables"]["decision"]
+        return json_text({key: target[key] for key in ("seeds", "margin", "questions", "checks")})
+
     def norms(self, benchmark: str, backbone: str, of: str = "") -> list[Path]:
         """All shards of the gradient norms, of the run's own probe or of a variant (or one of `probe_endings`)."""
         if of:

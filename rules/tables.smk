@@ -96,6 +96,34 @@ rule table_statistics:
         " --out {output} {input.cells}"
 
 
+rule decision:
+    input:
+        INPUTS.decisive(),
+    output:
+        csv="<results>/tables/decision.csv",
+        md=report(
+            "<results>/tables/decision.md",
+            caption="../report/decision.rst",
+            category="Tables",
+        ),
+    log:
+        "<logs>/tables/decision.log",
+    benchmark:
+        "<benchmarks>/decision/decision.tsv"
+    localrule: True
+    conda:
+        "../envs/cpu.yaml"
+    params:
+        recipe=INPUTS.decision_recipe(),
+        code=code("decision"),
+        scale=config["scale"],
+    message:
+        "decision: the protocol's questions and checks"
+    shell:
+        "PRISM_LOG={log} python -m prism stage decision {input} --recipe {params.recipe:q} --scale {params.scale}"
+        " --out-csv {output.csv} --out-md {output.md}"
+
+
 rule benchmark_summary:
     input:
         # everything else: the summary comes last

@@ -41,7 +41,7 @@ FOR_RULES = {
     "Tables": (
         *(stage_results.cells, stage_results.timing_cells, stage_results.table_statistics, stage_results.table),
         *(stage_results.sensitivity, stage_results.compare_probes, stage_results.consensus),
-        *(stage_results.study_table, stage_results.claims, stage_results.findings),
+        *(stage_results.study_table, stage_results.decision, stage_results.claims, stage_results.findings),
     ),
     "Figures": (stage_results.figure,),
     "The run as a whole": (

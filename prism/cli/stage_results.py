@@ -152,6 +152,20 @@ def study_table(
     write_study(study(**arguments), known.title, scale, out_csv, out_md)
 
 
+def decision(
+    evaluations: Annotated[list[Path], typer.Argument(help="Of all methods that are asked about, on all panels.")],
+    recipe: Annotated[str, typer.Option(help="Seeds, margin, questions and checks, as JSON (DecisionRecipe).")],
+    scale: Scale,
+    out_csv: Annotated[Path, typer.Option(parser=output_file)],
+    out_md: Annotated[Path, typer.Option(parser=output_file)],
+) -> None:
+    """Make the table of what a run decides: the questions and checks of its protocol."""
+    from prism.core.decisions import DecisionRecipe
+    from prism.stages.decision import write_decision
+
+    write_decision(build_recipe(DecisionRecipe, recipe, "--recipe"), evaluations, scale, out_csv, out_md)
+
+
 def findings(
     results: Results,
     paper: Annotated[Path, typer.Option(help="Folder of the paper's claims.")],

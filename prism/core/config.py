@@ -110,9 +110,9 @@ def check_values(
     for kind in ("tables", "figures"):
         for product, target in config[kind].items():
             for key, names in known.items():
-                paired = key == "methods" and "pairs" in target
-                for name in compared_methods(target) if paired else target.get(key, []):
-                    place = f"config {kind}.{product}.{'pairs' if paired else key}"
+                said = next((word for word in ("pairs", "questions") if key == "methods" and word in target), key)
+                for name in target.get(key, []) if said == key else compared_methods(target):
+                    place = f"config {kind}.{product}.{said}"
                     _require_known(name, names, place, key)
             for variant in target.get("variants", []):
                 place = f"config {kind}.{product}.variants"

@@ -76,7 +76,11 @@ FIGURES = {
 
 
 def compared_methods(target: Mapping[str, Any]) -> list[str]:
-    """The methods of a table or figure, from its section of the config: a list, or pairs with a reference."""
+    """The methods of a table or figure, from its section of the config: a list, pairs, or questions."""
+    if "questions" in target:
+        asked = [name for one in target["questions"] for name in (one["method"], *one["references"])]
+        checked = [name for one in target["checks"] for name in (one["method"], one["reference"])]
+        return list(dict.fromkeys(asked + checked))
     if "pairs" in target:
         return [*(method for pair in target["pairs"].values() for method in pair), target["reference"]]
     return target.get("methods", [])

@@ -32,6 +32,7 @@ TITLES = {
     "table3": "Table 3: training time",
     "table4": "Table 4: concentration or magnitude",
     "appendix_g": "Appendix G: normalised norms",
+    "decision": "What this run decides",
     "reprobe": "Probed again after SFT: who changes sides",
     **{name: table.title for name, table in STUDY_TABLES.items()},
     **{name: figure.title for name, figure in FIGURES.items()},

@@ -48,6 +48,7 @@ RECIPES = {
     ("timing-cells", "row"): "prism.stages.cells:CellRecipe",
     ("timing-cells", "files"): "prism.stages.timings:TimingFiles",
     ("claims", "recipe"): "prism.stages.comparison:ComparisonRecipe",
+    ("decision", "recipe"): "prism.core.decisions:DecisionRecipe",
     ("study-table", "settings"): "prism.core.study_tables:StudySettings",
     ("figure", "settings"): "prism.core.figures:FigureSettings",
 }

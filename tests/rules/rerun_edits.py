@@ -405,6 +405,17 @@ UNUSED = {
         },
     ),
     "tables.table3.methods": (["grpo"], {"table3": 1}),
+    "tables.decision.benchmark": ("webshop", {"decision": 1}),
+    "tables.decision.backbones": (
+        # seven methods on two panels, five of them trained by RL, four from an SFT
+        ["tiny-llama"], {"split": 3, "sft": 4, "rl": 5, "evaluate": 14, "decision": 1},
+    ),
+    "tables.decision.seeds": (2, {"decision": 1}),
+    "tables.decision.margin": (1, {"decision": 1}),
+    "tables.decision.questions": (
+        [{"name": "Q1", "method": "prism-gini", "references": ["length"]}], {"decision": 1},
+    ),
+    "tables.decision.checks": ([], {"decision": 1}),
     "tables.table4.benchmarks": (["alfworld"], {"table_statistics": 1, "table4": 1}),
     # prism-gini on WebShop is Table 2's
     "tables.table4.backbones": (["tiny-llama"], new_splits(3, table4_row=4, table_statistics=1, table4=1)),

@@ -155,7 +155,7 @@ def test_files_are_short(root):
         for path in root.glob(pattern)
     }
     assert [name for name, lines in lengths.items() if lines > (400 if name.endswith(".py") else 160)] == []
-    assert sum(lines for name, lines in lengths.items() if name.startswith("rules/")) < 1150
+    assert sum(lines for name, lines in lengths.items() if name.startswith("rules/")) < 1200
 
 
 def test_the_workflow_touches_nothing_private_of_snakemake(root):
