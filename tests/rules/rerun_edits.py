@@ -373,7 +373,7 @@ UNUSED = {
     ),
     "methods.prism-cv": (
         OTHER_METHOD,
-        BY_SPLIT | {"figure_inverse_ablation": 1, "figure_ratio_sweep": 1},
+        BY_SPLIT | {"decision": 1, "figure_inverse_ablation": 1, "figure_ratio_sweep": 1},
     ),
     "methods.inverse-gini": (OTHER_METHOD, new_splits(2, figure_inverse_ablation=1)),
     "methods.inverse-kurtosis": (OTHER_METHOD, new_splits(2, figure_inverse_ablation=1)),
