@@ -14,6 +14,7 @@ SAVINGS = {
     "cut_rows_at_once": "micro-batches are cut out of a training step's rows without taking all rows apart each time",
     "response_logits": "logits are computed for the tokens of responses alone",
     "rows_without_advantage": "rows whose advantage is 0 are not passed through the model",
+    "equal_rows": "of rows with the same tokens one is passed through the model, with the sum of their advantages",
     "old_log_probs": "old log-probabilities are the current ones where a training step is one optimizer step",
     "needed_fields": "the trainer's processes fetch the fields that they read",
     "whole_waves": "the requests of a process's episodes reach the sampler together, in one call",

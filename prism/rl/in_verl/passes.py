@@ -1,12 +1,16 @@
 """What verl's forward and backward passes need not compute, because it ends in nothing; for the CPU platform.
 
-Three savings of `prism.core.savings`. None changes what an optimizer step does, beyond rounding:
+Four savings of `prism.core.savings`. None changes what an optimizer step does, beyond rounding:
 
 - ``response_logits``: logits are computed where a token of a response is predicted, not over the prompt, where verl
   computes them and throws them away;
 - ``rows_without_advantage``: a row whose advantage is 0 has no gradient. It is left out of the passes and still counts
   in the loss's denominators, which verl takes from the whole mini-batch. Entropy and KL terms have a gradient on every
   row: the trainer asks for this only where the loss has neither;
+- ``equal_rows``: the trajectories of a group begin alike, and a policy that is sure of itself goes on alike. At the
+  policy that sampled them, verl's clipped loss is linear in a row's advantage: equal rows have the gradient of one with
+  the sum of their advantages, and none where that is 0. Only the first of several optimizer steps is at that policy;
+  the trainer asks for this where a training step has one;
 - ``old_log_probs``: where no pass before the update computed the old policy's log-probabilities, because old and
   current policy are the same, they are those of the update's own pass, without gradient. The ratio is 1.
 
@@ -15,6 +19,7 @@ verl loads this module through ``VERL_USE_EXTERNAL_MODULES``; four of its names 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -28,10 +33,12 @@ from verl.workers.utils.padding import no_padding_2_padding
 from prism.core.savings import active
 from prism.rl.in_verl import replace
 from prism.rl.in_verl.micro_batches import select_rows
-from prism.rl.in_verl.trainer import NO_GRADIENT_WITHOUT_ADVANTAGE, PROBABILITY_GAP
+from prism.rl.in_verl.trainer import AT_THE_SAMPLING_POLICY, NO_GRADIENT_WITHOUT_ADVANTAGE, PROBABILITY_GAP
 
 _Engine = fsdp.FSDPEngineWithLMHead
 _model_inputs, _model_outputs = _Engine.prepare_model_inputs, _Engine.prepare_model_outputs
+# of float32 sums of a few advantages, relative
+_ROUNDING = 1e-6
 _micro_batches, _ppo_loss = fsdp.prepare_micro_batches, engine_workers.ppo_loss
 
 
@@ -89,9 +96,48 @@ def rows_with_gradient(advantages: torch.Tensor) -> torch.Tensor:
     return rows if len(rows) else rows.new_zeros(1)
 
 
+def first_of_equals(data: TensorDict) -> torch.Tensor:
+    """For each row the number of the first one with the same prompt, response and mask, (B,)."""
+    rows, masks = data["input_ids"], data["response_mask"]
+    found: dict[tuple[bytes, bytes], int] = {}
+    first = [found.setdefault(row, number) for number, row in enumerate(zip(_bytes(rows), _bytes(masks), strict=True))]
+    return torch.tensor(first)
+
+
+def _bytes(rows: torch.Tensor) -> list[bytes]:
+    """Content of each ragged row, to be compared."""
+    values, ends = rows.values().cpu().numpy(), rows.offsets().tolist()
+    return [values[start:end].tobytes() for start, end in pairwise(ends)]
+
+
+def summed_advantages(advantages: torch.Tensor, first: torch.Tensor) -> torch.Tensor:
+    """Advantages whose sum over equal rows stands at the first of them, and 0 at the others.
+
+    Args:
+        advantages: ragged, (B, response).
+        first: as of `first_of_equals`; equal rows have responses of one length.
+    """
+    values, offsets = advantages.values(), advantages.offsets()
+    lengths, first = offsets.diff(), first.to(values.device)
+    shift = torch.repeat_interleave(offsets[:-1][first] - offsets[:-1], lengths)
+    place = torch.arange(len(values), device=values.device) + shift
+    wide = values.double()
+    sums, sizes = (torch.zeros_like(wide).index_add_(0, place, each) for each in (wide, wide.abs()))
+    # a group's advantages sum to 0 but for rounding
+    sums[sums.abs() <= _ROUNDING * sizes] = 0
+    return torch.nested.nested_tensor_from_jagged(sums.to(values.dtype), offsets)
+
+
 def micro_batches(data: TensorDict, **options: Any) -> tuple[list[TensorDict], Any]:
     """verl's micro-batches of a mini-batch, of the rows that have a gradient."""
-    if tensordict_utils.get_non_tensor_data(data, NO_GRADIENT_WITHOUT_ADVANTAGE, default=False):
+
+    def asked(name: str) -> bool:
+        return tensordict_utils.get_non_tensor_data(data, name, default=False)
+
+    if asked(NO_GRADIENT_WITHOUT_ADVANTAGE):
+        if asked(AT_THE_SAMPLING_POLICY) and active("equal_rows"):
+            data = data.copy()
+            data["advantages"] = summed_advantages(data["advantages"], first_of_equals(data))
         data = select_rows(data, rows_with_gradient(data["advantages"]))
     return _micro_batches(data=data, **options)
 

@@ -15,10 +15,10 @@ Registered as trainer mode ``prism`` (`register_trainer`). Seven things differ f
 - sampler and trainer are compared by log-probabilities as well: verl compares probabilities alone, which are all near
   zero where a vocabulary is large and the model undecided;
 - the trainer looks for finished episodes ten times a second, not every two seconds;
-- on a CPU it leaves out what changes nothing (`prism.rl.in_verl.passes`): the pass for the old policy's
-  log-probabilities where a training step is one optimizer step, and rows without advantage where the loss has neither
-  an entropy nor a KL term. On GPUs neither is left out: the first pass also tells how far vLLM's probabilities are off,
-  and each rank needs as many micro-batches as the others.
+- on a CPU it leaves out what changes nothing (`prism.rl.in_verl.passes`). Where a training step is one optimizer step,
+  that is the pass for the old policy's log-probabilities and all but one of equal rows; where the loss has neither an
+  entropy nor a KL term, rows without advantage. On GPUs none is left out: the first pass also tells how far vLLM's
+  probabilities are off, and each rank needs as many micro-batches as the others.
 """
 
 from __future__ import annotations
@@ -51,6 +51,8 @@ from prism.rl.run_logs import BEFORE_SAVING, LOG_PROB_GAP, LOG_PROB_GAP_MAX
 POLL_SECONDS = 0.1
 # set on an update's batch for `prism.rl.in_verl.passes`: a row without advantage has no gradient
 NO_GRADIENT_WITHOUT_ADVANTAGE = "prism_no_gradient_without_advantage"
+# set likewise: old and current policy are the same in this update
+AT_THE_SAMPLING_POLICY = "prism_at_the_sampling_policy"
 # metric of an update that `prism.rl.in_verl.passes` measures where the pass before it is left out
 PROBABILITY_GAP = "sampler_probability_gap"
 # what the passes read of a row; the queue holds three times as many fields
@@ -209,6 +211,7 @@ class PrismTrainer(PPOTrainerSync):
         on_every_row = actor.entropy_coeff or actor.calculate_entropy or actor.use_kl_loss
         skip = self._on_a_cpu and not on_every_row and active("rows_without_advantage")
         batch.extra_info[NO_GRADIENT_WITHOUT_ADVANTAGE] = skip
+        batch.extra_info[AT_THE_SAMPLING_POLICY] = self._old_is_current
         old = "rollout_log_probs" if self._old_is_current else "old_log_probs"
         with self._fields(batch, "advantages", old, *(["ref_log_prob"] if actor.use_kl_loss else [])):
             batch = super()._update_actor(batch, metrics)

@@ -22,10 +22,12 @@ from verl.workers.config import ActorConfig
 from prism.core.savings import SAVINGS, VARIABLE
 from prism.rl.command import PACKED_ATTENTION
 from prism.rl.in_verl import log_probs, packed_attention, passes  # noqa: F401 - they register themselves
-from prism.rl.in_verl.trainer import NO_GRADIENT_WITHOUT_ADVANTAGE, PROBABILITY_GAP
+from prism.rl.in_verl.trainer import AT_THE_SAMPLING_POLICY, NO_GRADIENT_WITHOUT_ADVANTAGE, PROBABILITY_GAP
 
 # rows: tokens of prompt and response, advantage; the last one fills the mini-batch up, as verl does
 ROWS = [(9, 5, 1.0), (12, 3, 0.0), (4, 7, -0.7), (15, 6, 0.0), (1, 2, 0.4), (8, 4, -1.2), (6, 1, 0.0)]
+# rows that other trajectories of the group have as well: number in ROWS, advantage; row 2's sum to 0, row 0's to 0.5
+EQUAL = [(0, -1.0), (2, 0.9), (0, 0.5), (2, -0.2), (4, 0.0), (3, 0.0)]
 TOKENS = 40
 
 
@@ -68,8 +70,12 @@ def on_the_cpu(monkeypatch):
     monkeypatch.setattr(torch.distributed, "all_reduce", lambda *_, **__: None)
 
 
-def mini_batch(**settings):
-    """What verl's trainer sends to an update, without the old policy's log-probabilities."""
+def mini_batch(equal=(), **settings):
+    """What verl's trainer sends to an update, without the old policy's log-probabilities.
+
+    Args:
+        equal: rows that come again, as in `EQUAL`.
+    """
     draw = torch.Generator().manual_seed(0)
     fields = []
     for number, (prompt, response, advantage) in enumerate(ROWS):
@@ -87,6 +93,9 @@ def mini_batch(**settings):
                 "rollout_log_probs": -torch.rand(response, generator=draw),
             }
         )
+    fields += [
+        fields[number] | {"advantages": torch.full((ROWS[number][1],), advantage)} for number, advantage in equal
+    ]
     batch = tensordict_utils.list_of_dict_to_tensordict(fields)
     shape = {"temperature": 0.6, "global_batch_size": 8, "use_dynamic_bsz": True, "max_token_len_per_gpu": TOKENS}
     tensordict_utils.assign_non_tensor(batch, **shape, **settings)
@@ -140,6 +149,52 @@ def test_an_update_with_all_savings_has_the_gradient_of_one_without(engine, monk
     for name in ("actor/pg_clipfrac", "actor/ppo_kl"):
         assert with_all["metrics"][name].aggregate() == 0
     assert with_all["metrics"][PROBABILITY_GAP].aggregate() > 0
+
+
+@pytest.mark.parametrize("aggregation", ["token-mean", "seq-mean-token-mean"])
+def test_equal_rows_pass_once_and_have_the_gradient_of_all_of_them(engine, monkeypatch, aggregation):
+    config = ActorConfig(strategy="fsdp2", loss_agg_mode=aggregation, use_dynamic_bsz=True, rollout_n=1)
+    settings = {NO_GRADIENT_WITHOUT_ADVANTAGE: True, AT_THE_SAMPLING_POLICY: True}
+    monkeypatch.setenv(VARIABLE, "equal_rows")
+    wanted, without = update(engine, config, mini_batch(EQUAL, **settings))
+    monkeypatch.delenv(VARIABLE)
+    rows, inputs = [], engine.module.forward
+    monkeypatch.setattr(
+        engine.module, "forward", lambda **given: rows.append(given["input_ids"].shape[1]) or inputs(**given)
+    )
+    batch = mini_batch(EQUAL, **settings)
+    before = batch["advantages"].values().clone()
+    found, with_all = update(engine, config, batch)
+    # row 2's advantages sum to 0, rows 1 and 3 never had one
+    assert sum(rows) == sum(sum(ROWS[number][:2]) for number in (0, 4, 5))
+    assert torch.equal(batch["advantages"].values(), before)
+    assert max(float(gradient.abs().max()) for gradient in wanted) > 1e-3
+    for ours, theirs in zip(found, wanted, strict=True):
+        assert close(ours, theirs)
+    assert abs(sum(with_all["loss"]) - sum(without["loss"])) < 1e-5
+
+
+def test_away_from_the_sampling_policy_equal_rows_all_pass(engine, monkeypatch):
+    # the clipped loss of an advantage of 1 and one of -1 is not the loss of an advantage of 0
+    config = ActorConfig(strategy="fsdp2", use_dynamic_bsz=True, rollout_n=1)
+    rows, inputs = [], engine.module.forward
+    monkeypatch.setattr(
+        engine.module, "forward", lambda **given: rows.append(given["input_ids"].shape[1]) or inputs(**given)
+    )
+    batch = mini_batch(EQUAL, **{NO_GRADIENT_WITHOUT_ADVANTAGE: True})
+    update(engine, config, batch)
+    wanted = [*ROWS, *((*ROWS[number][:2], advantage) for number, advantage in EQUAL)]
+    assert sum(rows) == sum(prompt + response for prompt, response, advantage in wanted if advantage)
+
+
+def test_rows_are_equal_by_prompt_response_and_mask():
+    def ragged_of(*rows):
+        return ragged([torch.tensor(row) for row in rows])
+
+    tokens = ragged_of([1, 2, 3], [1, 2], [1, 2, 3], [1, 2, 3], [1, 2, 3])
+    # the fourth has another response, the last another mask
+    masks = ragged_of([1, 1], [1], [1, 1], [1], [1, 0])
+    assert passes.first_of_equals({"input_ids": tokens, "response_mask": masks}).tolist() == [0, 1, 0, 3, 4]
 
 
 def test_without_any_advantage_the_gradient_is_zero_and_not_missing(engine, monkeypatch):
