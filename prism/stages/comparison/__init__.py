@@ -49,9 +49,9 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
     run = Run(recipe, _by_cell(files.evaluations), tables, *probes)
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
-    write_csv(out / "comparison.csv", outcomes, recipe.scale, version)
-    write_markdown(out / "comparison.md", outcomes, recipe.scale, version)
-    write_claims(out / "claims.json", outcomes, recipe.scale, version)
+    write_csv(out / "comparison.csv", outcomes, recipe, version)
+    write_markdown(out / "comparison.md", outcomes, recipe, version)
+    write_claims(out / "claims.json", outcomes, recipe, version)
     say(f"comparison: {built(outcomes)} of {len(outcomes)} claims have estimates in this run")
     return outcomes
 

@@ -2,7 +2,8 @@
 
 An estimate is above its threshold where its whole 95% interval is, below where none of it is, unclear otherwise. A
 claim holds where all of its estimates do, fails where one fails, and is unclear otherwise. Only a run at the paper's
-scale can support or not support a claim about the paper's models.
+scale can support or not support a claim about the paper's models. A run whose protocol was written beforehand says
+whether a claim holds in its own world.
 """
 
 from __future__ import annotations
@@ -14,8 +15,11 @@ from pathlib import Path
 from prism.stages.audit.paper import Claim
 
 PAPER_SCALE = "paper"
+# scales with a protocol of their own (docs/protocol.md)
+DECIDING_SCALES = ("laptop",)
 SUPPORTED, NOT_SUPPORTED, INCONCLUSIVE = "supported", "not supported", "inconclusive at this scale"
 NOT_BUILT = "not built in this run"
+INTERIM = "interim"
 HOLDS, FAILS, UNCLEAR = "holds", "fails", "unclear"
 
 
@@ -73,10 +77,16 @@ class Outcome:
         """The threshold in words: ``> 0``."""
         return f"{'<' if self.claim.below else '>'} {self.claim.threshold:g}"
 
-    def verdict(self, scale: str) -> str:
-        """What the run says of the paper's claim."""
+    def verdict(self, scale: str, decided: bool = False) -> str:
+        """What the run says of the paper's claim.
+
+        Args:
+            decided: of a scale with a protocol, that the run has as many seeds as the protocol reads verdicts from.
+        """
         if self.in_this_run == NOT_BUILT:
             return NOT_BUILT
+        if scale in DECIDING_SCALES:
+            return f"{self.in_this_run} in this world" if decided else INTERIM
         if scale != PAPER_SCALE or self.in_this_run == UNCLEAR:
             return INCONCLUSIVE
         return SUPPORTED if self.in_this_run == HOLDS else NOT_SUPPORTED

@@ -9,6 +9,7 @@ from typing import Any
 from prism.core.csv_files import write_table
 from prism.core.files import sha256_file, write_json, write_text
 from prism.stages.audit.paper import Version
+from prism.stages.comparison.estimators import ComparisonRecipe
 from prism.stages.comparison.outcomes import NOT_BUILT, PAPER_SCALE, Estimate, Outcome
 from prism.stages.tables import scale_note
 
@@ -34,6 +35,10 @@ WHAT_THE_SCALE_SHOWS = {
     "gpu": "This run has backbones of one to two billion parameters on the released tasks, smaller batches and fewer "
     "steps. It can show which way a comparison points for these backbones. It cannot show whether a claim holds for 8B "
     "models, so that no verdict here is more than inconclusive.",
+    "laptop": "This run has tiny backbones and generated tasks, settings and panels that were fixed before it, and "
+    "enough episodes to say whether a claim holds in this world. Its verdicts are about this world and say nothing of "
+    "8B models. Each interval stands for itself: which claims the run was made to decide, with correction for several "
+    "of them, is in docs/protocol.md and tables/decision.csv.",
     "other": "This run has tiny backbones, generated tasks and few steps. It can show that every number is computed as "
     "described and which way a comparison points for these backbones. It cannot show whether a claim holds for 8B "
     "models, so that no verdict here is more than inconclusive, whatever the interval.",
@@ -41,20 +46,21 @@ WHAT_THE_SCALE_SHOWS = {
 RULE = (
     "An estimate is on one side of the threshold where its whole 95% interval is. A claim holds where all of its "
     "estimates are on the claimed side and none is missing, fails where one is wholly on the other side, and is "
-    "unclear otherwise. Supported and not supported are verdicts of runs at the paper's scale only; docs/audit.md."
+    "unclear otherwise. Supported and not supported are verdicts of runs at the paper's scale only, and the scale that "
+    "decides says what holds in its own world; docs/audit.md."
 )
 
 
-def write_csv(path: str | Path, outcomes: Sequence[Outcome], scale: str, version: Version) -> None:
+def write_csv(path: str | Path, outcomes: Sequence[Outcome], recipe: ComparisonRecipe, version: Version) -> None:
     """One line a comparison."""
-    head = [f"Claims of {version.name} beside this run. {scale_note(scale)}", _what_it_shows(scale)]
-    write_table(path, head, COLUMNS, [line for outcome in outcomes for line in _lines(outcome, scale)])
+    head = [f"Claims of {version.name} beside this run. {scale_note(recipe.scale)}", _what_it_shows(recipe.scale)]
+    write_table(path, head, COLUMNS, [line for outcome in outcomes for line in _lines(outcome, recipe)])
 
 
-def _lines(outcome: Outcome, scale: str) -> list[list]:
+def _lines(outcome: Outcome, recipe: ComparisonRecipe) -> list[list]:
     claim = outcome.claim
     shared = [claim.id, claim.statement, claim.place]
-    verdict = outcome.verdict(scale)
+    verdict = outcome.verdict(recipe.scale, recipe.decided)
     lines = []
     for estimate in outcome.estimates:
         numbers = [f"{number:.2f}" for number in (estimate.value, estimate.low, estimate.high)]
@@ -66,18 +72,18 @@ def _lines(outcome: Outcome, scale: str) -> list[list]:
     return lines or [[*shared, "", "", "", "", "", outcome.needed, "", NOT_BUILT, NOT_BUILT]]
 
 
-def write_claims(path: str | Path, outcomes: Sequence[Outcome], scale: str, version: Version) -> None:
+def write_claims(path: str | Path, outcomes: Sequence[Outcome], recipe: ComparisonRecipe, version: Version) -> None:
     """The verdicts as JSON: resources/schemas/claims.json."""
     hashes: dict[Path, str] = {}
     for file in (file for outcome in outcomes for estimate in outcome.estimates for file in estimate.files):
         if file not in hashes:
             hashes[file] = sha256_file(file)
-    claims = [_record(outcome, scale, hashes) for outcome in outcomes]
+    claims = [_record(outcome, recipe, hashes) for outcome in outcomes]
     paper = {"version": version.name, "url": version.url}
-    write_json(path, {"paper": paper, "scale": scale, "rule": RULE, "claims": claims})
+    write_json(path, {"paper": paper, "scale": recipe.scale, "rule": RULE, "claims": claims})
 
 
-def _record(outcome: Outcome, scale: str, hashes: dict[Path, str]) -> dict[str, Any]:
+def _record(outcome: Outcome, recipe: ComparisonRecipe, hashes: dict[Path, str]) -> dict[str, Any]:
     claim = outcome.claim
     return {
         "id": claim.id,
@@ -100,18 +106,18 @@ def _record(outcome: Outcome, scale: str, hashes: dict[Path, str]) -> dict[str, 
         ],
         "missing": list(outcome.missing),
         "in_this_run": outcome.in_this_run,
-        "verdict": outcome.verdict(scale),
+        "verdict": outcome.verdict(recipe.scale, recipe.decided),
     }
 
 
-def write_markdown(path: str | Path, outcomes: Sequence[Outcome], scale: str, version: Version) -> None:
+def write_markdown(path: str | Path, outcomes: Sequence[Outcome], recipe: ComparisonRecipe, version: Version) -> None:
     """The same for people."""
     lines = [
         "# The paper's claims beside this run",
         "",
-        f"**{scale_note(scale)}.**",
+        f"**{scale_note(recipe.scale)}.**",
         "",
-        f"{_what_it_shows(scale)} The claims and the paper's numbers are those of {version.name}.",
+        f"{_what_it_shows(recipe.scale)} The claims and the paper's numbers are those of {version.name}.",
         "",
         "Estimates are differences of two methods on the same tasks and seeds with their 95% interval, unless another "
         "unit is given. docs/audit.md has the rule behind the verdicts.",
@@ -130,7 +136,7 @@ def write_markdown(path: str | Path, outcomes: Sequence[Outcome], scale: str, ve
             outcome.needed,
             published,
             outcome.in_this_run,
-            f"**{outcome.verdict(scale)}**",
+            f"**{outcome.verdict(recipe.scale, recipe.decided)}**",
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     write_text(path, "\n".join(lines) + "\n")

@@ -48,8 +48,17 @@ def outcome(*intervals, threshold=0.0, below=False, missing=()):
 def test_the_rule(found, here, at_paper_scale):
     assert found.in_this_run == here
     assert found.verdict("paper") == at_paper_scale
-    for scale in ("demo", "smoke", "laptop"):
+    for scale in ("demo", "smoke", "gpu"):
         assert found.verdict(scale) in ("inconclusive at this scale", "not built in this run")
+
+
+def test_the_scale_with_a_protocol_says_what_holds_in_its_world_once_it_has_all_seeds():
+    decided = [
+        found.verdict("laptop", decided=True) for found in (outcome((1, 5)), outcome((-5, -1)), outcome((-1, 5)))
+    ]
+    assert decided == ["holds in this world", "fails in this world", "unclear in this world"]
+    assert outcome((1, 5)).verdict("laptop") == "interim"
+    assert outcome().verdict("laptop", decided=True) == "not built in this run"
 
 
 def write_run(folder, benchmark, method, panel, successes, seed=0):
