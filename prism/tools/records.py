@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from prism.core.detours import DETOURS
 from prism.core.errors import BadInput
 from prism.core.files import atomic_folder, read_json, sha256_file, write_json
 from prism.core.progress import say
@@ -42,8 +43,9 @@ def pack_records(results: Path, out: Path, config: Mapping[str, Any] | None = No
 
     The run need not be finished: what it has is packed, and packed again when it has more.
 
-    The corpus is cut to the trajectories that Figure 1 shows: the middle ones of the two halves. The manifest has the
-    hashes of the whole corpus and of the panels. Whatever else `out` holds stays.
+    The corpus is cut to the trajectories that Figure 1 shows: the middle ones of the two halves; the manifest of a
+    corpus with detours says which they are. The records' own manifest has the hashes of the whole corpus and of the
+    panels. Whatever else `out` holds stays.
 
     Args:
         config: the config of the run. With it others can go on from the records: their origins are written beside them,
@@ -60,6 +62,9 @@ def pack_records(results: Path, out: Path, config: Mapping[str, Any] | None = No
             _copy(path, temporary / run.relative(path))
         for corpus in run.find("trajectories"):
             _write_shown_trajectories(run, corpus, temporary / run.relative(corpus))
+            manifest = run.corpus_manifest(run.corpus_of(corpus))
+            if manifest.is_file() and DETOURS in read_json(manifest):
+                _copy(manifest, temporary / run.relative(manifest))
         if config:
             made = pack_to_go_on(run, out, temporary, Origins(config))
     # what the rebuilt tables are compared with

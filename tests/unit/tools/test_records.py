@@ -12,6 +12,7 @@ import pytest
 
 from prism.core.errors import BadInput
 from prism.core.files import check_folder_output
+from prism.core.trajectories import Step, Trajectory, write_trajectories
 from prism.tools.records import pack_records
 
 RECORDS = "resources/records/demo"
@@ -23,7 +24,7 @@ def read_rows(path):
     return list(csv.DictReader(lines))
 
 
-@pytest.mark.parametrize("run", ["demo", "pretrained"])
+@pytest.mark.parametrize("run", ["demo", "pretrained", "laptop", "control"])
 def test_the_records_are_whole_and_small(root, run):
     folder = root / "resources/records" / run
     if not (folder / "records").is_dir():
@@ -38,7 +39,8 @@ def test_the_records_are_whole_and_small(root, run):
     assert set(shipped) == set(manifest)
     for name, path in shipped.items():
         assert hashlib.sha256(path.read_bytes()).hexdigest() == manifest[name], name
-    assert sum(path.stat().st_size for path in shipped.values()) < {"demo": 2_000_000, "pretrained": 10_000_000}[run]
+    limit = {"demo": 2_000_000, "pretrained": 10_000_000, "laptop": 15_000_000, "control": 5_000_000}[run]
+    assert sum(path.stat().st_size for path in shipped.values()) < limit
 
 
 @pytest.mark.parametrize("part", ["records", "expected"])
@@ -64,6 +66,24 @@ def test_norms_facts_and_variants_are_packed_of_a_run_that_trains_nothing(tmp_pa
         *(f"records/{name}" for name in kept),
         "expected/tables/routing_sensitivity.csv",
     }
+
+
+def test_which_trajectories_are_detours_is_packed(tmp_path):
+    """The control's detection is rebuilt from it; no other corpus needs its manifest."""
+    step = Step("You see a shelf 1.", ("go to shelf 1",), "", "go to shelf 1")
+    trajectory = Trajectory("a", "alfworld", "a.game", "look", "look", "planner", True, (step,))
+    corpora = {"alfworld": {"detours": {"a": True, "b": False}}, "webshop": {"trajectories": 2}}
+    norms = tmp_path / "run/gradnorms/alfworld/a/shard-0-of-1.parquet"
+    norms.parent.mkdir(parents=True)
+    norms.write_text("norms")
+    for benchmark, manifest in corpora.items():
+        data = tmp_path / f"run/data/{benchmark}"
+        data.mkdir(parents=True)
+        write_trajectories(data / "trajectories.jsonl", [trajectory])
+        (data / "trajectories.json").write_text(json.dumps(manifest))
+    pack_records(tmp_path / "run", tmp_path / "out")
+    assert json.loads((tmp_path / "out/records/data/alfworld/trajectories.json").read_text()) == corpora["alfworld"]
+    assert not (tmp_path / "out/records/data/webshop").exists()
 
 
 def test_a_run_that_is_not_finished_is_packed_as_far_as_it_is(tmp_path):
@@ -104,3 +124,22 @@ def test_table_1_is_rebuilt_from_the_records(root, copy_repository, tmp_path):
     for row, wanted in zip(rebuilt, expected, strict=True):
         for column in wanted:
             assert row[column] == wanted[column], (row["method"], column)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("run", ["laptop", "control"])
+def test_what_the_scale_that_decides_says_is_rebuilt_from_its_records(root, copy_repository, tmp_path, run):
+    """Byte for byte, without torch."""
+    expected = sorted((root / f"resources/records/{run}/expected/tables").glob("*.csv"))
+    if not expected:
+        pytest.skip(f"no table of {run} is shipped yet: `make laptop pack-laptop`")
+    copy = copy_repository(tmp_path / "prism")
+    targets = [f"results/records-{run}/tables/{path.name}" for path in expected]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "records.smk", "--cores", "2", *targets]
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    subprocess.run(
+        command, cwd=copy, check=True, capture_output=True, env={**os.environ, "PATH": path, "PRISM_RECORDS": run}
+    )
+    assert {"decision.csv", "table1.csv"} <= {path.name for path in expected}
+    for target, wanted in zip(targets, expected, strict=True):
+        assert (copy / target).read_bytes() == wanted.read_bytes(), target

@@ -1,0 +1,171 @@
+"""The second half of the page of findings: what routing does in the small world, read off a run's tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from prism.core.csv_files import read_frame
+from prism.core.results import Results
+from prism.stages.audit.paper import read_claims
+from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
+from prism.stages.decision import INTERIM
+from prism.stages.score_study.detection import AUC, IN_LENGTH, MEASURES
+from prism.stages.score_study.frames import METRIC_NAMES, interval_text
+from prism.stages.tables.notes import scale_note
+
+WHERE_TO_LOOK = {"seen": "seen games", "unseen": "unseen games"}
+# what a score of the detection table is called; the three metrics have names of their own
+SCORE_NAMES = {**METRIC_NAMES, "l2": "L2 norm", "length": "response tokens", "loss": "loss", "pass_rate": "pass rate"}
+
+
+@dataclass(frozen=True)
+class World:
+    """Finished runs of the scale that decides, whole or in part.
+
+    Attributes:
+        main: folder with Table 1 and the decision.
+        control: folder of the positive control, with its decision and ``detection``.
+        scale: of both.
+    """
+
+    main: Path
+    control: Path
+    scale: str
+
+
+def world_page(world: World, paper: str | Path) -> dict[str, Any]:
+    """Values of the page's template.
+
+    Args:
+        paper: folder of the paper's claims.
+
+    Raises:
+        BadInput: a table is missing.
+    """
+    main, control = Results(world.main), Results(world.control)
+    _, table = read_frame(main.table("table1"))
+    decided, checked = (_decisions(run) for run in (main, control))
+    detection = read_frame(control.table("detection"))[1]
+    return {
+        "note": scale_note(world.scale),
+        "seeds": int(table["seeds"].max()),
+        "interim": bool((decided["verdict"] == INTERIM).any() or (checked["verdict"] == INTERIM).any()),
+        "table1": _markdown(_success(table)),
+        "questions": _markdown(_tests(decided[decided["kind"] == "question"])),
+        "checks": _markdown(_tests(pd.concat([decided[decided["kind"] == "check"], checked]))),
+        "sentences": list(_sentences(pd.concat([decided, checked]))),
+        "detection": _markdown(_detection(detection)),
+        "found": list(_found(detection)),
+        "claims": _markdown(_claims(main, paper, world.scale)),
+    }
+
+
+def _decisions(run: Results) -> pd.DataFrame:
+    return read_frame(run.table("decision"), texts=("name", "verdict"))[1]
+
+
+def _markdown(table: pd.DataFrame) -> str:
+    return table.to_markdown(index=False, disable_numparse=True)
+
+
+def _success(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a method: all tasks of each panel, and each panel's task types."""
+    rows: dict[str, list[str]] = {}
+    for _, row in table.iterrows():
+        rows.setdefault(row["method"], []).append(interval_text(row["all"], row["all_low"], row["all_high"], 1))
+    panels = [WHERE_TO_LOOK[name] for name in dict.fromkeys(table["split"])]
+    shares = {row["method"]: (row["sft"], row["rl"]) for _, row in table.iterrows()}
+    lines = [[method, *map(str, shares[method]), *texts] for method, texts in rows.items()]
+    return pd.DataFrame(lines, columns=["method", "SFT %", "RL %", *panels])
+
+
+def _tests(rows: pd.DataFrame) -> pd.DataFrame:
+    corrected = rows["p_holm"].notna().any()
+    lines = []
+    for _, row in rows.iterrows():
+        rates = f"{100 * row['method_rate']:.1f} against {100 * row['reference_rate']:.1f}"
+        p = [f"{row['p']:.2g}", *([f"{row['p_holm']:.2g}"] if corrected else [])]
+        seen = "-" if pd.isna(row["detectable"]) else f"{100 * row['detectable']:.1f}"
+        compared = f"`{row['method']}` - `{row['reference']}`"
+        lines.append([row["name"], compared, rates, _difference(row), *p, seen, row["verdict"]])
+    heads = ["", "difference", "success, %", "points [95%]", "p", *(["p (Holm)"] if corrected else [])]
+    return pd.DataFrame(lines, columns=[*heads, "detectable, points", "verdict"])
+
+
+def _difference(row: pd.Series) -> str:
+    value, low, high = (100 * row[name] for name in ("difference", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def _sentences(rows: pd.DataFrame) -> Iterator[str]:
+    """A sentence a question and check; with fewer seeds than the protocol's, of what was seen so far."""
+    for _, row in rows.iterrows():
+        seen = f"{row['name']} (`{row['method']}` and `{row['reference']}`): {_difference(row)} points"
+        if row["verdict"] == INTERIM:
+            yield f"{seen} so far, {_beside_zero(row)}."
+        elif pd.isna(row["detectable"]):
+            yield f"{seen}: **{row['verdict']}**."
+        else:
+            yield f"{seen}: **{row['verdict']}**; the test finds {100 * row['detectable']:.1f} points with power 0.8."
+
+
+def _beside_zero(row: pd.Series) -> str:
+    if row["low"] <= 0 <= row["high"]:
+        return "which cannot be told from none"
+    return "more than none" if row["low"] > 0 else "less than none"
+
+
+def _detection(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a score: area under the curve over all pairs, and over pairs of about equal length."""
+    lines = []
+    for score in dict.fromkeys(table["score"]):
+        block = table[table["score"] == score].set_index("measure")
+        lines.append([SCORE_NAMES.get(score, score), *(_area(block.loc[measure]) for measure in (AUC, IN_LENGTH))])
+    return pd.DataFrame(lines, columns=["score", *(MEASURES[measure] for measure in (AUC, IN_LENGTH))])
+
+
+def _area(row: pd.Series) -> str:
+    return interval_text(row["value"], row["value_low"], row["value_high"], 2)
+
+
+def _found(table: pd.DataFrame) -> Iterator[str]:
+    """A sentence a metric: whether it finds the detours, and whether it does beyond their length."""
+    for metric, name in METRIC_NAMES.items():
+        rows = table[table["score"] == metric].set_index("measure")
+        if rows.empty:
+            continue
+        yield f"{name} {_finds(rows.loc[AUC])}; at equal length it {_finds(rows.loc[IN_LENGTH])}."
+
+
+def _finds(row: pd.Series) -> str:
+    if row["value_low"] <= 0.5 <= row["value_high"]:
+        return f"does not find the detours ({_area(row)})"
+    return f"{'ranks them high' if row['value'] > 0.5 else 'ranks them low'} ({_area(row)})"
+
+
+def _claims(run: Results, paper: str | Path, scale: str) -> pd.DataFrame:
+    """The paper's statements about Table 1, on this run's evaluations."""
+    by_cell: dict[tuple[str, str, str, str], list[Path]] = {}
+    for path in run.find("evaluations"):
+        played = Results.played(path)
+        by_cell.setdefault((played.benchmark, played.backbone, played.method, played.panel), []).append(path)
+    backbones = tuple(dict.fromkeys(backbone for _, backbone, _, _ in by_cell))
+    estimated = Run(ComparisonRecipe(scale, ("table1",), {"table1": backbones}), by_cell, {}, {}, {})
+    lines = []
+    for claim in read_claims(Path(paper) / "claims.yaml"):
+        if claim.quantity["table"] != "table1":
+            continue
+        outcome = assess(claim, estimated)
+        lines.append([claim.statement, claim.place, "<br>".join(_estimates(outcome.estimates, outcome.missing)),
+                      outcome.in_this_run])
+    return pd.DataFrame(lines, columns=["the paper says", "where", "here, points [95%]", "here it"])
+
+
+def _estimates(estimates: Sequence[Any], missing: Sequence[str]) -> list[str]:
+    shown = [f"{one.label}: {interval_text(one.value, one.low, one.high, 1)}" for one in estimates]
+    return [*shown, *(f"{name}: not run" for name in missing)]
