@@ -11,6 +11,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # the figures of docs/findings.md
 FINDINGS := score_correlates.svg routing_sensitivity.svg appendix_b.svg figure5.svg
+# runs whose records are shipped beside the demo's
+RECORDED := $(filter-out demo development,$(patsubst resources/records/%/config.yaml,%,$(wildcard resources/records/*/config.yaml)))
 GPU_STACK := .venv-gpu-stack
 READY := $(VENV)/.ready
 TORCH := $(shell sed -n 's/^\(torch==[^ ]*\).*/\1/p' envs/cpu.lock)
@@ -80,9 +82,9 @@ pretrained: $(READY) ## what the score measures on a real language model of 135 
 	@$(SNAKEMAKE) --configfile config/pretrained.yaml --set-threads expert_trajectories=1 sft=1 --prioritize $(LONGEST)
 	@$(RUN) prism show results/pretrained/tables/routing_sensitivity.csv
 
-records: $(READY) ## the demo's tables and figures and the real model's again, from shipped records alone, without torch
+records: $(READY) ## all shipped tables and figures again, of each scale, from its records alone, without torch
 	@$(SNAKEMAKE) --snakefile records.smk
-	@test ! -d resources/records/pretrained/records || PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
+	@for run in $(RECORDED); do PRISM_RECORDS=$$run $(SNAKEMAKE) --snakefile records.smk || exit 1; done
 	@$(RUN) prism show results/records/tables/table1.csv
 
 replay: records
@@ -99,12 +101,15 @@ pack-laptop: $(READY) ## the same from `make laptop`, also while it is not finis
 	    test ! -d results/$$world/eval || $(LAPTOP) config/$$world.yaml -- pack_records || exit 1; \
 	done
 
-findings: $(READY) ## docs/findings.md and its figures again, from the shipped records of `make pretrained`, without torch
-	@PRISM_RECORDS=pretrained $(SNAKEMAKE) --snakefile records.smk
+findings: $(READY) ## docs/findings.md and its figures again, from the shipped records, without torch
+	@for run in pretrained laptop control; do PRISM_RECORDS=$$run $(SNAKEMAKE) --snakefile records.smk || exit 1; done
 	@$(RUN) prism stage findings --results results/records-pretrained --paper resources/paper/v1 \
-	  --model SmolLM2-135M-Instruct --scale pretrained --out docs/findings.md
+	  --model SmolLM2-135M-Instruct --scale pretrained --world results/records-laptop \
+	  --control results/records-control --out docs/findings.md
 	@mkdir -p docs/figures/findings
 	@cd results/records-pretrained/figures && cp $(FINDINGS) $(CURDIR)/docs/figures/findings/
+	@cp results/records-laptop/figures/forest.svg docs/figures/findings/world_forest.svg
+	@cp results/records-control/figures/detection.svg docs/figures/findings/
 
 learning: $(READY) ## Table 1 of base, SFT and SFT-then-RL on more held-out games (docs/learning.md)
 	@$(SNAKEMAKE) --configfile config/learning.yaml

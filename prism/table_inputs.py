@@ -347,8 +347,9 @@ class TableInputs:
             "scale": self.config["scale"],
             "targets": targets["tables"] + targets["figures"],
             "backbones": {name: own["backbones"] for name, own in shown.items() if "backbones" in own},
-            "decided": len(self.config["seeds"]) >= self.config["tables"]["decision"]["seeds"],
         }
+        if "decision" in targets["tables"]:
+            recipe["decided"] = len(self.config["seeds"]) >= self.config["tables"]["decision"]["seeds"]
         return json_text(recipe)
 
     def compared_probes(self) -> dict[str, list[Path]]:

@@ -172,11 +172,17 @@ def findings(
     model: Annotated[str, typer.Option(help="The backbone that the page is about.")],
     scale: Scale,
     out: Annotated[Path, typer.Option(parser=output_file, help="The page (Markdown).")],
+    world: Annotated[Path | None, typer.Option(help="Run of the scale that decides, for the second half.")] = None,
+    control: Annotated[Path | None, typer.Option(help="Its positive control; goes with --world.")] = None,
 ) -> None:
-    """Write the page that says what the score measures on the largest model of a run."""
+    """Write the page that says what the score measures on the largest model of a run, and what routing does."""
     from prism.stages.findings import FindingsRecipe, write_findings
+    from prism.stages.world_findings import World
 
-    write_findings(results, paper, FindingsRecipe(scale, model), out)
+    if (world is None) != (control is None):
+        raise BadInput("--world and --control", "one is given without the other", "give both, or neither")
+    runs = World(world, control, "laptop") if world and control else None
+    write_findings(results, paper, FindingsRecipe(scale, model), out, runs)
 
 
 def claims(

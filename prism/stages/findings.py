@@ -1,4 +1,4 @@
-"""The page of findings: what the score measures on a run's largest model, in words that follow from the numbers."""
+"""The page of findings: what the score measures on a run's largest model, and what routing does in the small world."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
 from prism.stages.page_templates import render_page
 from prism.stages.score_study.frames import HALVES, METRIC_NAMES, METRICS, halves_text, interval_text
 from prism.stages.tables.notes import scale_note
+from prism.stages.world_findings import World, world_page
 
 NEEDED = ("score_correlates", "routing_sensitivity", "consensus", "appendix_b", "appendix_g")
 OPTIONAL = ("appendix_f", "memory")
@@ -43,12 +44,15 @@ class FindingsRecipe:
     model: str
 
 
-def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecipe, out: str | Path) -> None:
+def write_findings(
+    results: str | Path, paper: str | Path, recipe: FindingsRecipe, out: str | Path, world: World | None = None
+) -> None:
     """Write the page (Markdown).
 
     Args:
         results: folder of a run with its tables about the scores, appendix G and norms.
         paper: folder of the paper's claims.
+        world: runs of the scale that decides; without them the page has its first half alone.
 
     Raises:
         BadInput: a table is missing, or has no row of the model.
@@ -72,6 +76,7 @@ def write_findings(results: str | Path, paper: str | Path, recipe: FindingsRecip
         "memory": _markdown(_memory(frames["memory"])) if "memory" in frames else "",
         "measured_row": _measured_row(frames["memory"]) if "memory" in frames else "",
         "claims": _markdown(_claims(outcomes)),
+        "world": world_page(world, paper) if world else None,
     }
     write_text(out, render_page("findings.md.jinja", page))
 

@@ -13,14 +13,22 @@ from prism.core.csv_files import read_frame
 from prism.core.results import Results
 from prism.stages.audit.paper import read_claims
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
+from prism.stages.comparison.outcomes import NOT_BUILT, Estimate
 from prism.stages.decision import INTERIM
 from prism.stages.score_study.detection import AUC, IN_LENGTH, MEASURES
 from prism.stages.score_study.frames import METRIC_NAMES, interval_text
 from prism.stages.tables.notes import scale_note
 
 WHERE_TO_LOOK = {"seen": "seen games", "unseen": "unseen games"}
-# what a score of the detection table is called; the three metrics have names of their own
-SCORE_NAMES = {**METRIC_NAMES, "l2": "L2 norm", "length": "response tokens", "loss": "loss", "pass_rate": "pass rate"}
+# what a score of the detection table is called
+SCORE_NAMES = {
+    **METRIC_NAMES,
+    **{f"{metric}_normalised": f"{name}, norms / sqrt(parameters)" for metric, name in METRIC_NAMES.items()},
+    "l2": "L2 norm",
+    "effective_rank": "effective rank of the norms",
+    "length": "response tokens",
+    "pass_rate": "pass rate",
+}
 
 
 @dataclass(frozen=True)
@@ -50,13 +58,14 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
     main, control = Results(world.main), Results(world.control)
     _, table = read_frame(main.table("table1"))
     decided, checked = (_decisions(run) for run in (main, control))
+    questions = decided[decided["kind"] == "question"]
     detection = read_frame(control.table("detection"))[1]
     return {
         "note": scale_note(world.scale),
         "seeds": int(table["seeds"].max()),
         "interim": bool((decided["verdict"] == INTERIM).any() or (checked["verdict"] == INTERIM).any()),
         "table1": _markdown(_success(table)),
-        "questions": _markdown(_tests(decided[decided["kind"] == "question"])),
+        "questions": _markdown(_tests(questions)) if len(questions) else "",
         "checks": _markdown(_tests(pd.concat([decided[decided["kind"] == "check"], checked]))),
         "sentences": list(_sentences(pd.concat([decided, checked]))),
         "detection": _markdown(_detection(detection)),
@@ -74,7 +83,7 @@ def _markdown(table: pd.DataFrame) -> str:
 
 
 def _success(table: pd.DataFrame) -> pd.DataFrame:
-    """A row a method: all tasks of each panel, and each panel's task types."""
+    """A row a method: success on all tasks of each panel."""
     rows: dict[str, list[str]] = {}
     for _, row in table.iterrows():
         rows.setdefault(row["method"], []).append(interval_text(row["all"], row["all_low"], row["all_high"], 1))
@@ -161,11 +170,12 @@ def _claims(run: Results, paper: str | Path, scale: str) -> pd.DataFrame:
         if claim.quantity["table"] != "table1":
             continue
         outcome = assess(claim, estimated)
-        lines.append([claim.statement, claim.place, "<br>".join(_estimates(outcome.estimates, outcome.missing)),
-                      outcome.in_this_run])
+        here = "was not measured" if outcome.in_this_run == NOT_BUILT else outcome.in_this_run
+        shown = "<br>".join(_estimates(outcome.estimates, outcome.missing))
+        lines.append([claim.statement, claim.place, shown, here])
     return pd.DataFrame(lines, columns=["the paper says", "where", "here, points [95%]", "here it"])
 
 
-def _estimates(estimates: Sequence[Any], missing: Sequence[str]) -> list[str]:
+def _estimates(estimates: Sequence[Estimate], missing: Sequence[str]) -> list[str]:
     shown = [f"{one.label}: {interval_text(one.value, one.low, one.high, 1)}" for one in estimates]
     return [*shown, *(f"{name}: not run" for name in missing)]

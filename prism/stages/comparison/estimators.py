@@ -35,13 +35,13 @@ class ComparisonRecipe:
         scale: ``paper`` or a smaller one.
         targets: tables and figures that the run builds.
         backbones: backbones of each of them, in the paper's order.
-        decided: the run has as many seeds as its protocol reads verdicts from.
+        decided: whether the run has as many seeds as its protocol reads verdicts from; None without a protocol.
     """
 
     scale: str
     targets: tuple[str, ...]
     backbones: dict[str, tuple[str, ...]]
-    decided: bool = False
+    decided: bool | None = None
 
 
 @dataclass(frozen=True)

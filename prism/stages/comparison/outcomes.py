@@ -77,15 +77,15 @@ class Outcome:
         """The threshold in words: ``> 0``."""
         return f"{'<' if self.claim.below else '>'} {self.claim.threshold:g}"
 
-    def verdict(self, scale: str, decided: bool = False) -> str:
+    def verdict(self, scale: str, decided: bool | None = None) -> str:
         """What the run says of the paper's claim.
 
         Args:
-            decided: of a scale with a protocol, that the run has as many seeds as the protocol reads verdicts from.
+            decided: of a run with a protocol, whether it has as many seeds as the protocol reads verdicts from.
         """
         if self.in_this_run == NOT_BUILT:
             return NOT_BUILT
-        if scale in DECIDING_SCALES:
+        if scale in DECIDING_SCALES and decided is not None:
             return f"{self.in_this_run} in this world" if decided else INTERIM
         if scale != PAPER_SCALE or self.in_this_run == UNCLEAR:
             return INCONCLUSIVE

@@ -57,7 +57,8 @@ def test_the_scale_with_a_protocol_says_what_holds_in_its_world_once_it_has_all_
         found.verdict("laptop", decided=True) for found in (outcome((1, 5)), outcome((-5, -1)), outcome((-1, 5)))
     ]
     assert decided == ["holds in this world", "fails in this world", "unclear in this world"]
-    assert outcome((1, 5)).verdict("laptop") == "interim"
+    assert outcome((1, 5)).verdict("laptop", decided=False) == "interim"
+    assert outcome((1, 5)).verdict("laptop") == "inconclusive at this scale"
     assert outcome().verdict("laptop", decided=True) == "not built in this run"
 
 

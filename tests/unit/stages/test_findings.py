@@ -1,19 +1,28 @@
 """The page of findings: its words follow from the numbers of the tables, and the shipped page from the records."""
 
+import gzip
 import shutil
 from importlib import import_module
+from itertools import product
 
 import pytest
+from statsmodels.stats.proportion import proportion_confint
 from study_run import build_run
 
+from prism.core.csv_files import write_table
+from prism.core.decisions import Check, DecisionRecipe, Question
 from prism.core.errors import BadInput
+from prism.core.files import write_json
 from prism.core.results import Results
 from prism.core.study_tables import STUDY_TABLES
 from prism.stages.consensus import compute_consensus
+from prism.stages.decision import write_decision
 from prism.stages.findings import FindingsRecipe, relation, write_findings
+from prism.stages.score_study.detection import COLUMNS as DETECTION_COLUMNS
 from prism.stages.score_study.frames import write_study
 from prism.stages.scores import ScoresRecipe
 from prism.stages.sensitivity import compute_sensitivity
+from prism.stages.world_findings import World
 
 MODEL = "SmolLM2-135M-Instruct"
 PAPER = "resources/paper/v1"
@@ -70,6 +79,83 @@ def test_a_model_that_was_not_probed_is_refused(root, finished, tmp_path):
         write_findings(finished.root, root / PAPER, FindingsRecipe("demo", "Qwen3-8B"), tmp_path / "page.md")
 
 
+def test_the_second_half_says_what_the_worlds_tables_say(root, finished, world, tmp_path):
+    """prism-gini solves all, random half, and the other three rows nothing; Gini finds the detours, CV does not."""
+    write_findings(finished.root, root / PAPER, FindingsRecipe("demo", "tiny"), tmp_path / "page.md", world)
+    page = (tmp_path / "page.md").read_text()
+    row = next(line for line in page.splitlines() if line.startswith("| prism-gini"))
+    assert row.count("100.0 [83.9, 100.0]") == 2
+    assert "INTERIM: 1 of five seeds" in page
+    assert "- Q1 (`prism-gini` and `random`): +50.0 [" in page
+    assert "points so far, more than none." in page
+    assert "- control (`oracle` and `random`): +0.0 [" in page
+    assert "which cannot be told from none." in page
+    assert "- Gini ranks them high (0.90 [0.80, 0.95]); at equal length it does not find the detours (0.55" in page
+    assert "- CV ranks them low (0.30 [0.20, 0.40])" in page
+    claims = [line for line in page.splitlines() if "routing by Gini succeeds more often than SFT-then-RL" in line]
+    assert [line.rstrip(" |").rsplit("|", 1)[1].strip() for line in claims] == ["holds", "holds"]
+    others = next(line for line in page.splitlines() if "every other hybrid" in line)
+    assert "gigpo: not run" in others
+
+
+def test_without_the_world_the_page_has_its_first_half(root, finished, tmp_path):
+    write_findings(finished.root, root / PAPER, FindingsRecipe("demo", "tiny"), tmp_path / "page.md")
+    page = (tmp_path / "page.md").read_text()
+    assert "## What routing does" not in page
+    assert "world of tiny backbones" not in page
+
+
+@pytest.fixture
+def world(tmp_path):
+    """A run of the scale that decides, and its control: twenty games a panel, one seed."""
+    solved = {"prism-gini": 1.0, "random": 0.5, "sft-then-rl": 0.0, "base": 0.0, "oracle": 0.5}
+    main, control = tmp_path / "laptop", tmp_path / "control"
+    for folder, methods in (
+        (main, ("base", "random", "sft-then-rl", "prism-gini")),
+        (control, ("random", "oracle")),
+    ):
+        for method, panel in product(methods, ("seen", "unseen")):
+            write_evaluation(folder, method, panel, [index < 20 * solved[method] for index in range(20)])
+        rows = [
+            [panel, method, "50", "50", *(100 * number for number in (solved[method], *wilson(solved[method], 20))), 1]
+            for panel, method in product(("seen", "unseen"), methods)
+        ]
+        columns = ("split", "method", "sft", "rl", "all", "all_low", "all_high", "seeds")
+        write_table(Results(folder).table("table1"), [], columns, rows)
+    questions = (Question("Q1", "prism-gini", ("random",)), Question("Q2", "prism-gini", ("sft-then-rl",)))
+    decide(main, DecisionRecipe(5, 3.0, questions, (Check("learns", "random", "base", 15.0, 0.01),)))
+    decide(control, DecisionRecipe(5, 3.0, (), (Check("control", "oracle", "random", 0.0, 0.05),)))
+    areas = {
+        ("gini", "auc"): (0.9, 0.8, 0.95),
+        ("gini", "auc_in_length"): (0.55, 0.45, 0.65),
+        ("cv", "auc"): (0.3, 0.2, 0.4),
+        ("cv", "auc_in_length"): (0.3, 0.2, 0.4),
+    }
+    rows = [["alfworld", "tiny", *key, *numbers, 10, 20] for key, numbers in areas.items()]
+    write_table(Results(control).table("detection"), [], DETECTION_COLUMNS, rows)
+    return World(main, control, "laptop")
+
+
+def write_evaluation(folder, method, panel, successes):
+    episodes = [
+        {"task_id": f"{panel}{index}", "task_type": "pick", "success": bool(one), "score": float(one)}
+        for index, one in enumerate(successes)
+    ]
+    path = folder / f"eval/alfworld/tiny/{method}/seed0/{panel}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    known = {"benchmark": "alfworld", "panel": panel, "panel_sha256": panel, "seed": 0, "recipe": {}}
+    write_json(path, {**known, "episodes": episodes})
+
+
+def wilson(rate, count):
+    return proportion_confint(rate * count, count, method="wilson")
+
+
+def decide(folder, recipe):
+    run = Results(folder)
+    write_decision(recipe, run.find("evaluations"), "laptop", run.table("decision"), run.table("decision", "md"))
+
+
 def test_the_shipped_page_is_what_the_shipped_records_say(root, tmp_path):
     """Every number of docs/findings.md comes out of the records."""
     records = root / "resources/records/pretrained"
@@ -81,5 +167,17 @@ def test_the_shipped_page_is_what_the_shipped_records_say(root, tmp_path):
     norms = sorted((run.root / "gradnorms/alfworld" / MODEL).glob("*.parquet"))
     # the one thing on the page that is neither in a table nor recorded: `make records` computes it, too
     compute_consensus(norms, ScoresRecipe(), run.consensus("alfworld", MODEL))
-    write_findings(run.root, root / PAPER, FindingsRecipe("pretrained", MODEL), tmp_path / "page.md")
+    world = World(*(unpacked(root, name, tmp_path / name) for name in ("laptop", "control")), "laptop")
+    write_findings(run.root, root / PAPER, FindingsRecipe("pretrained", MODEL), tmp_path / "page.md", world)
     assert (tmp_path / "page.md").read_text() == (root / "docs/findings.md").read_text()
+
+
+def unpacked(root, name, folder):
+    """A run's shipped tables and evaluations, as a run has them."""
+    records = root / "resources/records" / name
+    shutil.copytree(records / "expected/tables", folder / "tables")
+    for path in (records / "records/eval").rglob("*.json.gz"):
+        target = folder / path.relative_to(records / "records").with_suffix("")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(gzip.decompress(path.read_bytes()))
+    return folder
