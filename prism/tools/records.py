@@ -109,9 +109,11 @@ def pack_to_go_on(run: Results, out: Path, folder: Path, origins: Origins) -> di
     if (out / ORIGINS).is_file():
         earlier = Results(out / RECORDS)
         kept = {name: origin for name, origin in read_json(out / ORIGINS).items() if origins.of(name) == origin}
-        for name in kept.keys() - made.keys():
-            for path in _files_of(earlier, name):
-                _copy(path, folder / earlier.relative(path))
+        for path in (path for name in kept for path in _files_of(earlier, name)):
+            # how long an evaluation took stands in the earlier records alone where this run went on from them
+            target = folder / earlier.relative(path)
+            if not target.exists():
+                _copy(path, target)
         made = kept | made
     return dict(sorted(made.items()))
 

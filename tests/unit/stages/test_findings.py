@@ -1,9 +1,9 @@
 """The page of findings: its words follow from the numbers of the tables, and the shipped page from the records."""
 
 import gzip
+import itertools
 import shutil
 from importlib import import_module
-from itertools import product
 
 import pytest
 from statsmodels.stats.proportion import proportion_confint
@@ -114,11 +114,11 @@ def world(tmp_path):
         (main, ("base", "random", "sft-then-rl", "prism-gini")),
         (control, ("random", "oracle")),
     ):
-        for method, panel in product(methods, ("seen", "unseen")):
+        for method, panel in itertools.product(methods, ("seen", "unseen")):
             write_evaluation(folder, method, panel, [index < 20 * solved[method] for index in range(20)])
         rows = [
             [panel, method, "50", "50", *(100 * number for number in (solved[method], *wilson(solved[method], 20))), 1]
-            for panel, method in product(("seen", "unseen"), methods)
+            for panel, method in itertools.product(("seen", "unseen"), methods)
         ]
         columns = ("split", "method", "sft", "rl", "all", "all_low", "all_high", "seeds")
         write_table(Results(folder).table("table1"), [], columns, rows)
@@ -170,6 +170,20 @@ def test_the_shipped_page_is_what_the_shipped_records_say(root, tmp_path):
     world = World(*(unpacked(root, name, tmp_path / name) for name in ("laptop", "control")), "laptop")
     write_findings(run.root, root / PAPER, FindingsRecipe("pretrained", MODEL), tmp_path / "page.md", world)
     assert (tmp_path / "page.md").read_text() == (root / "docs/findings.md").read_text()
+
+
+def test_the_readme_shows_the_pages_table(root):
+    """What routing does in the small world, row by row."""
+
+    def rows(text, start):
+        lines = text[text.index(start) :].splitlines()
+        first = next(number for number, line in enumerate(lines) if line.startswith("| method"))
+        table = itertools.takewhile(lambda line: line.startswith("|"), lines[first + 2 :])
+        return {tuple(cell.strip() for cell in line.strip("|").split("|")) for line in table}
+
+    shown = rows((root / "README.md").read_text(), "## Which routing trains better agents")
+    assert shown == rows((root / "docs/findings.md").read_text(), "## What routing does in a small world")
+    assert len(shown) > 5
 
 
 def unpacked(root, name, folder):
