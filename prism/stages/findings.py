@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from prism.core.benchmarks import find_benchmark
 from prism.core.csv_files import read_frame
 from prism.core.errors import BadInput
 from prism.core.files import write_text
@@ -20,13 +19,12 @@ from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
 from prism.stages.page_templates import render_page
 from prism.stages.score_study.frames import HALVES, METRIC_NAMES, METRICS, halves_text, interval_text
+from prism.stages.score_words import interval, relations, title, type_shares
 from prism.stages.tables.notes import scale_note
 from prism.stages.world_findings import World, world_page
 
 NEEDED = ("score_correlates", "routing_sensitivity", "consensus", "appendix_b", "appendix_g")
 OPTIONAL = ("appendix_f", "memory")
-# sizes of a rank correlation in words
-CLOSELY, MODERATELY = 0.7, 0.3
 # what is told of each claim's estimates on the page: digits after the point, by unit
 DIGITS = {"rho": 2, "times a forward pass": 1}
 
@@ -67,8 +65,8 @@ def write_findings(
         "paper": read_version(paper).name,
         "sizes": _markdown(_sizes(frames["consensus"])),
         "correlations": _markdown(_correlations(frames["score_correlates"])),
-        "relations": list(_relations(frames["score_correlates"])),
-        "types": list(_types(frames["score_correlates"])),
+        "relations": list(relations(frames["score_correlates"])),
+        "types": list(type_shares(frames["score_correlates"])),
         "dependence": _markdown(_dependence(frames["routing_sensitivity"])),
         "changes": list(_changes(frames["routing_sensitivity"])),
         "halves": _markdown(_halves(frames["appendix_b"])),
@@ -105,12 +103,8 @@ def _markdown(table: pd.DataFrame) -> str:
     return table.to_markdown(index=False, disable_numparse=True)
 
 
-def _title(benchmark: str) -> str:
-    return find_benchmark(benchmark).title
-
-
 def _sizes(table: pd.DataFrame) -> pd.DataFrame:
-    rows = [[_title(row.benchmark), row.trajectories, row.matrices] for row in table.itertuples()]
+    rows = [[title(row.benchmark), row.trajectories, row.matrices] for row in table.itertuples()]
     return pd.DataFrame(rows, columns=["benchmark", "trajectories", "projection matrices (N)"])
 
 
@@ -124,48 +118,10 @@ def _correlations(table: pd.DataFrame) -> pd.DataFrame:
         for metric in METRICS:
             for measure in ("spearman", "partial"):
                 key = benchmark, factor, metric, measure
-                texts.append(_interval(found.loc[key], "value", 2) if key in found.index else "-")
-        lines.append([_title(benchmark), factor, *texts])
+                texts.append(interval(found.loc[key], "value", 2) if key in found.index else "-")
+        lines.append([title(benchmark), factor, *texts])
     heads = [f"{METRIC_NAMES[metric]}{part}" for metric in METRICS for part in ("", ", given the others")]
     return pd.DataFrame(lines, columns=["benchmark", "factor", *heads])
-
-
-def _interval(row: pd.Series, name: str, digits: int) -> str:
-    return interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits)
-
-
-def _relations(table: pd.DataFrame) -> Iterator[str]:
-    """A sentence a benchmark and factor on Gini, by a fixed rule of the interval and the size."""
-    chosen = table[(table["score"] == "gini") & (table["measure"] == "spearman")]
-    for _, row in chosen.iterrows():
-        text = _interval(row, "value", 2)
-        yield f"{_title(row['benchmark'])}: Gini {relation(row['value'], row['value_low'], row['value_high'])} " + (
-            f"{row['factor']} ({text})."
-        )
-
-
-def relation(value: float, low: float, high: float) -> str:
-    """A rank correlation in words: its sign where the interval has one, its size by two bounds."""
-    if low <= 0 <= high:
-        return "shows no relation with"
-    size = "closely" if abs(value) >= CLOSELY else "moderately" if abs(value) >= MODERATELY else "weakly"
-    return f"goes {size} {'with' if value > 0 else 'against'}"
-
-
-def _types(table: pd.DataFrame) -> Iterator[str]:
-    """A sentence a benchmark: how much of Gini's order lies between task types, and which type is most one-sided."""
-    gini = table[table["score"] == "gini"]
-    for benchmark, block in gini.groupby("benchmark", sort=False):
-        explained = block[block["measure"] == "explained"]["value"]
-        shares = block[block["measure"] == "rl_share"]
-        if explained.empty or shares.empty:
-            continue
-        row = shares.loc[(shares["value"] - 50).abs().idxmax()]
-        yield (
-            f"{_title(benchmark)}: the task type explains {max(explained.iloc[0], 0):.0f}% of the variance of Gini's "
-            f"ranks; of {row['factor'].removeprefix('task type ')!r}, {row['value']:.0f}% "
-            f"[{row['value_low']:.0f}, {row['value_high']:.0f}] go to RL."
-        )
 
 
 def _dependence(table: pd.DataFrame) -> pd.DataFrame:
@@ -177,7 +133,7 @@ def _dependence(table: pd.DataFrame) -> pd.DataFrame:
         rows = [found.loc[(*key, metric)] if (*key, metric) in found.index else None for metric in METRICS]
         count = next(row["trajectories"] for row in rows if row is not None)
         texts = ["-" if row is None else f"{row['spearman']:.2f}; {_moved(row)}" for row in rows]
-        lines.append([_title(key[0]), key[1], f"{key[2]} or {key[3]}", str(int(count)), *texts])
+        lines.append([title(key[0]), key[1], f"{key[2]} or {key[3]}", str(int(count)), *texts])
     heads = [METRIC_NAMES[metric] for metric in METRICS]
     return pd.DataFrame(lines, columns=["benchmark", "choice", "two ways", "n", *heads])
 
@@ -190,7 +146,7 @@ def _changes(table: pd.DataFrame) -> Iterator[str]:
     """A sentence a choice on Gini."""
     for _, row in table[table["score"] == "gini"].iterrows():
         yield (
-            f"{_title(row['benchmark'])}, {row['aspect']} ({row['first']} or {row['second']}): {_moved(row)} of "
+            f"{title(row['benchmark'])}, {row['aspect']} ({row['first']} or {row['second']}): {_moved(row)} of "
             f"{int(row['trajectories'])} trajectories change sides, {_beside_chance(row)}."
         )
 
@@ -207,7 +163,7 @@ def _halves(table: pd.DataFrame) -> pd.DataFrame:
     found = table.set_index(["benchmark", "behaviour", "score"])
     lines = [
         [
-            _title(key[0]),
+            title(key[0]),
             key[1],
             *(halves_text(found.loc[(*key, metric), list(HALVES)].tolist(), 1) for metric in METRICS),
         ]
@@ -219,7 +175,7 @@ def _halves(table: pd.DataFrame) -> pd.DataFrame:
 def _consensus(table: pd.DataFrame) -> pd.DataFrame:
     lines = [
         [
-            *(_title(row["benchmark"]), row["backbone"], f"{row['of_half']:.0f}%", f"{row['of_union']:.0f}%"),
+            *(title(row["benchmark"]), row["backbone"], f"{row['of_half']:.0f}%", f"{row['of_union']:.0f}%"),
             *(f"{row['null']:.0f}% [{row['null_low']:.0f}, {row['null_high']:.0f}]", f"{row['p']:.2g}"),
         ]
         for _, row in table.iterrows()
@@ -238,7 +194,7 @@ def _memory(table: pd.DataFrame) -> pd.DataFrame:
 
 def _measured_row(table: pd.DataFrame) -> str:
     first = table.iloc[0]
-    return f"{first['tokens']} tokens of {_title(first['benchmark'])}"
+    return f"{first['tokens']} tokens of {title(first['benchmark'])}"
 
 
 def _claims(outcomes: Sequence[Outcome]) -> pd.DataFrame:

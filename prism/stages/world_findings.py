@@ -17,6 +17,7 @@ from prism.stages.comparison.outcomes import NOT_BUILT, Estimate
 from prism.stages.decision import INTERIM
 from prism.stages.score_study.detection import AUC, IN_LENGTH, MEASURES
 from prism.stages.score_study.frames import METRIC_NAMES, interval_text
+from prism.stages.score_words import relations
 from prism.stages.tables.notes import scale_note
 
 WHERE_TO_LOOK = {"seen": "seen games", "unseen": "unseen games"}
@@ -59,6 +60,7 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
     _, table = read_frame(main.table("table1"))
     decided, checked = (_decisions(run) for run in (main, control))
     questions = decided[decided["kind"] == "question"]
+    _, correlates = read_frame(main.table("score_correlates"))
     detection = read_frame(control.table("detection"))[1]
     return {
         "note": scale_note(world.scale),
@@ -68,6 +70,8 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
         "questions": _markdown(_tests(questions)) if len(questions) else "",
         "checks": _markdown(_tests(pd.concat([decided[decided["kind"] == "check"], checked]))),
         "sentences": list(_sentences(pd.concat([decided, checked]))),
+        "relations": list(relations(correlates)),
+        "routed": _markdown(_routed(correlates)),
         "detection": _markdown(_detection(detection)),
         "found": list(_found(detection)),
         "claims": _markdown(_claims(main, paper, world.scale)),
@@ -127,6 +131,22 @@ def _beside_zero(row: pd.Series) -> str:
     if row["low"] <= 0 <= row["high"]:
         return "which cannot be told from none"
     return "more than none" if row["low"] > 0 else "less than none"
+
+
+def _routed(table: pd.DataFrame) -> pd.DataFrame:
+    """A row a task type: percent of its trajectories that each score's median split sends to RL."""
+    shares = table[table["measure"] == "rl_share"]
+    known = [metric for metric in METRIC_NAMES if metric in set(shares["score"])]
+    found = shares.set_index(["factor", "score"])
+    lines = [
+        [factor.removeprefix("task type "), *(_share(found.loc[(factor, metric)]) for metric in known)]
+        for factor in dict.fromkeys(shares["factor"])
+    ]
+    return pd.DataFrame(lines, columns=["task type", *(METRIC_NAMES[metric] for metric in known)])
+
+
+def _share(row: pd.Series) -> str:
+    return interval_text(row["value"], row["value_low"], row["value_high"], 0)
 
 
 def _detection(table: pd.DataFrame) -> pd.DataFrame:

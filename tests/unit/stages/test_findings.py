@@ -17,9 +17,11 @@ from prism.core.results import Results
 from prism.core.study_tables import STUDY_TABLES
 from prism.stages.consensus import compute_consensus
 from prism.stages.decision import write_decision
-from prism.stages.findings import FindingsRecipe, relation, write_findings
+from prism.stages.findings import FindingsRecipe, write_findings
+from prism.stages.score_study.correlates import COLUMNS as CORRELATES_COLUMNS
 from prism.stages.score_study.detection import COLUMNS as DETECTION_COLUMNS
 from prism.stages.score_study.frames import write_study
+from prism.stages.score_words import relation
 from prism.stages.scores import ScoresRecipe
 from prism.stages.sensitivity import compute_sensitivity
 from prism.stages.world_findings import World
@@ -90,6 +92,7 @@ def test_the_second_half_says_what_the_worlds_tables_say(root, finished, world, 
     assert "points so far, more than none." in page
     assert "- control (`oracle` and `random`): +0.0 [" in page
     assert "which cannot be told from none." in page
+    assert "| pick        | 80 [70, 90] | 80 [70, 90] |" in page
     assert "- Gini ranks them high (0.90 [0.80, 0.95]); at equal length it does not find the detours (0.55" in page
     assert "- CV ranks them low (0.30 [0.20, 0.40])" in page
     claims = [line for line in page.splitlines() if "routing by Gini succeeds more often than SFT-then-RL" in line]
@@ -131,6 +134,12 @@ def world(tmp_path):
         ("cv", "auc"): (0.3, 0.2, 0.4),
         ("cv", "auc_in_length"): (0.3, 0.2, 0.4),
     }
+    shares = [
+        ["alfworld", "tiny", score, f"task type {name}", "rl_share", *numbers, 40]
+        for score in ("gini", "kurtosis")
+        for name, numbers in {"pick": (80, 70, 90), "look": (20, 10, 30)}.items()
+    ]
+    write_table(Results(main).table("score_correlates"), [], CORRELATES_COLUMNS, shares)
     rows = [["alfworld", "tiny", *key, *numbers, 10, 20] for key, numbers in areas.items()]
     write_table(Results(control).table("detection"), [], DETECTION_COLUMNS, rows)
     return World(main, control, "laptop")
