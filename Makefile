@@ -51,7 +51,7 @@ smoke: $(READY) ## every row of every table and every point of every figure once
 	@$(RUN) prism show results/smoke/tables/table1.csv
 
 LAPTOP := $(SNAKEMAKE) --configfile config/laptop.yaml
-OTHER_WORLDS := control laptop-llama development
+OTHER_WORLDS := control laptop-webshop laptop-llama development
 
 laptop: control ## tier 1 of docs/protocol.md: Table 1 of ALFWorld, Table 3, the positive control; goes on where it was stopped
 	@$(LAPTOP)
@@ -65,9 +65,9 @@ control: $(READY) ## the positive control alone: can this design tell routings a
 	@$(LAPTOP) config/control.yaml
 	@$(RUN) prism show results/control/tables/table1.csv
 
-laptop-webshop: $(READY) ## tier 2: WebShop (Tables 2 and 4, Figures 3 and 4) beside tier 1
+laptop-webshop: $(READY) ## tier 2: WebShop (Tables 2 to 4, Figures 3 and 4)
 	@$(LAPTOP) config/laptop-webshop.yaml
-	@$(RUN) prism show results/laptop/tables/table2.csv
+	@$(RUN) prism show results/laptop-webshop/tables/table2.csv
 
 laptop-llama: $(READY) ## tier 3: Table 1 with the second backbone
 	@$(LAPTOP) config/laptop-llama.yaml

@@ -3,7 +3,7 @@
 #
 #   snakemake --snakefile records.smk                            the demo's, from its episodes
 #   PRISM_RECORDS=pretrained snakemake --snakefile records.smk   those about the scores of a real model, from its norms
-#   PRISM_RECORDS=laptop snakemake --snakefile records.smk       those of the scale that decides; also control, laptop-llama
+#   PRISM_RECORDS=laptop snakemake --snakefile records.smk       those of the scale that decides; also control, laptop-webshop, ...
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -22,7 +22,8 @@ LAPTOP = "config/laptop.yaml"
 OVERLAYS = {
     "demo": [],
     "pretrained": ["config/pretrained.yaml"],
-    "laptop": [LAPTOP, "config/laptop-webshop.yaml"],
+    "laptop": [LAPTOP],
+    "laptop-webshop": [LAPTOP, "config/laptop-webshop.yaml"],
     "control": [LAPTOP, "config/control.yaml"],
     "laptop-llama": [LAPTOP, "config/laptop-llama.yaml"],
 }

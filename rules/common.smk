@@ -48,6 +48,9 @@ def located(path):
     return path if "://" in path or Path(path).exists() else shipped(path)
 
 
+# `--config go_on_from=` reaches Snakemake as no value
+config["go_on_from"] = config.get("go_on_from") or ""
+
 try:
     # a config that has no such keys is refused by the check
     with suppress(AttributeError, KeyError, TypeError):

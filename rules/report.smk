@@ -30,8 +30,9 @@ rule index_page:
         " --captions {params.captions:q} --out {output}"
 
 
-# the shipped records of a run at this scale
-RECORDED = shipped(f"resources/records/{config['scale']}")
+# the shipped records of a run at this scale; the laptop scale has several worlds, each with a folder of its own
+WORLD = config["results"] if config["scale"] == "laptop" else config["scale"]
+RECORDED = shipped(f"resources/records/{os.path.basename(WORLD)}")
 
 
 rule verify:

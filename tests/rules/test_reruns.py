@@ -268,6 +268,10 @@ def test_a_fresh_folder_of_results_goes_on_from_records(finished, tmp_path):
     assert not {"probe", "sft", "rl", "evaluate"} & set(counts)
     assert counts["recorded_evaluation"] == 12
     assert counts["table1_row"] == 12
+    # as docs/protocol.md tells whoever wants all of it anew
+    anew = job_counts(dry_run(finished, "--config", "go_on_from=", "--configfile", "edit.yaml"))
+    assert "recorded_evaluation" not in anew
+    assert anew["evaluate"] == 12
     # made by other settings: not a record of this run
     (finished / "edit.yaml").write_text(
         f"results: results/fresh\ngo_on_from: {records}\nrl: {{learning_rate: 1.0e-5}}\n"
