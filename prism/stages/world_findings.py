@@ -12,6 +12,7 @@ import pandas as pd
 from prism.core.csv_files import read_frame
 from prism.core.results import Results
 from prism.stages.audit.paper import read_claims
+from prism.stages.comparison import by_cell
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Estimate
 from prism.stages.decision import INTERIM
@@ -179,12 +180,9 @@ def _finds(row: pd.Series) -> str:
 
 def _claims(run: Results, paper: str | Path, scale: str) -> pd.DataFrame:
     """The paper's statements about Table 1, on this run's evaluations."""
-    by_cell: dict[tuple[str, str, str, str], list[Path]] = {}
-    for path in run.find("evaluations"):
-        played = Results.played(path)
-        by_cell.setdefault((played.benchmark, played.backbone, played.method, played.panel), []).append(path)
-    backbones = tuple(dict.fromkeys(backbone for _, backbone, _, _ in by_cell))
-    estimated = Run(ComparisonRecipe(scale, ("table1",), {"table1": backbones}), by_cell, {}, {}, {})
+    evaluations = by_cell(run.find("evaluations"))
+    backbones = tuple(dict.fromkeys(backbone for _, backbone, _, _ in evaluations))
+    estimated = Run(ComparisonRecipe(scale, ("table1",), {"table1": backbones}), evaluations, {}, {}, {})
     lines = []
     for claim in read_claims(Path(paper) / "claims.yaml"):
         if claim.quantity["table"] != "table1":

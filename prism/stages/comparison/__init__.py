@@ -13,7 +13,7 @@ from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import Outcome, built
 from prism.stages.comparison.writing import write_claims, write_csv, write_markdown
 
-__all__ = ["ComparisonRecipe", "RunFiles", "compare_with_paper"]
+__all__ = ["ComparisonRecipe", "RunFiles", "by_cell", "compare_with_paper"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
     version, claims = read_version(paper), read_claims(Path(paper) / "claims.yaml")
     tables = {path.stem: path for path in map(Path, files.tables)}
     probes = (Results.by_place(paths) for paths in (files.norms, files.consensus))
-    run = Run(recipe, _by_cell(files.evaluations), tables, *probes)
+    run = Run(recipe, by_cell(files.evaluations), tables, *probes)
     outcomes = [assess(claim, run) for claim in claims]
     out = Path(out)
     write_csv(out / "comparison.csv", outcomes, recipe, version)
@@ -56,7 +56,7 @@ def compare_with_paper(paper: str | Path, files: RunFiles, recipe: ComparisonRec
     return outcomes
 
 
-def _by_cell(paths: Sequence[Path]) -> dict[tuple[str, str, str, str], list[Path]]:
+def by_cell(paths: Sequence[Path]) -> dict[tuple[str, str, str, str], list[Path]]:
     """Evaluation files by (benchmark, backbone, method, panel), which their path names."""
     by_cell: dict[tuple[str, str, str, str], list[Path]] = {}
     for path in map(Path, paths):
