@@ -48,8 +48,8 @@ def located(path):
     return path if "://" in path or Path(path).exists() else shipped(path)
 
 
-# `--config go_on_from=` reaches Snakemake as no value
-config["go_on_from"] = config.get("go_on_from") or ""
+# an empty text on the command line, as in `--config go_on_from=`, reaches Snakemake as no value
+config.update({key: "" for key in ("go_on_from", "instruction_set") if config.get(key, "") is None})
 
 try:
     # a config that has no such keys is refused by the check

@@ -32,7 +32,8 @@ rule index_page:
 
 # the shipped records of a run at this scale; the laptop scale has several worlds, each with a folder of its own
 WORLD = config["results"] if config["scale"] == "laptop" else config["scale"]
-RECORDED = shipped(f"resources/records/{os.path.basename(WORLD)}")
+RECORDS = f"resources/records/{os.path.basename(WORLD)}"
+RECORDED = shipped(RECORDS)
 
 
 rule verify:
@@ -94,7 +95,7 @@ rule pack_records:
         "../envs/cpu.yaml"
     params:
         results=config["results"],
-        out=config["go_on_from"] or f"resources/records/{config['scale']}",
+        out=config["go_on_from"] or RECORDS,
         config=json_text(config),
     message:
         "records: {params.results} to {params.out}"

@@ -19,6 +19,7 @@ from prism.core.files import write_text
 from prism.core.paper_tables import success_of
 from prism.core.progress import say
 from prism.core.results import Results
+from prism.stages.markdown import markdown_table
 from prism.stages.tables.notes import scale_note
 
 SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
@@ -27,7 +28,6 @@ COLUMNS = (
     *("kind", "name", "method", "reference", "tasks", "seeds", "method_rate", "reference_rate", "difference", "low"),
     *("high", "better", "worse", "test", "p", "p_holm", "detectable", "verdict"),
 )
-IN_POINTS = ("method_rate", "reference_rate", "difference", "low", "high", "detectable")
 HEADINGS = {
     **{"name": "question", "method": "method", "reference": "reference", "rates": "success, %"},
     **{"difference": "difference, points", "p": "p", "p_holm": "p (Holm)", "detectable": "detectable, points"},
@@ -155,19 +155,28 @@ def _notes(recipe: DecisionRecipe, seeds: set[int], read: bool) -> list[str]:
 
 def _page(rows: Sequence[Mapping[str, Any]], head: Sequence[str]) -> str:
     shown = pd.DataFrame([_shown(row) for row in rows], columns=[*HEADINGS]).rename(columns=HEADINGS)
-    table = shown.to_markdown(index=False, disable_numparse=True)
+    table = markdown_table(shown)
     return "\n".join(["# What this run decides", "", *(f"- {line}" for line in head), "", table]) + "\n"
 
 
+def difference_text(row: Mapping[str, Any]) -> str:
+    """The difference of a row, a fraction, in points with its interval: ``+8.8 [+4.1, +13.4]``."""
+    value, low, high = (100 * row[name] for name in ("difference", "low", "high"))
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+
+
+def rates_text(row: Mapping[str, Any]) -> str:
+    """The two success rates of a row, fractions, in percent."""
+    return f"{100 * row['method_rate']:.1f} against {100 * row['reference_rate']:.1f}"
+
+
 def _shown(row: Mapping[str, Any]) -> dict[str, str]:
-    points = {name: None if row[name] is None else 100 * row[name] for name in IN_POINTS}
-    difference = f"{points['difference']:+.1f} [{points['low']:+.1f}, {points['high']:+.1f}]"
     return {
         **{"name": row["name"], "method": row["method"], "reference": row["reference"]},
-        "rates": f"{points['method_rate']:.1f} against {points['reference_rate']:.1f}",
-        "difference": difference,
+        "rates": rates_text(row),
+        "difference": difference_text(row),
         "p": f"{row['p']:.2g}",
         "p_holm": "" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
-        "detectable": "" if points["detectable"] is None else f"{points['detectable']:.1f}",
+        "detectable": "" if row["detectable"] is None else f"{100 * row['detectable']:.1f}",
         "verdict": row["verdict"],
     }

@@ -17,6 +17,7 @@ from prism.core.study_tables import STUDY_TABLES
 from prism.stages.audit.paper import read_claims, read_version
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Outcome
+from prism.stages.markdown import markdown_table
 from prism.stages.page_templates import render_page
 from prism.stages.score_study.frames import HALVES, METRIC_NAMES, METRICS, halves_text, interval_text
 from prism.stages.score_words import interval, relations, title, type_shares
@@ -63,17 +64,17 @@ def write_findings(
         "model": recipe.model,
         "note": scale_note(recipe.scale),
         "paper": read_version(paper).name,
-        "sizes": _markdown(_sizes(frames["consensus"])),
-        "correlations": _markdown(_correlations(frames["score_correlates"])),
+        "sizes": markdown_table(_sizes(frames["consensus"])),
+        "correlations": markdown_table(_correlations(frames["score_correlates"])),
         "relations": list(relations(frames["score_correlates"])),
         "types": list(type_shares(frames["score_correlates"])),
-        "dependence": _markdown(_dependence(frames["routing_sensitivity"])),
+        "dependence": markdown_table(_dependence(frames["routing_sensitivity"])),
         "changes": list(_changes(frames["routing_sensitivity"])),
-        "halves": _markdown(_halves(frames["appendix_b"])),
-        "consensus": _markdown(_consensus(read_frame(paths["consensus"])[1])),
-        "memory": _markdown(_memory(frames["memory"])) if "memory" in frames else "",
+        "halves": markdown_table(_halves(frames["appendix_b"])),
+        "consensus": markdown_table(_consensus(read_frame(paths["consensus"])[1])),
+        "memory": markdown_table(_memory(frames["memory"])) if "memory" in frames else "",
         "measured_row": _measured_row(frames["memory"]) if "memory" in frames else "",
-        "claims": _markdown(_claims(outcomes)),
+        "claims": markdown_table(_claims(outcomes)),
         "world": world_page(world, paper) if world else None,
     }
     write_text(out, render_page("findings.md.jinja", page))
@@ -97,10 +98,6 @@ def _outcomes(results: Results, paths: dict[str, Path], paper: str | Path, scale
     about_scores = ("figure5", "appendix_g", *STUDY_TABLES)
     claims = read_claims(Path(paper) / "claims.yaml")
     return [assess(claim, run) for claim in claims if claim.quantity["table"] in about_scores]
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def _sizes(table: pd.DataFrame) -> pd.DataFrame:

@@ -15,10 +15,11 @@ from prism.stages.audit.paper import read_claims
 from prism.stages.comparison import by_cell
 from prism.stages.comparison.estimators import ComparisonRecipe, Run, assess
 from prism.stages.comparison.outcomes import NOT_BUILT, Estimate
-from prism.stages.decision import INTERIM
+from prism.stages.decision import INTERIM, difference_text, rates_text
+from prism.stages.markdown import markdown_table
 from prism.stages.score_study.detection import AUC, IN_LENGTH, MEASURES
 from prism.stages.score_study.frames import METRIC_NAMES, interval_text
-from prism.stages.score_words import relations
+from prism.stages.score_words import interval, relations
 from prism.stages.tables.notes import scale_note
 
 WHERE_TO_LOOK = {"seen": "seen games", "unseen": "unseen games"}
@@ -67,24 +68,20 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
         "note": scale_note(world.scale),
         "seeds": int(table["seeds"].max()),
         "interim": bool((decided["verdict"] == INTERIM).any() or (checked["verdict"] == INTERIM).any()),
-        "table1": _markdown(_success(table)),
-        "questions": _markdown(_tests(questions)) if len(questions) else "",
-        "checks": _markdown(_tests(pd.concat([decided[decided["kind"] == "check"], checked]))),
+        "table1": markdown_table(_success(table)),
+        "questions": markdown_table(_tests(questions)) if len(questions) else "",
+        "checks": markdown_table(_tests(pd.concat([decided[decided["kind"] == "check"], checked]))),
         "sentences": list(_sentences(pd.concat([decided, checked]))),
         "relations": list(relations(correlates)),
-        "routed": _markdown(_routed(correlates)),
-        "detection": _markdown(_detection(detection)),
+        "routed": markdown_table(_routed(correlates)),
+        "detection": markdown_table(_detection(detection)),
         "found": list(_found(detection)),
-        "claims": _markdown(_claims(main, paper, world.scale)),
+        "claims": markdown_table(_claims(main, paper, world.scale)),
     }
 
 
 def _decisions(run: Results) -> pd.DataFrame:
     return read_frame(run.table("decision"), texts=("name", "verdict"))[1]
-
-
-def _markdown(table: pd.DataFrame) -> str:
-    return table.to_markdown(index=False, disable_numparse=True)
 
 
 def _success(table: pd.DataFrame) -> pd.DataFrame:
@@ -102,24 +99,18 @@ def _tests(rows: pd.DataFrame) -> pd.DataFrame:
     corrected = rows["p_holm"].notna().any()
     lines = []
     for _, row in rows.iterrows():
-        rates = f"{100 * row['method_rate']:.1f} against {100 * row['reference_rate']:.1f}"
         p = [f"{row['p']:.2g}", *([f"{row['p_holm']:.2g}"] if corrected else [])]
         seen = "-" if pd.isna(row["detectable"]) else f"{100 * row['detectable']:.1f}"
         compared = f"`{row['method']}` - `{row['reference']}`"
-        lines.append([row["name"], compared, rates, _difference(row), *p, seen, row["verdict"]])
+        lines.append([row["name"], compared, rates_text(row), difference_text(row), *p, seen, row["verdict"]])
     heads = ["", "difference", "success, %", "points [95%]", "p", *(["p (Holm)"] if corrected else [])]
     return pd.DataFrame(lines, columns=[*heads, "detectable, points", "verdict"])
-
-
-def _difference(row: pd.Series) -> str:
-    value, low, high = (100 * row[name] for name in ("difference", "low", "high"))
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:
     """A sentence a question and check; with fewer seeds than the protocol's, of what was seen so far."""
     for _, row in rows.iterrows():
-        seen = f"{row['name']} (`{row['method']}` and `{row['reference']}`): {_difference(row)} points"
+        seen = f"{row['name']} (`{row['method']}` and `{row['reference']}`): {difference_text(row)} points"
         if row["verdict"] == INTERIM:
             yield f"{seen} so far, {_beside_zero(row)}."
         elif pd.isna(row["detectable"]):
@@ -140,14 +131,10 @@ def _routed(table: pd.DataFrame) -> pd.DataFrame:
     known = [metric for metric in METRIC_NAMES if metric in set(shares["score"])]
     found = shares.set_index(["factor", "score"])
     lines = [
-        [factor.removeprefix("task type "), *(_share(found.loc[(factor, metric)]) for metric in known)]
+        [factor.removeprefix("task type "), *(interval(found.loc[(factor, metric)], "value", 0) for metric in known)]
         for factor in dict.fromkeys(shares["factor"])
     ]
     return pd.DataFrame(lines, columns=["task type", *(METRIC_NAMES[metric] for metric in known)])
-
-
-def _share(row: pd.Series) -> str:
-    return interval_text(row["value"], row["value_low"], row["value_high"], 0)
 
 
 def _detection(table: pd.DataFrame) -> pd.DataFrame:
@@ -155,12 +142,9 @@ def _detection(table: pd.DataFrame) -> pd.DataFrame:
     lines = []
     for score in dict.fromkeys(table["score"]):
         block = table[table["score"] == score].set_index("measure")
-        lines.append([SCORE_NAMES.get(score, score), *(_area(block.loc[measure]) for measure in (AUC, IN_LENGTH))])
-    return pd.DataFrame(lines, columns=["score", *(MEASURES[measure] for measure in (AUC, IN_LENGTH))])
-
-
-def _area(row: pd.Series) -> str:
-    return interval_text(row["value"], row["value_low"], row["value_high"], 2)
+        areas = [interval(block.loc[measure], "value", 2) for measure in MEASURES]
+        lines.append([SCORE_NAMES.get(score, score), *areas])
+    return pd.DataFrame(lines, columns=["score", *MEASURES.values()])
 
 
 def _found(table: pd.DataFrame) -> Iterator[str]:
@@ -173,9 +157,10 @@ def _found(table: pd.DataFrame) -> Iterator[str]:
 
 
 def _finds(row: pd.Series) -> str:
+    area = interval(row, "value", 2)
     if row["value_low"] <= 0.5 <= row["value_high"]:
-        return f"does not find the detours ({_area(row)})"
-    return f"{'ranks them high' if row['value'] > 0.5 else 'ranks them low'} ({_area(row)})"
+        return f"does not find the detours ({area})"
+    return f"{'ranks them high' if row['value'] > 0.5 else 'ranks them low'} ({area})"
 
 
 def _claims(run: Results, paper: str | Path, scale: str) -> pd.DataFrame:

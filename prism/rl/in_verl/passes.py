@@ -37,9 +37,9 @@ from prism.rl.in_verl.trainer import AT_THE_SAMPLING_POLICY, NO_GRADIENT_WITHOUT
 
 _Engine = fsdp.FSDPEngineWithLMHead
 _model_inputs, _model_outputs = _Engine.prepare_model_inputs, _Engine.prepare_model_outputs
+_micro_batches, _ppo_loss = fsdp.prepare_micro_batches, engine_workers.ppo_loss
 # of float32 sums of a few advantages, relative
 _ROUNDING = 1e-6
-_micro_batches, _ppo_loss = fsdp.prepare_micro_batches, engine_workers.ppo_loss
 
 
 def predicting_positions(ends: torch.Tensor, responses: torch.Tensor) -> torch.Tensor:

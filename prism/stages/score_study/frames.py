@@ -16,6 +16,7 @@ from prism.core.errors import BadInput
 from prism.core.files import write_text
 from prism.core.results import Results
 from prism.core.statistics import Estimate
+from prism.stages.markdown import markdown_table
 from prism.stages.tables.notes import scale_note
 
 METRIC_NAMES = {"gini": "Gini", "kurtosis": "kurtosis", "cv": "CV"}
@@ -48,7 +49,7 @@ def write_study(study: Study, title: str, scale: str, out_csv: str | Path, out_m
     lines = [f"# {title}", "", f"**{scale_note(scale)}.**", "", *(f"- {note}" for note in study.notes)]
     for section, frame in study.shown.items():
         lines += ["", *([f"## {section}", ""] if section else [])]
-        lines.append(frame.to_markdown(index=False, disable_numparse=True))
+        lines.append(markdown_table(frame))
     write_text(out_md, "\n".join(lines) + "\n")
 
 

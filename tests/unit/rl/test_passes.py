@@ -119,6 +119,15 @@ def old_log_probs(engine):
     }
 
 
+def counted_tokens(engine, monkeypatch) -> list[int]:
+    """A list that gets the tokens of every pass through the model from now on."""
+    tokens, forward = [], engine.module.forward
+    monkeypatch.setattr(
+        engine.module, "forward", lambda **given: tokens.append(given["input_ids"].shape[1]) or forward(**given)
+    )
+    return tokens
+
+
 def ragged(rows):
     return torch.nested.as_nested_tensor([row.clone() for row in rows], layout=torch.jagged)
 
@@ -135,13 +144,10 @@ def test_an_update_with_all_savings_has_the_gradient_of_one_without(engine, monk
     batch["old_log_probs"] = ragged(old_log_probs(engine)["log_probs"])
     wanted, without = update(engine, config, batch)
     monkeypatch.delenv(VARIABLE)
-    rows, inputs = [], engine.module.forward
-    monkeypatch.setattr(
-        engine.module, "forward", lambda **given: rows.append(given["input_ids"].shape[1]) or inputs(**given)
-    )
+    tokens = counted_tokens(engine, monkeypatch)
     found, with_all = update(engine, config, mini_batch(**{NO_GRADIENT_WITHOUT_ADVANTAGE: True}))
     # rows without advantage, the one that fills the mini-batch up among them, did not pass through the model
-    assert sum(rows) == sum(prompt + response for prompt, response, advantage in ROWS if advantage)
+    assert sum(tokens) == sum(prompt + response for prompt, response, advantage in ROWS if advantage)
     assert max(float(gradient.abs().max()) for gradient in wanted) > 1e-3
     for ours, theirs in zip(found, wanted, strict=True):
         assert close(ours, theirs)
@@ -158,15 +164,12 @@ def test_equal_rows_pass_once_and_have_the_gradient_of_all_of_them(engine, monke
     monkeypatch.setenv(VARIABLE, "equal_rows")
     wanted, without = update(engine, config, mini_batch(EQUAL, **settings))
     monkeypatch.delenv(VARIABLE)
-    rows, inputs = [], engine.module.forward
-    monkeypatch.setattr(
-        engine.module, "forward", lambda **given: rows.append(given["input_ids"].shape[1]) or inputs(**given)
-    )
+    tokens = counted_tokens(engine, monkeypatch)
     batch = mini_batch(EQUAL, **settings)
     before = batch["advantages"].values().clone()
     found, with_all = update(engine, config, batch)
     # row 2's advantages sum to 0, rows 1 and 3 never had one
-    assert sum(rows) == sum(sum(ROWS[number][:2]) for number in (0, 4, 5))
+    assert sum(tokens) == sum(sum(ROWS[number][:2]) for number in (0, 4, 5))
     assert torch.equal(batch["advantages"].values(), before)
     assert max(float(gradient.abs().max()) for gradient in wanted) > 1e-3
     for ours, theirs in zip(found, wanted, strict=True):
@@ -177,14 +180,11 @@ def test_equal_rows_pass_once_and_have_the_gradient_of_all_of_them(engine, monke
 def test_away_from_the_sampling_policy_equal_rows_all_pass(engine, monkeypatch):
     # the clipped loss of an advantage of 1 and one of -1 is not the loss of an advantage of 0
     config = ActorConfig(strategy="fsdp2", use_dynamic_bsz=True, rollout_n=1)
-    rows, inputs = [], engine.module.forward
-    monkeypatch.setattr(
-        engine.module, "forward", lambda **given: rows.append(given["input_ids"].shape[1]) or inputs(**given)
-    )
+    tokens = counted_tokens(engine, monkeypatch)
     batch = mini_batch(EQUAL, **{NO_GRADIENT_WITHOUT_ADVANTAGE: True})
     update(engine, config, batch)
     wanted = [*ROWS, *((*ROWS[number][:2], advantage) for number, advantage in EQUAL)]
-    assert sum(rows) == sum(prompt + response for prompt, response, advantage in wanted if advantage)
+    assert sum(tokens) == sum(prompt + response for prompt, response, advantage in wanted if advantage)
 
 
 def test_rows_are_equal_by_prompt_response_and_mask():

@@ -6,6 +6,7 @@ import jsonschema
 import numpy as np
 import pandas as pd
 import pytest
+from evaluations import write_evaluation
 from norm_files import fake_norms
 from scipy.stats import spearmanr
 from study_run import write_consensus
@@ -62,17 +63,6 @@ def test_the_scale_with_a_protocol_says_what_holds_in_its_world_once_it_has_all_
     assert outcome().verdict("laptop", decided=True) == "not built in this run"
 
 
-def write_run(folder, benchmark, method, panel, successes, seed=0):
-    episodes = [
-        {"task_id": f"t{index}", "task_type": "pick", "success": bool(success), "score": float(success)}
-        for index, success in enumerate(successes)
-    ]
-    path = folder / "eval" / benchmark / "tiny" / method / f"seed{seed}" / f"{panel}.json"
-    record = {"benchmark": benchmark, "panel": panel, "panel_sha256": panel, "seed": seed, "recipe": {}}
-    write_json(path, {**record, "episodes": episodes})
-    return path
-
-
 def run_comparison(root, folder, paths, targets=("table1",), scale="demo", **more):
     recipe = ComparisonRecipe(scale, tuple(targets), {name: ("tiny",) for name in targets})
     consensus = [
@@ -101,8 +91,8 @@ def outcomes():
 def test_gain_is_the_paired_difference(root, tmp_path, outcomes):
     method, reference = outcomes
     paths = [
-        write_run(tmp_path, "alfworld", "prism-gini", "seen", method),
-        write_run(tmp_path, "alfworld", "sft-then-rl", "seen", reference),
+        write_evaluation(tmp_path, "prism-gini", "seen", method),
+        write_evaluation(tmp_path, "sft-then-rl", "seen", reference),
     ]
     table, markdown = run_comparison(root, tmp_path, paths, scale="paper")
     row = table.loc["seen-sft-then-rl"]
@@ -118,7 +108,7 @@ def test_gain_is_the_paired_difference(root, tmp_path, outcomes):
 
 def test_a_small_scale_never_decides_and_says_so(root, tmp_path, outcomes):
     paths = [
-        write_run(tmp_path, "alfworld", name, "seen", successes)
+        write_evaluation(tmp_path, name, "seen", successes)
         for name, successes in zip(("prism-gini", "sft-then-rl"), outcomes, strict=True)
     ]
     table, markdown = run_comparison(root, tmp_path, paths)
@@ -132,7 +122,7 @@ def test_a_small_scale_never_decides_and_says_so(root, tmp_path, outcomes):
 
 def test_methods_that_the_run_lacks_are_named(root, tmp_path, outcomes):
     paths = [
-        write_run(tmp_path, "alfworld", name, "seen", successes)
+        write_evaluation(tmp_path, name, "seen", successes)
         for name, successes in zip(("prism-gini", "random"), outcomes, strict=True)
     ]
     table, _ = run_comparison(root, tmp_path, paths, scale="paper")
@@ -142,8 +132,8 @@ def test_methods_that_the_run_lacks_are_named(root, tmp_path, outcomes):
 
 
 def test_different_panels_are_not_compared(root, tmp_path, outcomes):
-    first = write_run(tmp_path, "alfworld", "prism-gini", "seen", outcomes[0])
-    second = write_run(tmp_path, "alfworld", "sft-then-rl", "seen", outcomes[1])
+    first = write_evaluation(tmp_path, "prism-gini", "seen", outcomes[0])
+    second = write_evaluation(tmp_path, "sft-then-rl", "seen", outcomes[1])
     record = json.loads(second.read_text())
     write_json(second, {**record, "panel_sha256": "another"})
     with pytest.raises(BadInput, match="not on the panel and seeds"):

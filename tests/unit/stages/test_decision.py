@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pandas as pd
 import pytest
+from evaluations import write_evaluation
 
 from prism.core.comparisons import compare, holm
 from prism.core.decisions import Check, DecisionRecipe, Question
@@ -22,18 +23,6 @@ RECIPE = DecisionRecipe(
 )
 
 
-def write_evaluation(folder, method, seed, panel, successes, panel_sha="0"):
-    episodes = [
-        {"task_id": f"{panel}{index}", "task_type": "pick", "success": bool(one), "score": float(one)}
-        for index, one in enumerate(successes)
-    ]
-    path = folder / f"eval/alfworld/tiny/{method}/seed{seed}/{panel}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = {"benchmark": "alfworld", "panel": panel, "panel_sha256": panel_sha, "seed": seed, "recipe": {}}
-    write_json(path, {**known, "episodes": episodes})
-    return path
-
-
 @pytest.fixture
 def solved():
     """Success of every method, seed and task, seen and unseen panel side by side."""
@@ -44,7 +33,7 @@ def solved():
 @pytest.fixture
 def evaluations(tmp_path, solved):
     return [
-        write_evaluation(tmp_path, method, seed, panel, successes[seed, part * TASKS : (part + 1) * TASKS])
+        write_evaluation(tmp_path, method, panel, successes[seed, part * TASKS : (part + 1) * TASKS], seed=seed)
         for method, successes in solved.items()
         for seed in range(SEEDS)
         for part, panel in enumerate(("seen", "unseen"))

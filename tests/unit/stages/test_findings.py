@@ -6,13 +6,13 @@ import shutil
 from importlib import import_module
 
 import pytest
+from evaluations import write_evaluation
 from statsmodels.stats.proportion import proportion_confint
 from study_run import build_run
 
 from prism.core.csv_files import write_table
 from prism.core.decisions import Check, DecisionRecipe, Question
 from prism.core.errors import BadInput
-from prism.core.files import write_json
 from prism.core.results import Results
 from prism.core.study_tables import STUDY_TABLES
 from prism.stages.consensus import compute_consensus
@@ -143,17 +143,6 @@ def world(tmp_path):
     rows = [["alfworld", "tiny", *key, *numbers, 10, 20] for key, numbers in areas.items()]
     write_table(Results(control).table("detection"), [], DETECTION_COLUMNS, rows)
     return World(main, control, "laptop")
-
-
-def write_evaluation(folder, method, panel, successes):
-    episodes = [
-        {"task_id": f"{panel}{index}", "task_type": "pick", "success": bool(one), "score": float(one)}
-        for index, one in enumerate(successes)
-    ]
-    path = folder / f"eval/alfworld/tiny/{method}/seed0/{panel}.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    known = {"benchmark": "alfworld", "panel": panel, "panel_sha256": panel, "seed": 0, "recipe": {}}
-    write_json(path, {**known, "episodes": episodes})
 
 
 def wilson(rate, count):

@@ -24,6 +24,16 @@ def read_rows(path):
     return list(csv.DictReader(lines))
 
 
+def rebuilt_from_records(copy, run, targets):
+    """A copy of the repository in which targets were made from a run's records."""
+    command = [sys.executable, "-m", "snakemake", "--snakefile", "records.smk", "--cores", "2", *targets]
+    # the rules call `python`
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    environment = {**os.environ, "PATH": path, "PRISM_RECORDS": run}
+    subprocess.run(command, cwd=copy, check=True, capture_output=True, env=environment)
+    return copy
+
+
 @pytest.mark.parametrize("run", ["demo", "pretrained", "laptop", "control"])
 def test_the_records_are_whole_and_small(root, run):
     folder = root / "resources/records" / run
@@ -113,12 +123,8 @@ def test_an_import_of_torch_fails_while_records_are_read(root):
 @pytest.mark.slow
 def test_table_1_is_rebuilt_from_the_records(root, copy_repository, tmp_path):
     """In a copy of the tracked files, as a third party has them; the cells and the table, which take no figure."""
-    copy = copy_repository(tmp_path / "prism")
     target = "results/records/tables/table1.csv"
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "records.smk", "--cores", "2", target]
-    # the rules call `python`
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(command, cwd=copy, check=True, capture_output=True, env={**os.environ, "PATH": path})
+    copy = rebuilt_from_records(copy_repository(tmp_path / "prism"), "demo", [target])
     rebuilt, expected = read_rows(copy / target), read_rows(root / RECORDS / "expected/tables/table1.csv")
     assert len(rebuilt) == len(expected) > 0
     for row, wanted in zip(rebuilt, expected, strict=True):
@@ -130,13 +136,8 @@ def test_table_1_is_rebuilt_from_the_records(root, copy_repository, tmp_path):
 @pytest.mark.parametrize(("run", "tables"), [("laptop", ["decision"]), ("control", ["decision", "detection"])])
 def test_what_the_scale_that_decides_says_is_rebuilt_from_its_records(root, copy_repository, tmp_path, run, tables):
     """Byte for byte, without torch; `make records` rebuilds the other tables, in jobs of which there are more."""
-    copy = copy_repository(tmp_path / "prism")
     targets = [f"results/records-{run}/tables/{table}.csv" for table in tables]
-    command = [sys.executable, "-m", "snakemake", "--snakefile", "records.smk", "--cores", "2", *targets]
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(
-        command, cwd=copy, check=True, capture_output=True, env={**os.environ, "PATH": path, "PRISM_RECORDS": run}
-    )
+    copy = rebuilt_from_records(copy_repository(tmp_path / "prism"), run, targets)
     expected = root / f"resources/records/{run}/expected/tables"
     for table, target in zip(tables, targets, strict=True):
         assert (copy / target).read_bytes() == (expected / f"{table}.csv").read_bytes(), target
