@@ -49,7 +49,9 @@ def located(path):
 
 
 # an empty text on the command line, as in `--config go_on_from=`, reaches Snakemake as no value
-config.update({key: "" for key in ("go_on_from", "instruction_set") if config.get(key, "") is None})
+for key in ("go_on_from", "instruction_set"):
+    if config.get(key, "") is None:
+        config[key] = ""
 
 try:
     # a config that has no such keys is refused by the check
