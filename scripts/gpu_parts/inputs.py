@@ -31,11 +31,13 @@ def measure(place: Place, found: Found) -> None:
 def save_model(shape: str, folder: Path, dtype: torch.dtype) -> int:
     """Save a model of a real shape that speaks in single tokens at random; returns the number of its weights.
 
-    The tokenizer is the tiny backbone's: most of what the model says is no token of it and decodes to nothing.
+    The tokenizer is the tiny backbone's, and so is the vocabulary: verl lets vLLM say no token that the tokenizer has
+    not, and the probability of all those would stand between the sampler's log-probabilities and the trainer's.
     """
     tokenizer = AutoTokenizer.from_pretrained(TOKENIZER)
     benchmark = gpu_benchmark()
     config = benchmark.MODELS[shape]
+    config.vocab_size = len(tokenizer)
     for name in ("bos", "eos", "pad"):
         setattr(config, f"{name}_token_id", getattr(tokenizer, f"{name}_token_id"))
     torch.manual_seed(0)

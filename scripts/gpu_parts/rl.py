@@ -43,7 +43,7 @@ LOGGED = {
     "grad_norm": "actor/grad_norm",
     "rows": "prism/rows",
     "tokens": "perf/total_num_tokens",
-    "trainer_gib": "perf/max_memory_allocated_gb",
+    "trainer_gib": "actor/perf/max_memory_allocated_gb",
     "seconds": "timing_s/step",
     "seconds_generation": "timing_s/gen",
     "seconds_update": "timing_s/update_actor",
