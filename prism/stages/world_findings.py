@@ -67,6 +67,7 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
     return {
         "note": scale_note(world.scale),
         "seeds": int(table["seeds"].max()),
+        "control_seeds": int(checked["seeds"].max()),
         "interim": bool((decided["verdict"] == INTERIM).any() or (checked["verdict"] == INTERIM).any()),
         "table1": markdown_table(_success(table)),
         "questions": markdown_table(_tests(questions)) if len(questions) else "",

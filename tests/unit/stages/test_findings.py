@@ -88,6 +88,8 @@ def test_the_second_half_says_what_the_worlds_tables_say(root, finished, world, 
     row = next(line for line in page.splitlines() if line.startswith("| prism-gini"))
     assert row.count("100.0 [83.9, 100.0]") == 2
     assert "INTERIM: 1 of five seeds" in page
+    assert "One training of each method" in page
+    assert "world, 1 training a row)" in page
     assert "- Q1 (`prism-gini` and `random`): +50.0 [" in page
     assert "points so far, more than none." in page
     assert "- control (`oracle` and `random`): +0.0 [" in page
