@@ -116,7 +116,7 @@ learning: $(READY) ## Table 1 of base, SFT and SFT-then-RL on more held-out game
 	@$(RUN) prism show results/learning/tables/table1.csv
 
 test: $(READY) ## run the tests, but for the heavy ones below
-	$(RUN) pytest -q -n $(CORES) --dist loadfile -m "not ($(HEAVY))" tests
+	$(RUN) pytest -q -n $(CORES) --dist loadfile --no-loadscope-reorder -m "not ($(HEAVY))" tests
 
 test-pretrained: $(READY) ## that model's gradient norms against float64 gradients of each sample (a few minutes, 6 GB)
 	$(RUN) pytest -q -m pretrained tests/unit/gradients
