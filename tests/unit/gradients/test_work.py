@@ -54,7 +54,16 @@ def test_the_work_of_a_model():
     assert isclose(Work.of(model, counts, gram=True).gram_tokens ** 2, a_layer / 7)
 
 
-def test_the_estimate_of_a_real_probe(monkeypatch):
+@pytest.fixture
+def one_thread():
+    """Torch with one thread: several spin while they wait for each other, which counts as their time."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_the_estimate_of_a_real_probe(monkeypatch, one_thread):
     """In CPU seconds, which a busy machine hardly changes."""
     monkeypatch.setattr(time, "perf_counter", time.process_time)
     shape = {"hidden_size": 256, "intermediate_size": 768, "num_attention_heads": 8, "head_dim": 32}
