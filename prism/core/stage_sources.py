@@ -12,6 +12,7 @@ import functools
 import hashlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 # how a stage reads, writes and speaks, not what it computes
 PLUMBING = ("prism.core.errors", "prism.core.files", "prism.core.progress", "prism.core.recipes")
@@ -43,21 +44,45 @@ def code_of(root: str | Path, stages: Sequence[str], others: Sequence[str] = ())
     root = Path(root)
     digest = hashlib.sha256()
     for name in sorted({name for stage in stages for name in stage_sources(root, stage)}):
-        digest.update(f"{name}\n{_code(root / name)}\n".encode())
+        digest.update(f"{name}\n{_read(root / name).code}\n".encode())
     for name in others:
         path = root / name
-        digest.update(_code(path).encode() if path.suffix == ".py" else path.read_bytes())
+        digest.update(_read(path).code.encode() if path.suffix == ".py" else path.read_bytes())
     return f"{CODE_OF}{', '.join(stages)}: {digest.hexdigest()[:16]}"
 
 
+class _Source(NamedTuple):
+    """A file's code without comments and docstrings, in one form for every layout of the lines; and what it imports.
+
+    Attributes:
+        code: the code.
+        imports: what is imported at any depth, as (module, name); the name is empty for ``import MODULE``.
+    """
+
+    code: str
+    imports: tuple[tuple[str, str], ...]
+
+
 @functools.cache
-def _code(path: Path) -> str:
-    """The code of a file without its comments and docstrings, in one form for every layout of the lines."""
+def _read(path: Path) -> _Source:
     tree = ast.parse(path.read_text(encoding="utf-8"))
-    for node in ast.walk(tree):
-        if isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
+    imports = []
+    for node in _statements(tree):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            imports += [(node.module, alias.name) for alias in node.names]
+        elif isinstance(node, ast.Import):
+            imports += [(alias.name, "") for alias in node.names]
+        elif isinstance(node, DOCUMENTED) and ast.get_docstring(node, clean=False) is not None:
             node.body = node.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return _Source(ast.unparse(tree), tuple(imports))
+
+
+def _statements(node: ast.AST) -> Iterator[ast.AST]:
+    """A node and all statements in it; imports and docstrings are in no expression."""
+    yield node
+    for field in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for part in getattr(node, field, ()):
+            yield from _statements(part)
 
 
 def stage_sources(root: str | Path, stage: str) -> list[str]:
@@ -80,7 +105,7 @@ def stage_sources(root: str | Path, stage: str) -> list[str]:
         path = waiting.pop()
         if path not in found:
             found.add(path)
-            waiting += [_file(root, module) for module in _imports(root, path) if is_followed(module)]
+            waiting += _followed(root, path)
     return sorted(str(path.relative_to(root)) for path in found)
 
 
@@ -93,11 +118,12 @@ def _is_in(module: str, packages: tuple[str, ...]) -> bool:
     return any(module == package or module.startswith(f"{package}.") for package in packages)
 
 
-def _imports(root: Path, path: Path) -> Iterator[str]:
-    """Modules of ours that a file imports, or from which it imports names."""
-    for module, name in _imported_names(path):
-        if module.startswith("prism."):
-            yield _home(root, module, name) if name else module
+@functools.cache
+def _followed(root: Path, path: Path) -> tuple[Path, ...]:
+    """Files of ours that a file imports, or from which it imports names, as far as a light stage depends on them."""
+    ours = [(module, name) for module, name in _read(path).imports if module.startswith("prism.")]
+    homes = [_home(root, module, name) if name else module for module, name in ours]
+    return tuple(_file(root, home) for home in dict.fromkeys(homes) if is_followed(home))
 
 
 def _home(root: Path, module: str, name: str) -> str:
@@ -107,22 +133,10 @@ def _home(root: Path, module: str, name: str) -> str:
         return module
     if (package / f"{name}.py").is_file() or (package / name).is_dir():
         return f"{module}.{name}"
-    offered = {offer: source for source, offer in _imported_names(package / "__init__.py")}
+    offered = {offer: source for source, offer in _read(package / "__init__.py").imports}
     return offered.get(name, module)
 
 
 def _file(root: Path, module: str) -> Path:
     path = root.joinpath(*module.split("."))
     return path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
-
-
-@functools.cache
-def _imported_names(path: Path) -> tuple[tuple[str, str], ...]:
-    """What a file imports at any depth, as (module, name); the name is empty for ``import MODULE``."""
-    found = []
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.ImportFrom) and node.module:
-            found += [(node.module, alias.name) for alias in node.names]
-        elif isinstance(node, ast.Import):
-            found += [(alias.name, "") for alias in node.names]
-    return tuple(found)

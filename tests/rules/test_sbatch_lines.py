@@ -47,6 +47,8 @@ def test_a_form_reaches_sbatch(root, tmp_path, number):
     for key, value in lines.items():
         (profile if key.startswith(("slurm-", "precommand")) else requests)[key] = value
     del profile["configfile"]
+    # nothing is submitted: no status to wait for
+    profile["slurm-init-seconds-before-status-checks"] = 1
     (tmp_path / "profile").mkdir()
     (tmp_path / "profile/config.v9+.yaml").write_text(yaml.safe_dump(profile))
     (tmp_path / "Snakefile").write_text(WORKFLOW)

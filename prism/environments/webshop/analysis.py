@@ -50,7 +50,7 @@ def tokenize(text: str) -> list[str]:
 
     Tokens over 255 characters are cut into pieces of at most that length, as Lucene's scanner does.
     """
-    pattern = _ASCII_TOKEN if text.isascii() else _TOKEN
+    pattern = _ASCII_TOKEN if text.isascii() else _token_pattern()
     tokens = pattern.findall(text)
     if tokens and max(map(len, tokens)) > MAX_TOKEN_LENGTH:
         return _tokenize_in_windows(text, pattern)
@@ -90,10 +90,11 @@ def _members(*classes: str) -> str:
     return "".join(members)
 
 
+@functools.cache
 def _token_pattern() -> re.Pattern[str]:
     """The segmentation rules WB4 to WB13 as one expression.
 
-    Possessive repeats would be faster, and are wrong before Python 3.11.5 where one stands within another.
+    Made at the first text that needs it: it takes a quarter of a second, and a plan has no text to analyse. Possessive repeats would be faster, and are wrong before Python 3.11.5 where one stands within another.
     """
     extend = f"[{_members(word_break.EXTEND)}]*"
 
@@ -129,8 +130,6 @@ def _token_pattern() -> re.Pattern[str]:
     ideograph = unit(word_break.IDEOGRAPH)
     return re.compile("|".join([word, emoji, flag, keycap, southeast_asian, ideograph]))
 
-
-_TOKEN = _token_pattern()
 
 # The same rules where all is ASCII: letters, digits, underscore, and what may stand between two letters or two digits.
 _ASCII_NUMBERS = r"[0-9](?:(?:_*|[.,;'])[0-9])*"
