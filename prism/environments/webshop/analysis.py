@@ -94,7 +94,8 @@ def _members(*classes: str) -> str:
 def _token_pattern() -> re.Pattern[str]:
     """The segmentation rules WB4 to WB13 as one expression.
 
-    Made at the first text that needs it: it takes a quarter of a second, and a plan has no text to analyse. Possessive repeats would be faster, and are wrong before Python 3.11.5 where one stands within another.
+    Made at the first text that needs it: it takes a quarter of a second, and a plan has no text to analyse. Possessive
+    repeats would be faster, and are wrong before Python 3.11.5 where one stands within another.
     """
     extend = f"[{_members(word_break.EXTEND)}]*"
 
