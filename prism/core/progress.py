@@ -115,12 +115,14 @@ def seconds_left(seconds: float, worked: float) -> float:
 def following(log: Path, describe: Callable[[dict[str, Any]], str | None]) -> Iterator[None]:
     """While the block runs, say what `describe` makes of the newest line of a JSONL log that another program writes.
 
-    Lines that are not there yet, half-written or described as None are passed over.
+    Lines that are not there yet, half-written or described as None are passed over, and so is what an attempt before
+    left behind.
     """
     ended = threading.Event()
+    before = describe(_last_record(log)) or ""
 
     def watch() -> None:
-        said = ""
+        said = before
         while not ended.wait(SECONDS_BETWEEN_LINES):
             message = describe(_last_record(log)) or said
             if message != said:

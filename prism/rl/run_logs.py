@@ -38,18 +38,6 @@ def drop_rollouts_after(folder: Path, step: int) -> None:
         write_jsonl(path, [record for record in whole_records(path) if record["training_step"] <= step])
 
 
-def metrics_log(folder: Path, step: int) -> Path:
-    """Where verl logs the metrics of a run that goes on after a training step."""
-    return folder / f"from-{step:06d}.jsonl"
-
-
-def drop_metrics_after(folder: Path, step: int) -> None:
-    """Forget what runs logged that began no earlier than a training step which is gone back to."""
-    for path in folder.glob("from-*.jsonl"):
-        if path >= metrics_log(folder, step):
-            path.unlink()
-
-
 def whole_records(path: Path) -> Iterator[dict[str, Any]]:
     """Records of a JSONL log; a line that a kill cut short, perhaps within a character, is left out."""
     for line in path.read_bytes().split(b"\n"):

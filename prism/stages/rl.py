@@ -39,9 +39,7 @@ from prism.rl.recipe import RlRecipe
 from prism.rl.run_logs import (
     BEFORE_SAVING,
     check_subset,
-    drop_metrics_after,
     drop_rollouts_after,
-    metrics_log,
     metrics_rows,
     read_rollouts,
     read_verl_metrics,
@@ -99,7 +97,6 @@ def train_rl(
         say(f"RL: {recipe.algorithm}, {len(tasks)} tasks, {steps} steps, from step {resumed}")
         if resumed < steps:
             drop_rollouts_after(training.work / "rollouts", resumed)
-            drop_metrics_after(training.work / "metrics", resumed)
             with short_folder() as ray_folder:
                 paths = RunPaths(training.model, training.work, ray_folder)
                 write_tasks(paths.tasks, tasks, panel.benchmark)
@@ -166,12 +163,12 @@ def _episodes(
 
 def _run_verl(command: Sequence[str], recipe: RlRecipe, paths: RunPaths, resumed: int, steps: int) -> None:
     """Run verl from a step to the last one."""
-    log = metrics_log(paths.work / "metrics", resumed)
-    log.parent.mkdir(exist_ok=True)
-    variables = verl_environment(recipe.platform, recipe.threads, paths.work, log, recipe.loggers)
+    metrics_log = paths.work / "metrics" / f"from-{resumed:06d}.jsonl"
+    metrics_log.parent.mkdir(exist_ok=True)
+    variables = verl_environment(recipe.platform, recipe.threads, paths.work, metrics_log, recipe.loggers)
     with (
         _more_nodes(recipe, variables, paths.work) as ray_address,
-        following(log, partial(_describe_step, steps)),
+        following(metrics_log, partial(_describe_step, steps)),
     ):
         run_watched(command, variables | {FOLDER_VARIABLE: str(paths.ray)} | ray_address, paths.work / "verl.log")
 

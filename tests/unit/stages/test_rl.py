@@ -355,14 +355,6 @@ def test_a_repeated_steps_metrics_are_the_later_runs(tmp_path):
     assert run_logs.read_verl_metrics(tmp_path) == {1: {"a": 1}, 2: {"a": 2}}
 
 
-def test_metrics_of_steps_that_are_repeated_are_not_reported_as_progress(tmp_path):
-    begun = {step: run_logs.metrics_log(tmp_path, step) for step in (0, 10, 20)}
-    for log in begun.values():
-        log.write_text("{}\n")
-    run_logs.drop_metrics_after(tmp_path, 10)
-    assert [step for step, log in begun.items() if log.exists()] == [0]
-
-
 def test_refuses_a_benchmark_without_environments(tmp_path):
     write_panel(tmp_path / "train.json", Panel("chess", "train", (Task("a", "b", "c"),)))
     with pytest.raises(BadInput, match="chess"):
