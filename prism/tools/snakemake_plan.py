@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -132,8 +132,21 @@ def _read(path: Path) -> dict[str, Any]:
     return config if isinstance(config, dict) else {}
 
 
+def snakemake(
+    arguments: Sequence[str], folder: Path | None, environment: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake with this interpreter."""
+    # -P: a file of the working folder shall not take the place of a module of Python's
+    command = [sys.executable, "-P", "-m", "snakemake", *arguments]
+    return subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+
+
 def planned_jobs(
-    targets: Sequence[str] = (), options: Sequence[str] = (), everything: bool = False, folder: Path | None = None
+    targets: Sequence[str] = (),
+    options: Sequence[str] = (),
+    everything: bool = False,
+    folder: Path | None = None,
+    run: Callable[..., subprocess.CompletedProcess[str]] = snakemake,
 ) -> list[Job]:
     """The jobs that Snakemake would run; nothing is run.
 
@@ -142,6 +155,7 @@ def planned_jobs(
         options: further options, such as a profile.
         everything: also the jobs whose results are there already.
         folder: where Snakemake is started; the working directory without it.
+        run: starts Snakemake with arguments, in a folder and an environment.
 
     Raises:
         BadInput: Snakemake refuses; says why in Snakemake's or the workflow's own words.
@@ -149,12 +163,11 @@ def planned_jobs(
     with tempfile.TemporaryDirectory() as temporary:
         path = Path(temporary) / "jobs.jsonl"
         force = ["--forceall"] if everything else []
-        # -P: a file of the working folder shall not take the place of a module of Python's
-        command = [sys.executable, "-P", "-m", "snakemake", "--logger", "prism", "--dry-run", "--nolock", *force]
         # targets come last and behind --: options before them may take several values
-        command += [*options, *(["--", *targets] if targets else [])]
-        environment = _environment(path)
-        result = subprocess.run(command, env=environment, cwd=folder, capture_output=True, text=True, check=False)
+        last = ["--", *targets] if targets else []
+        result = run(
+            ["--logger", "prism", "--dry-run", "--nolock", *force, *options, *last], folder, _environment(path)
+        )
         if result.returncode != 0:
             raise _refusal(" ".join(targets) or "the default target", result.stdout + result.stderr)
         records = [record for _, record in read_jsonl(path)]

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
+
+import forked_snakemake
 
 from prism.tools.snakemake_plan import Job
 from prism.tools.snakemake_plan import planned_jobs as ask
@@ -16,13 +17,12 @@ from prism.tools.snakemake_plan import planned_jobs as ask
 
 def run_snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run Snakemake in a checkout with this interpreter."""
-    command = [sys.executable, "-m", "snakemake", "--cores", "2", *arguments]
-    return subprocess.run(command, cwd=folder, text=True, capture_output=True, timeout=120, check=False)
+    return forked_snakemake.run(["--cores", "2", *arguments], folder)
 
 
 def dry_run(folder: Path, *arguments: str) -> list[Job]:
     """Jobs of a dry run that must be plannable; `arguments` are options and targets, as on the command line."""
-    return ask(options=arguments, folder=folder)
+    return ask(options=arguments, folder=folder, run=forked_snakemake.run)
 
 
 def planned_jobs(jobs: Sequence[Job]) -> list[str]:
