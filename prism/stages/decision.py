@@ -26,12 +26,12 @@ SUPPORTED, NOT_SUPPORTED, UNDECIDED = "supported", "not supported", "undecided"
 MET, NOT_MET, INTERIM = "met", "not met", "interim"
 COLUMNS = (
     *("kind", "name", "method", "reference", "tasks", "seeds", "method_rate", "reference_rate", "difference", "low"),
-    *("high", "better", "worse", "test", "p", "p_holm", "detectable", "verdict"),
+    *("high", "better", "worse", "test", "p", "p_holm", "detectable", "asked", "verdict"),
 )
 HEADINGS = {
     **{"name": "question", "method": "method", "reference": "reference", "rates": "success, %"},
     **{"difference": "difference, points", "p": "p", "p_holm": "p (Holm)", "detectable": "detectable, points"},
-    "verdict": "verdict",
+    **{"asked": "asked, points", "verdict": "verdict"},
 }
 
 
@@ -117,7 +117,7 @@ def _check(check: Check, values: Mapping[str, np.ndarray], read: bool) -> dict[s
     found = _compare(values, check.method, check.reference)
     met = found.difference >= check.points / 100 and found.difference > 0 and found.p < check.alpha
     row = _row("check", check.name, check.method, check.reference, values, found)
-    return row | {"verdict": (MET if met else NOT_MET) if read else INTERIM}
+    return row | {"asked": check.points / 100, "verdict": (MET if met else NOT_MET) if read else INTERIM}
 
 
 def _compare(values: Mapping[str, np.ndarray], method: str, reference: str) -> Comparison:
@@ -133,7 +133,7 @@ def _row(
     seeds, tasks = values[method].shape
     rates = {"method_rate": float(values[method].mean()), "reference_rate": float(values[reference].mean())}
     named = {"kind": kind, "name": name, "method": method, "reference": reference, "tasks": tasks, "seeds": seeds}
-    return {**named, **rates, **asdict(found), "p_holm": None, "verdict": ""}
+    return {**named, **rates, **asdict(found), "p_holm": None, "asked": None, "verdict": ""}
 
 
 def _text(value: Any) -> Any:
@@ -146,7 +146,7 @@ def _notes(recipe: DecisionRecipe, seeds: set[int], read: bool) -> list[str]:
     notes = [
         "tasks of all panels pooled; question: Holm over the questions; check: beforehand, uncorrected",
         f"{recipe.margin:g} points are a gain that would matter; detectable: smallest true difference that this test "
-        "finds with power 0.8, given the spread seen",
+        "finds with power 0.8, given the spread seen; asked: by how much a check's method has to be ahead",
     ]
     if read:
         return notes
@@ -178,5 +178,6 @@ def _shown(row: Mapping[str, Any]) -> dict[str, str]:
         "p": f"{row['p']:.2g}",
         "p_holm": "" if row["p_holm"] is None else f"{row['p_holm']:.2g}",
         "detectable": "" if row["detectable"] is None else f"{100 * row['detectable']:.1f}",
+        "asked": "" if row["asked"] is None else f"{100 * row['asked']:g}",
         "verdict": row["verdict"],
     }

@@ -97,14 +97,16 @@ def _success(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tests(rows: pd.DataFrame) -> pd.DataFrame:
-    corrected = rows["p_holm"].notna().any()
+    corrected, asked = rows["p_holm"].notna().any(), rows["asked"].notna().any()
     lines = []
     for _, row in rows.iterrows():
         p = [f"{row['p']:.2g}", *([f"{row['p_holm']:.2g}"] if corrected else [])]
         seen = "-" if pd.isna(row["detectable"]) else f"{100 * row['detectable']:.1f}"
         compared = f"`{row['method']}` - `{row['reference']}`"
-        lines.append([row["name"], compared, rates_text(row), difference_text(row), *p, seen, row["verdict"]])
-    heads = ["", "difference", "success, %", "points [95%]", "p", *(["p (Holm)"] if corrected else [])]
+        needed = [f"{100 * row['asked']:g}"] if asked else []
+        lines.append([row["name"], compared, rates_text(row), difference_text(row), *needed, *p, seen, row["verdict"]])
+    heads = ["", "difference", "success, %", "points [95%]", *(["asked"] if asked else []), "p"]
+    heads += ["p (Holm)"] if corrected else []
     return pd.DataFrame(lines, columns=[*heads, "detectable, points", "verdict"])
 
 
@@ -114,10 +116,11 @@ def _sentences(rows: pd.DataFrame) -> Iterator[str]:
         seen = f"{row['name']} (`{row['method']}` and `{row['reference']}`): {difference_text(row)} points"
         if row["verdict"] == INTERIM:
             yield f"{seen} so far, {_beside_zero(row)}."
-        elif pd.isna(row["detectable"]):
-            yield f"{seen}: **{row['verdict']}**."
-        else:
-            yield f"{seen}: **{row['verdict']}**; the test finds {100 * row['detectable']:.1f} points with power 0.8."
+            continue
+        asked = f"; {100 * row['asked']:g} were asked" if row["asked"] > 0 else ""
+        known = pd.notna(row["detectable"])
+        power = f"; the test finds {100 * row['detectable']:.1f} points with power 0.8" if known else ""
+        yield f"{seen}, {_beside_zero(row)}{asked}: **{row['verdict']}**{power}."
 
 
 def _beside_zero(row: pd.Series) -> str:

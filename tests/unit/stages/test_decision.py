@@ -71,6 +71,8 @@ def test_a_check_needs_its_points_as_well(tmp_path, evaluations):
     table, _ = decide(RECIPE, evaluations, tmp_path)
     assert table["verdict"].tolist() == ["supported", "supported", "met", "not met"]
     assert table.loc[["learns", "learns more"], "p_holm"].isna().all()
+    assert table.loc[["learns", "learns more"], "asked"].tolist() == [0.15, 0.95]
+    assert table.loc[["Q1", "Q2"], "asked"].isna().all()
 
 
 def test_fewer_seeds_than_the_protocol_has_give_no_verdict(tmp_path, evaluations):
