@@ -77,7 +77,7 @@ def world_page(world: World, paper: str | Path) -> dict[str, Any]:
         "routed": markdown_table(_routed(correlates)),
         "detection": markdown_table(_detection(detection)),
         "found": list(_found(detection)),
-        "claims": markdown_table(_claims(main, paper, world.scale)),
+        "claims": markdown_table(_claims(main, set(table["method"]), paper, world.scale)),
     }
 
 
@@ -167,9 +167,9 @@ def _finds(row: pd.Series) -> str:
     return f"{'ranks them high' if row['value'] > 0.5 else 'ranks them low'} ({area})"
 
 
-def _claims(run: Results, paper: str | Path, scale: str) -> pd.DataFrame:
-    """The paper's statements about Table 1, on this run's evaluations."""
-    evaluations = by_cell(run.find("evaluations"))
+def _claims(run: Results, methods: set[str], paper: str | Path, scale: str) -> pd.DataFrame:
+    """The paper's statements about Table 1, on its rows: others may lack trainings that are still to come."""
+    evaluations = by_cell([path for path in run.find("evaluations") if Results.played(path).method in methods])
     backbones = tuple(dict.fromkeys(backbone for _, backbone, _, _ in evaluations))
     estimated = Run(ComparisonRecipe(scale, ("table1",), {"table1": backbones}), evaluations, {}, {}, {})
     lines = []
