@@ -97,17 +97,23 @@ def _success(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _tests(rows: pd.DataFrame) -> pd.DataFrame:
-    corrected, asked = rows["p_holm"].notna().any(), rows["asked"].notna().any()
-    lines = []
-    for _, row in rows.iterrows():
-        p = [f"{row['p']:.2g}", *([f"{row['p_holm']:.2g}"] if corrected else [])]
-        seen = "-" if pd.isna(row["detectable"]) else f"{100 * row['detectable']:.1f}"
-        compared = f"`{row['method']}` - `{row['reference']}`"
-        needed = [f"{100 * row['asked']:g}"] if asked else []
-        lines.append([row["name"], compared, rates_text(row), difference_text(row), *needed, *p, seen, row["verdict"]])
-    heads = ["", "difference", "success, %", "points [95%]", *(["asked"] if asked else []), "p"]
-    heads += ["p (Holm)"] if corrected else []
-    return pd.DataFrame(lines, columns=[*heads, "detectable, points", "verdict"])
+    """A row a question or check; a column that says nothing of any of them is left out."""
+    shown = pd.DataFrame([_test(row) for _, row in rows.iterrows()])
+    return shown.loc[:, (shown != "").any()]
+
+
+def _test(row: pd.Series) -> dict[str, str]:
+    return {
+        "": row["name"],
+        "difference": f"`{row['method']}` - `{row['reference']}`",
+        "success, %": rates_text(row),
+        "points [95%]": difference_text(row),
+        "asked": "" if pd.isna(row["asked"]) else f"{100 * row['asked']:g}",
+        "p": f"{row['p']:.2g}",
+        "p (Holm)": "" if pd.isna(row["p_holm"]) else f"{row['p_holm']:.2g}",
+        "detectable, points": "-" if pd.isna(row["detectable"]) else f"{100 * row['detectable']:.1f}",
+        "verdict": row["verdict"],
+    }
 
 
 def _sentences(rows: pd.DataFrame) -> Iterator[str]:
@@ -169,7 +175,8 @@ def _finds(row: pd.Series) -> str:
 
 def _claims(run: Results, methods: set[str], paper: str | Path, scale: str) -> pd.DataFrame:
     """The paper's statements about Table 1, on its rows: others may lack trainings that are still to come."""
-    evaluations = by_cell([path for path in run.find("evaluations") if Results.played(path).method in methods])
+    found = by_cell(run.find("evaluations"))
+    evaluations = {cell: paths for cell, paths in found.items() if cell[2] in methods}
     backbones = tuple(dict.fromkeys(backbone for _, backbone, _, _ in evaluations))
     estimated = Run(ComparisonRecipe(scale, ("table1",), {"table1": backbones}), evaluations, {}, {}, {})
     lines = []

@@ -1,7 +1,7 @@
 """Runs Snakemake in forks of a process that has imported it: its import is half of a plan's time.
 
-What a fork does is what `python -m snakemake` does: folder, environment and output are its own, and nothing of the
-workflow's package is imported before the fork. (The working folder alone is no place to import from.)
+A fork is like a start of `python -P -m snakemake`: folder, environment and output are its own, and nothing of the
+workflow's package is imported before it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ _SERVER.set_forkserver_preload(["snakemake.cli", "snakemake.report.html_reporter
 
 
 def run(
-    arguments: Sequence[str], folder: Path | None = None, environment: Mapping[str, str] | None = None
+    arguments: Sequence[str], folder: Path, environment: Mapping[str, str] | None = None
 ) -> subprocess.CompletedProcess[str]:
     """Run Snakemake with the given arguments; two minutes at most."""
     command = ["snakemake", *arguments]
     with tempfile.TemporaryDirectory() as temporary:
         out, error = Path(temporary) / "out", Path(temporary) / "error"
-        process = _SERVER.Process(
-            target=_snakemake, args=(command, folder or Path.cwd(), dict(environment or os.environ), out, error)
-        )
+        of_its_own = (folder, dict(environment or os.environ), out, error)
+        process = _SERVER.Process(target=_snakemake, args=(command, *of_its_own))
         process.start()
         process.join(timeout=120)
         if process.exitcode is None:
@@ -51,8 +50,4 @@ def _snakemake(command: list[str], folder: Path, environment: dict[str, str], ou
     sys.argv = command
     from snakemake.cli import main
 
-    try:
-        main()
-    finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
+    main()
